@@ -1,0 +1,9 @@
+//! Compiles the `.proto` files. Needs `protoc` (Debian: protobuf-compiler).
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let mut config = prost_build::Config::new();
+    config.bytes(["."]);
+    config.compile_protos(&["proto/plan.proto", "proto/queue.proto", "proto/shuffle.proto"], &["proto"])?;
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! Everything that two processes must agree on: stored records, plan blobs, shuffle blocks and the
+//! contracts between the roles. No I/O happens here.
+
+pub mod block;
+pub mod decide;
+pub mod shuffle;
+
+/// Stored records of the queue. Generated from `proto/queue.proto`, which documents every field.
+
+pub mod queue {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/dunlin.queue.v1.rs"));
+    }
+    pub use v1::*;
+}
+
+/// Plan blobs. Generated from `proto/plan.proto`, which documents every field.
+pub mod plan {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/dunlin.plan.v1.rs"));
+    }
+    pub use v1::*;
+}
+
+/// Reports of shuffle output. Generated from `proto/shuffle.proto`, which documents every field.
+pub mod output {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/dunlin.shuffle.v1.rs"));
+    }
+    pub use v1::*;
+}
