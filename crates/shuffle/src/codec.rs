@@ -1,0 +1,1 @@
+//! What the body of a block is: see [`Encoder`] and [`Decoder`].
