@@ -5,14 +5,16 @@
 
 pub mod bind;
 mod codec;
+mod context;
 pub mod cut;
 pub mod decide;
-mod errors;
+pub mod errors;
 pub mod nodes;
 
 pub use bind::{BoundTask, TaskOutput, Template};
 pub use codec::{
     BUILD, CODEC_VERSION, DATAFUSION_VERSION, PlanCodec, ProtoCodec, check_header, decode_expr,
 };
+pub use context::{Contexts, header};
 pub use cut::{CutOptions, cut};
 pub use decide::{DecideOptions, Decider};
