@@ -6,6 +6,7 @@
 pub mod blob;
 pub mod conformance;
 pub mod embedded;
+pub mod etcd;
 
 pub mod limits;
 
