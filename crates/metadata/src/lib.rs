@@ -7,11 +7,12 @@ pub mod blob;
 pub mod conformance;
 pub mod embedded;
 pub mod etcd;
-
+mod io;
 pub mod limits;
-
+mod open;
 mod store;
 
+pub use open::open;
 pub use store::{
     Compare, Entry, Event, KEY_LEN_MAX, Key, LEASE_TTL_MIN, Lease, Op, Snapshot, Store, StoreRef,
     TXN_LEN_MAX, TXN_OPS_MAX, Txn, TxnOutcome, VALUE_LEN_MAX, Watch,

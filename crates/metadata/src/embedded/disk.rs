@@ -4,7 +4,7 @@
 //! name and then renamed, so a crash while it is made leaves nothing that looks like one.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use dunlin_base::{Error, Kind, Result, Revision};
@@ -13,6 +13,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use super::group::Changes;
 use super::lock::{DirLock, LOCK_FILE};
 use super::record;
+use crate::io::{io_cause, io_error, io_kind};
 use crate::store::Entry;
 
 const DATA_DIR: &str = "data";
@@ -160,27 +161,6 @@ fn open_database(path: &Path) -> Result<(Database, Keyspace)> {
     open().map_err(|e| storage_error(format!("the metadata in '{}'", path.display()), e))
 }
 
-/// What a failed file operation means. Uses the kind of the error, never its text.
-pub(super) fn io_error(what: impl Into<String>, e: io::Error) -> Error {
-    let kind = io_kind(&e);
-    Error::new(kind, format!("{}: {e}", what.into())).with_source(e)
-}
-
-fn io_kind(e: &io::Error) -> Kind {
-    match e.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            Kind::Exhausted
-        }
-        ErrorKind::PermissionDenied
-        | ErrorKind::ReadOnlyFilesystem
-        | ErrorKind::NotADirectory
-        | ErrorKind::AlreadyExists
-        | ErrorKind::InvalidInput => Kind::Invalid,
-        ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::NotFound => Kind::Lost,
-        _ => Kind::Retry,
-    }
-}
-
 /// What a failure of fjall means: that of the file operation below it, if there is one. Anything
 /// else but a lock is a checksum, a tag or a length that is wrong.
 fn storage_error(what: impl Into<String>, e: fjall::Error) -> Error {
@@ -198,19 +178,10 @@ fn storage_error(what: impl Into<String>, e: fjall::Error) -> Error {
     }
 }
 
-fn io_cause<'e>(e: &'e (dyn std::error::Error + 'static)) -> Option<&'e io::Error> {
-    let mut cause = Some(e);
-    while let Some(e) = cause {
-        if let Some(io) = e.downcast_ref::<io::Error>() {
-            return Some(io);
-        }
-        cause = e.source();
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

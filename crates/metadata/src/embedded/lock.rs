@@ -6,7 +6,7 @@ use std::path::Path;
 
 use dunlin_base::{Error, Result};
 
-use super::disk::io_error;
+use crate::io::io_error;
 
 /// The name of the lock file within the directory.
 pub(super) const LOCK_FILE: &str = "LOCK";
