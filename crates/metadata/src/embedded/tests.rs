@@ -120,6 +120,56 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
+/// Set in the child of the next test: where it keeps its store.
+const CHILD_DIR: &str = "DUNLIN_TEST_CRASH_DIR";
+
+/// The child: writes without end and says what was acknowledged. Without the variable, no test.
+#[tokio::test]
+async fn crash_child() {
+    let Ok(dir) = std::env::var(CHILD_DIR) else { return };
+    let store = open(Path::new(&dir)).await.expect("new");
+    let lines = std::io::stdout();
+    for i in 0_u64.. {
+        write(&store, vec![put(&format!("k/{i:06}"), "x"), put("last", &i.to_string())])
+            .await
+            .expect("ok");
+        use std::io::Write;
+        // The parent has what it wanted when the pipe is closed.
+        if writeln!(lines.lock(), "acknowledged {i}").is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_loses_nothing_acknowledged() {
+    use std::io::{BufRead, BufReader};
+    let dir = temp();
+    let mut child = std::process::Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "embedded::tests::crash_child", "--nocapture"])
+        .env(CHILD_DIR, dir.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("started");
+    let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    // A test runner may put words of its own before the first line.
+    let acknowledged: Vec<u64> = lines
+        .map_while(|line| line.ok())
+        .filter_map(|line| line.rsplit_once("acknowledged ")?.1.trim().parse().ok())
+        .take(200)
+        .collect();
+    child.kill().expect("our own child");
+    child.wait().expect("our own child");
+    assert_eq!(acknowledged.len(), 200, "the child wrote");
+
+    let store = open(dir.path()).await.expect("the lock went with the process");
+    let found = store.range("k/").await.expect("ok").entries;
+    let last = store.get("last").await.expect("ok").expect("written with each key");
+    let last: usize = String::from_utf8_lossy(&last.value).parse().expect("a number");
+    assert!(last >= 199, "{last}");
+    assert_eq!(found.len(), last + 1, "each transaction is whole, in order and without a gap");
+}
+
 #[tokio::test]
 async fn a_restart_ends_all_leases() {
     let dir = temp();
