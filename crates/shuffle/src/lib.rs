@@ -7,9 +7,13 @@
 
 pub mod codec;
 mod compact;
+mod expect;
+mod gather;
 mod local;
 mod measure;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use local::LocalWorkers;
