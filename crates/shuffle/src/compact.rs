@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, ByteView, FixedSizeListArray, GenericByteViewArray, GenericListArray,
-    MapArray, OffsetSizeTrait, StructArray, UInt32Array, make_array,
+    Array, ArrayRef, AsArray, FixedSizeListArray, GenericByteViewArray, GenericListArray, MapArray,
+    OffsetSizeTrait, StructArray, UInt32Array, make_array,
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::{cast, take};
@@ -54,18 +54,10 @@ pub(crate) fn compact(array: &ArrayRef) -> Result<Option<ArrayRef>, ArrowError> 
 
 fn views<T: ByteViewType>(array: &GenericByteViewArray<T>) -> Option<ArrayRef> {
     let held: usize = array.data_buffers().iter().map(Buffer::len).sum();
-    if held <= SLACK || held <= 2 * shown(array) + SLACK {
+    if held <= SLACK || held <= 2 * array.total_buffer_bytes_used() + SLACK {
         return None;
     }
     Some(Arc::new(array.gc()))
-}
-
-fn shown<T: ByteViewType>(array: &GenericByteViewArray<T>) -> usize {
-    let long = |view: &u128| {
-        let length = ByteView::from(*view).length;
-        if length > 12 { length as usize } else { 0 }
-    };
-    array.views().iter().map(long).sum()
 }
 
 fn structure(array: &StructArray) -> Result<Option<ArrayRef>, ArrowError> {

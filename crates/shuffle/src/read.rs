@@ -171,7 +171,7 @@ fn expected(
 ) -> Expected {
     let attempt = MapAttempt { map: map.first_slice, attempt: Attempt(map.attempt) };
     let from = if map.inlined { "its record".to_owned() } else { format!("worker {}", map.worker) };
-    Expected::new(shuffle, partition, attempt, written.clone(), from)
+    Expected::new(shuffle, partition, attempt, *written, from)
 }
 
 impl Source {

@@ -3,106 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use bytes::{Bytes, BytesMut};
-use dunlin_base::{Attempt, Error, PartitionId, ProcessId, Result};
-use dunlin_proto::block::{Block, BlockId, Codec, HEADER_LEN, ShuffleId};
-use dunlin_proto::output::{MapOutput, PartitionOutput};
+use dunlin_base::{Error, PartitionId, ProcessId, Result};
+use dunlin_proto::block::{Block, BlockId, HEADER_LEN};
 use dunlin_proto::shuffle::{MapAttempt, ShuffleApi};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::codec::Encoder;
 use crate::gather::{Gather, Numbered, Target};
-
-/// What a writer writes, and within which bounds.
-#[derive(Clone, Debug)]
-pub struct WriterOptions {
-    /// The shuffle.
-    pub shuffle: ShuffleId,
-    /// The map task: the first slice of the range it runs.
-    pub map: u32,
-    /// The attempt of the map task.
-    pub attempt: Attempt,
-    /// Schema of every batch.
-    pub schema: SchemaRef,
-    /// Number of partitions; partition ids are below it.
-    pub partitions: u32,
-    /// Encoding of the bodies. Default: [`Codec::Plain`].
-    pub codec: Codec,
-    /// Up to this many encoded bytes stay with the writer and come back from
-    /// [`ShuffleWriter::finish`] as inline blocks; 0 (the default) pushes everything.
-    pub inline_max: usize,
-    /// A block is formed when a partition has gathered this many rows. Default: 8192.
-    pub block_rows: usize,
-    /// A block is formed when a partition has gathered about this many bytes. Default: 1 MiB.
-    pub block_bytes: usize,
-    /// Finished blocks are pushed together when they reach this many bytes. Default: 1 MiB.
-    pub push_bytes: usize,
-    /// Bytes that may be on their way to the worker; who would exceed it waits. Default: 16 MiB.
-    pub in_flight_max: usize,
-}
-
-impl WriterOptions {
-    /// The defaults for one attempt of a map task.
-    pub fn new(
-        shuffle: ShuffleId,
-        map: u32,
-        attempt: Attempt,
-        schema: SchemaRef,
-        partitions: u32,
-    ) -> Self {
-        Self {
-            shuffle,
-            map,
-            attempt,
-            schema,
-            partitions,
-            codec: Codec::Plain,
-            inline_max: 0,
-            block_rows: 8192,
-            block_bytes: 1 << 20,
-            push_bytes: 1 << 20,
-            in_flight_max: 16 << 20,
-        }
-    }
-}
-
-/// What a finished writer reports: the numbers that readers check.
-#[derive(Clone, Debug, Default)]
-pub struct WrittenOutput {
-    /// Partitions that have rows, in ascending order.
-    pub partitions: Vec<PartitionOutput>,
-    /// All blocks (header and body), if `inlined`.
-    pub inline_blocks: Vec<Bytes>,
-    /// The blocks are in `inline_blocks`; nothing was pushed to the worker.
-    pub inlined: bool,
-}
-
-impl WrittenOutput {
-    /// The record of a winning task: this output, of `slice_count` slices from `options.map` on,
-    /// held by `worker`. Task statistics are left empty.
-    pub fn into_map_output(
-        self,
-        map: u32,
-        slice_count: u32,
-        attempt: Attempt,
-        worker: ProcessId,
-    ) -> MapOutput {
-        MapOutput {
-            first_slice: map,
-            slice_count,
-            attempt: attempt.0,
-            worker: worker.to_string(),
-            partitions: self.partitions,
-            stats: None,
-            inline_blocks: self.inline_blocks,
-            inlined: self.inlined,
-        }
-    }
-}
+use crate::output::{WriterOptions, WrittenOutput};
 
 /// Writes one attempt of one map task.
 ///

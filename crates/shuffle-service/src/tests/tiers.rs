@@ -74,3 +74,17 @@ async fn a_new_life_clears_the_remains_and_a_live_worker_keeps_its_own() {
     let _next = on_disk(1 << 20, directory.path());
     assert_eq!(files(directory.path()), 0);
 }
+
+#[tokio::test]
+async fn a_large_push_makes_room_for_itself_below_the_mark() {
+    let directory = tempfile::tempdir().expect("a place to write");
+    let worker = on_disk(100_000, directory.path());
+    let map = attempt(0, 0);
+    // 60 % is below the mark, so that nothing is flushed until the second push wants 60 % too.
+    for batch in 0..2 {
+        let push = worker.push(vec![block(1, map, batch, 60_000)]);
+        let pushed = Env::seeded(1).timeout(std::time::Duration::from_secs(20), push).await;
+        pushed.expect("does not wait in vain").expect("fits");
+    }
+    assert_eq!(read(&worker, 1, Some(&[map])).await.expect("all there").len(), 2);
+}

@@ -59,7 +59,7 @@ fn integers(rows: usize) -> Int64Array {
 }
 
 fn strings(rows: usize) -> StringArray {
-    let text = |n: usize| (n % 4 != 0).then(|| "grün".repeat(n % 9));
+    let text = |n: usize| (!n.is_multiple_of(4)).then(|| "grün".repeat(n % 9));
     (0..rows).map(text).collect()
 }
 
@@ -113,7 +113,9 @@ fn flat(rows: usize) -> Vec<ArrayRef> {
         Arc::new(intervals),
         Arc::new(fixed.expect("all of one size")),
     ];
-    columns.extend(of_integers.iter().map(|t| cast(&integers, t).expect("a supported cast")));
+    let narrow = cast(&integers, &Int32).expect("a supported cast");
+    let from_integers = |t| cast(&integers, t).or_else(|_| cast(&narrow, t));
+    columns.extend(of_integers.iter().map(|t| from_integers(t).expect("a supported cast")));
     columns.extend(of_strings.iter().map(|t| cast(&strings, t).expect("a supported cast")));
     columns
 }
