@@ -65,7 +65,6 @@ fn a_slice_does_not_drag_its_parent_along() {
     for (name, array) in arrays {
         let slice = one_column(array.slice(2000, 41));
         let block = encode(&slice, Codec::Plain);
-        eprintln!(block.body.len(), encode(&slice, Codec::Lz4).body.len());
         assert!(block.body.len() < 8_000, "{name}: {} bytes", block.body.len());
         assert_eq!(decode(&block, &slice), slice, "{name}");
     }
