@@ -22,7 +22,7 @@ pub struct WriterOptions {
     /// Encoding of the bodies. Default: [`Codec::Plain`].
     pub codec: Codec,
     /// Up to this many encoded bytes stay with the writer and come back from
-    /// [`ShuffleWriter::finish`] as inline blocks; 0 (the default) pushes everything.
+    /// [`crate::ShuffleWriter::finish`] as inline blocks; 0 (the default) pushes everything.
     pub inline_max: usize,
     /// A block is formed when a partition has gathered this many rows. Default: 8192.
     pub block_rows: usize,
