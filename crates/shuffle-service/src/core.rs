@@ -13,9 +13,10 @@ use dunlin_base::{ByteCount, Env, Error, Result};
 use parking_lot::Mutex;
 
 use crate::disk::Disk;
+use crate::flush::{Flush, Written};
 use crate::memory::{Memory, Reservation};
 use crate::options::Options;
-use crate::partition::{Flush, Partition, Written};
+use crate::partition::Partition;
 use crate::registry::Registry;
 use crate::stats::Counters;
 
@@ -67,6 +68,7 @@ impl Core {
     }
 
     async fn wait_for_memory(self: &Arc<Self>, bytes: u64) -> Result<Reservation<'_>> {
+        let _want = self.memory.want(bytes);
         loop {
             let mut freed = std::pin::pin!(self.memory.freed.notified());
             // Registered before the look, so that what is freed after it is not missed.
@@ -112,7 +114,7 @@ impl Core {
         let running = Running(Arc::clone(self));
         self.env.spawn("shuffle-flush", async move {
             let core = &running.0;
-            match core.flush_to_low_mark().await {
+            match core.flush_to_target().await {
                 Ok(0) => core.env.sleep(IDLE_PAUSE).await,
                 Ok(_) => {}
                 Err(error) => {
@@ -123,13 +125,13 @@ impl Core {
         });
     }
 
-    async fn flush_to_low_mark(&self) -> Result<u64> {
+    async fn flush_to_target(&self) -> Result<u64> {
         let mut total = 0;
-        while self.memory.over_low_mark() {
+        while self.memory.over_target() {
             let before = total;
             for partition in self.registry.largest() {
                 total += self.flush_partition(&partition).await?;
-                if !self.memory.over_low_mark() {
+                if !self.memory.over_target() {
                     break;
                 }
             }

@@ -4,7 +4,8 @@
 //! [`ShuffleWorker`] is the whole surface; it implements [`dunlin_proto::shuffle::ShuffleApi`].
 //! Inside, from the outside in: `worker` (the contract), `registry` (shuffles by id, tombstones),
 //! `shuffle` (one shuffle and its gate), `partition` (the index of one partition), `core` (memory
-//! budget and flushing), `read` (block streams), [`disk`] (the seam to files).
+//! budget and flusher), `flush` (writing a file), `read` (block streams), [`disk`] (the seam to
+//! files).
 //!
 //! Locks are taken in this order and never across an await: registry, gate of a shuffle, its table
 //! of partitions, one partition.
@@ -12,6 +13,7 @@
 mod bounded;
 mod core;
 pub mod disk;
+mod flush;
 mod memory;
 mod options;
 mod partition;

@@ -12,6 +12,8 @@ pub(crate) const ENTRY_COST: u64 = 128;
 /// The budget.
 pub(crate) struct Memory {
     used: AtomicU64,
+    /// Sum of the pushes that wait for memory.
+    wanted: AtomicU64,
     /// Never exceeded.
     pub(crate) limit: u64,
     /// Flushing starts above it.
@@ -23,7 +25,8 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn new(limit: u64, mark_percent: u8) -> Self {
         let mark = limit / 100 * u64::from(mark_percent.min(100));
-        Self { used: AtomicU64::new(0), limit, mark, freed: Notify::new() }
+        let (used, wanted) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { used, wanted, limit, mark, freed: Notify::new() }
     }
 
     pub(crate) fn used(&self) -> u64 {
@@ -34,9 +37,18 @@ impl Memory {
         self.used() > self.mark
     }
 
-    /// Flushing stops here, an eighth below the mark, so that it does not start again at once.
-    pub(crate) fn over_low_mark(&self) -> bool {
-        self.used() > self.mark - self.mark / 8
+    /// True while a flusher has work: it stops an eighth below the mark, so that it does not start
+    /// again at once, and not before the pushes that wait have room.
+    pub(crate) fn over_target(&self) -> bool {
+        let used = self.used();
+        used > self.mark - self.mark / 8
+            || used.saturating_add(self.wanted.load(Acquire)) > self.limit
+    }
+
+    /// Says that a push waits for `bytes`, until the guard is dropped.
+    pub(crate) fn want(&self, bytes: u64) -> Want<'_> {
+        self.wanted.fetch_add(bytes, AcqRel);
+        Want { memory: self, bytes }
     }
 
     /// Takes `bytes` from the budget, or nothing if that would exceed the limit.
@@ -76,6 +88,18 @@ impl Drop for Reservation<'_> {
     }
 }
 
+/// A push that waits.
+pub(crate) struct Want<'a> {
+    memory: &'a Memory,
+    bytes: u64,
+}
+
+impl Drop for Want<'_> {
+    fn drop(&mut self) {
+        self.memory.wanted.fetch_sub(self.bytes, AcqRel);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,8 +111,13 @@ mod tests {
         assert!(memory.try_reserve(201).is_none(), "the limit holds");
         assert!(memory.over_mark());
         reserved.keep(300);
+        drop(memory.want(701));
+        assert!(memory.over_target());
         drop(reserved);
         assert_eq!(memory.used(), 300);
+        assert!(!memory.over_target());
+        let _waiting = memory.want(701);
+        assert!(memory.over_target(), "a push that waits is work for the flusher");
         memory.release(300);
         assert_eq!(memory.used(), 0);
     }

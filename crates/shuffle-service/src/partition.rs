@@ -4,18 +4,18 @@
 //! happens between [`Partition::begin_flush`] and [`Partition::end_flush`], without the lock.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use dunlin_base::{Attempt, Error, PartitionId, Result};
-use dunlin_proto::block::{Block, BlockId, Codec, HEADER_LEN, ShuffleId};
+use dunlin_proto::block::{Block, BlockId, Codec, ShuffleId};
 use dunlin_proto::shuffle::MapAttempt;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::DiskFile;
+use crate::flush::{Flush, Flushed, Written};
 use crate::memory::{ENTRY_COST, Memory};
 
 /// Position of a block in its partition; the order is that of reads and of the file.
@@ -276,77 +276,5 @@ impl Partition {
         self.memory_bytes.fetch_sub(freed, Relaxed);
         memory.release(freed);
         Some(Flushed { freed, disk_bytes })
-    }
-}
-
-/// What a flush moved.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Flushed {
-    pub(crate) freed: u64,
-    pub(crate) disk_bytes: u64,
-}
-
-/// Blocks on their way to the file of their partition.
-pub(crate) struct Flush {
-    shuffle: ShuffleId,
-    partition: PartitionId,
-    blocks: Vec<(Key, Block)>,
-    file: Option<Arc<dyn DiskFile>>,
-    start: u64,
-}
-
-/// Blocks that are in the file.
-pub(crate) struct Written {
-    file: Arc<dyn DiskFile>,
-    offsets: Vec<(Key, u64)>,
-    end: u64,
-}
-
-/// Smaller bodies are gathered to writes of about this size; larger ones are written as they are.
-const WRITE_LEN: usize = 256 << 10;
-
-impl Flush {
-    /// Bytes that will be written.
-    pub(crate) fn length(&self) -> u64 {
-        self.blocks.iter().map(|(_, b)| (HEADER_LEN + b.body.len()) as u64).sum()
-    }
-
-    /// Appends the blocks to the file, each as header and body. Blocks the thread. A failure takes
-    /// back what it wrote.
-    pub(crate) fn write(self, disk: &dyn Disk) -> io::Result<Written> {
-        let file = match self.file.clone() {
-            Some(file) => file,
-            None => disk.create(self.shuffle, self.partition)?,
-        };
-        match self.append_to(file.as_ref()) {
-            Ok((offsets, end)) => Ok(Written { file, offsets, end }),
-            Err(error) => {
-                // If this fails too, the next flush writes over the remains.
-                drop(file.truncate(self.start));
-                Err(error)
-            }
-        }
-    }
-
-    fn append_to(&self, file: &dyn DiskFile) -> io::Result<(Vec<(Key, u64)>, u64)> {
-        let mut offsets = Vec::with_capacity(self.blocks.len());
-        let mut pending = Vec::with_capacity(WRITE_LEN);
-        let mut at = self.start;
-        for (key, block) in &self.blocks {
-            offsets.push((*key, at + pending.len() as u64));
-            pending.extend_from_slice(&block.header());
-            let gather = pending.len() + block.body.len() <= WRITE_LEN;
-            if gather {
-                pending.extend_from_slice(&block.body);
-                continue;
-            }
-            for part in [pending.as_slice(), &block.body] {
-                file.write_at(at, part)?;
-                at += part.len() as u64;
-            }
-            pending.clear();
-        }
-        file.write_at(at, &pending)?;
-        Ok((offsets, at + pending.len() as u64))
     }
 }

@@ -7,11 +7,17 @@
 
 pub mod codec;
 mod compact;
+mod expect;
+mod gather;
 mod local;
 mod measure;
+mod output;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use local::LocalWorkers;
+pub use output::{WriterOptions, WrittenOutput};
 pub use read::{PartitionStats, Workers, partition_stats, read_partition};
-pub use write::{ShuffleWriter, WriterOptions, WrittenOutput};
+pub use write::ShuffleWriter;

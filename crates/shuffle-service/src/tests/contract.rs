@@ -25,7 +25,7 @@ async fn a_block_pushed_twice_is_stored_once() {
         worker.push(vec![one.clone()]).await.expect("repeating is allowed");
     }
     let blocks = read(&worker, 1, Some(&[attempt(0, 0)])).await.expect("stored");
-    assert!(same(&blocks, &[one.clone()]));
+    assert!(same(&blocks, std::slice::from_ref(&one)));
     assert_eq!((worker.stats().blocks, worker.stats().duplicates), (1, 2));
     assert_eq!(worker.stats().memory_bytes, 228, "duplicates are not charged");
 

@@ -74,3 +74,43 @@ async fn a_new_life_clears_the_remains_and_a_live_worker_keeps_its_own() {
     let _next = on_disk(1 << 20, directory.path());
     assert_eq!(files(directory.path()), 0);
 }
+
+#[tokio::test]
+async fn a_large_push_makes_room_for_itself_below_the_mark() {
+    let directory = tempfile::tempdir().expect("a place to write");
+    let worker = on_disk(100_000, directory.path());
+    let map = attempt(0, 0);
+    // 60 % is below the mark, so that nothing is flushed until the second push wants 60 % too.
+    for batch in 0..2 {
+        let push = worker.push(vec![block(1, map, batch, 60_000)]);
+        let pushed = Env::seeded(1).timeout(std::time::Duration::from_secs(20), push).await;
+        pushed.expect("does not wait in vain").expect("fits");
+    }
+    assert_eq!(read(&worker, 1, Some(&[map])).await.expect("all there").len(), 2);
+}
+
+/// Waits until the flusher has written `disk_bytes`.
+async fn until_on_disk(worker: &ShuffleWorker, disk_bytes: u64) {
+    let wait = async {
+        while worker.stats().disk_bytes != disk_bytes {
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = std::time::Duration::from_secs(20);
+    let stats = || worker.stats();
+    Env::seeded(1).timeout(limit, wait).await.unwrap_or_else(|| panic!("{:?}", stats()));
+}
+
+#[tokio::test]
+async fn the_partition_with_most_in_memory_is_flushed_first() {
+    let directory = tempfile::tempdir().expect("a place to write");
+    let worker = on_disk(100_000, directory.path());
+    let map = attempt(0, 0);
+    worker.push(vec![block(0, map, 0, 10_000)]).await.expect("fits");
+    worker.push(vec![block(1, map, 0, 70_000)]).await.expect("fits");
+    until_on_disk(&worker, 70_072).await;
+    // What partition 1 has on disk does not count any more.
+    worker.push(vec![block(1, map, 1, 30_000)]).await.expect("fits");
+    worker.push(vec![block(0, map, 1, 40_000)]).await.expect("fits");
+    until_on_disk(&worker, 70_072 + 10_072 + 40_072).await;
+}
