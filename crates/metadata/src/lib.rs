@@ -2,6 +2,7 @@
 //! the immutable blobs that its records name. It knows nothing of queries.
 
 pub mod blob;
+pub mod sim;
 mod store;
 
 pub use store::{
