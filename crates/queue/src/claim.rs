@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-use dunlin_base::{Attempt, Result, Revision, StageEpoch, StageId};
+use dunlin_base::{Attempt, Error, Kind, QueryId, Result, Revision, StageEpoch, StageId};
 use dunlin_metadata::{Compare, Entry};
 use dunlin_proto::queue::{Claim, Segment, Stage, StagePhase};
 use futures::future::try_join_all;
@@ -143,14 +143,30 @@ impl Queue {
         if stored.record.phase() != StagePhase::Open {
             return Ok(None);
         }
-        let view = Arc::new(self.view(id, stored.record, entry.modified).await?);
+        let view = match self.view(id, stored.record, entry.modified).await {
+            Ok(view) => Arc::new(view),
+            Err(error) if error.kind() == Kind::Lost => {
+                self.unreadable(&entry, id.0, error).await?;
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         self.views().lock().insert(id, view.clone());
         Ok(Some((view, seen)))
     }
 
+    /// Parts of a stage are gone: either the whole query is, meanwhile, or it cannot go on.
+    async fn unreadable(&self, stage: &Entry, query: QueryId, error: Error) -> Result<()> {
+        let now = self.store().get(&stage.key).await?;
+        if now.is_some_and(|now| now.modified == stage.modified) {
+            self.fail(query, &error).await?;
+        }
+        Ok(())
+    }
+
     async fn view(
         &self,
-        id: (dunlin_base::QueryId, StageId),
+        id: (QueryId, StageId),
         mut stage: Stage,
         modified: Revision,
     ) -> Result<StageView> {
