@@ -100,7 +100,7 @@ mod tests {
     fn a_run_is_the_first_that_is_long_enough() {
         assert_eq!(run(&[0..2, 5..9, 10..30], 3), Some(5..8));
         assert_eq!(run(&[0..2, 5..9], 10), Some(5..9));
-        assert_eq!(run(&[3..4], 1), Some(3..4));
+        assert_eq!(run(std::slice::from_ref(&(3..4)), 1), Some(3..4));
         assert_eq!(run(&[], 1), None);
     }
 }

@@ -83,9 +83,7 @@ impl Queue {
             CommitStep::Next(next) => next,
         };
         check_running(claim, &records)?;
-        records
-            .segments
-            .insert(place, Stored { record: next.clone(), modified: stored.modified });
+        records.segments.insert(place, Stored { record: next.clone(), modified: stored.modified });
         let Some(changes) = self.unfold(&records)? else { return Ok(None) };
         let stage_sealed = changes.seals(claim.stage);
         if stage_sealed {

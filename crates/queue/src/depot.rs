@@ -78,7 +78,12 @@ impl Depot {
     }
 
     /// Writes a body as a blob and returns its name. Writing it twice is once.
-    pub(crate) async fn write(&self, query: QueryId, kind: &'static str, content: Bytes) -> Result<String> {
+    pub(crate) async fn write(
+        &self,
+        query: QueryId,
+        kind: &'static str,
+        content: Bytes,
+    ) -> Result<String> {
         let hash = xxhash_rust::xxh3::xxh3_128(&content);
         let name = format!("{}{kind}-{hash:032x}", keys::query(query));
         if self.cache.lock().blobs.contains_key(&name) {

@@ -102,7 +102,8 @@ fn same_work(old: &Stage, new: &Stage) -> bool {
 
 /// Checked before the output may move to a blob, so it is always inline here.
 fn output_is_whole(stage: &Stage) -> bool {
-    let Some(body::Kind::Inline(bytes)) = stage.output.as_ref().and_then(|o| o.kind.as_ref()) else {
+    let Some(body::Kind::Inline(bytes)) = stage.output.as_ref().and_then(|o| o.kind.as_ref())
+    else {
         return false;
     };
     StageOutput::decode(bytes.clone()).is_ok_and(|output| covers(&output, stage.slice_count))
@@ -119,11 +120,7 @@ pub fn covers(output: &StageOutput, slice_count: u32) -> bool {
 }
 
 /// The rules for a segment. Without an old record it was in its first state: nothing claimed.
-pub fn segment(
-    old: Option<&Segment>,
-    new: &Segment,
-    context: &Context,
-) -> Result<(), Violation> {
+pub fn segment(old: Option<&Segment>, new: &Segment, context: &Context) -> Result<(), Violation> {
     let first = Segment {
         first_slice: new.first_slice,
         slice_count: new.slice_count,
@@ -195,9 +192,7 @@ fn commit_is_rightful(old: &Segment, commit: &Commit, owner: &Owner) -> Result<(
     });
     rule("Q2", held, || format!("attempt {} commits what it does not hold", commit.attempt))?;
     // A card is alone in its transaction, so its fence names the executor.
-    rule("Q5", commit.fence == owner.fence.0, || {
-        "a commit is made for another executor".to_owned()
-    })
+    rule("Q5", commit.fence == owner.fence.0, || "a commit is made for another executor".to_owned())
 }
 
 /// A claim is given up by its executor, or by anybody once that executor is dead.

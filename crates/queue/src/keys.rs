@@ -96,9 +96,7 @@ pub(crate) fn parse(key: &str) -> Option<(QueryId, Part)> {
             ("dec", number) => Part::Decision(number.parse().ok()?),
             ("st", rest) => match rest.split_once("/sg/") {
                 None => Part::Stage(rest.parse().ok()?),
-                Some((stage, segment)) => {
-                    Part::Segment(stage.parse().ok()?, segment.parse().ok()?)
-                }
+                Some((stage, segment)) => Part::Segment(stage.parse().ok()?, segment.parse().ok()?),
             },
             _ => return None,
         },

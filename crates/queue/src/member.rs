@@ -173,11 +173,7 @@ pub(crate) struct Token {
 
 impl Token {
     pub(crate) fn claimer(&self) -> Claimer {
-        Claimer {
-            owner: self.member.owner(),
-            lease: self.member.inner.lease.0,
-            token: self.value,
-        }
+        Claimer { owner: self.member.owner(), lease: self.member.inner.lease.0, token: self.value }
     }
 }
 

@@ -145,8 +145,9 @@ impl Batch {
     /// Writes a record over what was read. `Bug` if that would break an invariant.
     pub(crate) fn put<R: Record>(&mut self, key: Key, old: &Stored<R>, new: R) -> Result<()> {
         let before = old.modified.map(|_| &old.record);
-        R::check(before, &new, &self.context)
-            .map_err(|v| Error::bug(format!("{} {key} breaks an invariant", R::NAME)).with_source(v))?;
+        R::check(before, &new, &self.context).map_err(|v| {
+            Error::bug(format!("{} {key} breaks an invariant", R::NAME)).with_source(v)
+        })?;
         self.compares.push(match old.modified {
             Some(revision) => Compare::Modified(key.clone(), revision),
             None => Compare::Absent(key.clone()),
@@ -171,6 +172,12 @@ impl Batch {
 
     pub(crate) fn delete_prefix(&mut self, prefix: Key) {
         self.ops.push(Op::DeletePrefix(prefix));
+    }
+
+    /// How many operations it holds so far.
+    #[cfg(test)]
+    pub(crate) fn ops(&self) -> usize {
+        self.ops.len() + self.writes.len()
     }
 
     /// Moves to blobs what does not fit, and gives the transaction. The blobs are durable when it

@@ -65,7 +65,8 @@ impl Queue {
             };
             let mut batch = self.segment_batch(claim, &stored, next.clone())?;
             wake(&mut batch, claim);
-            let given = |segment: &Segment| segment::give_back(segment, token, &unstarted).is_none();
+            let given =
+                |segment: &Segment| segment::give_back(segment, token, &unstarted).is_none();
             if self.gave_back(claim, batch, next, given).await? {
                 return Ok(());
             }

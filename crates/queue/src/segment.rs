@@ -37,9 +37,8 @@ pub(crate) fn count(slice_count: u32, segment_slices: u32) -> u32 {
 
 /// The slices of one segment; the segments of a stage cover it without gaps.
 pub(crate) fn bounds(slice_count: u32, segment_count: u32, segment: u32) -> Range<u32> {
-    let at = |k: u32| {
-        (u64::from(slice_count) * u64::from(k) / u64::from(segment_count.max(1))) as u32
-    };
+    let at =
+        |k: u32| (u64::from(slice_count) * u64::from(k) / u64::from(segment_count.max(1))) as u32;
     at(segment)..at(segment + 1)
 }
 
@@ -75,7 +74,8 @@ pub(crate) fn is_complete(segment: &Segment) -> bool {
 
 /// The runs of slices that are neither committed nor held by a claim that counts, in order.
 pub(crate) fn free_runs(segment: &Segment, is_void: impl Fn(&Claim) -> bool) -> Vec<Range<u32>> {
-    let claims = segment.claims.iter().filter(|c| !is_void(c)).map(|c| (c.first_slice, c.slice_count));
+    let claims =
+        segment.claims.iter().filter(|c| !is_void(c)).map(|c| (c.first_slice, c.slice_count));
     let commits = segment.commits.iter().map(|c| (c.first_slice, c.slice_count));
     let mut taken: Vec<(u32, u32)> = claims.chain(commits).collect();
     taken.sort_unstable();
@@ -210,9 +210,9 @@ fn pack(segment: &mut Segment) {
     }
     let outputs = segment.commits.iter().filter_map(inline_output);
     let maps = outputs.filter_map(|bytes| MapOutput::decode(bytes.clone()).ok()).collect();
-    segment.packs.push(Body {
-        kind: Some(body::Kind::Inline(StageOutput { maps }.encode_to_vec().into())),
-    });
+    segment
+        .packs
+        .push(Body { kind: Some(body::Kind::Inline(StageOutput { maps }.encode_to_vec().into())) });
     for commit in &mut segment.commits {
         commit.output = None;
         commit.executor.clear();
@@ -308,7 +308,8 @@ fn fatal(segment: &Segment, error: &Error) -> Option<Error> {
             .filter(|f| slices_of(f.first_slice, f.slice_count).contains(&slice))
             .count()
     };
-    let (slice, failures) = worst.map(|slice| (slice, failures_of(slice))).max_by_key(|(_, n)| *n)?;
+    let (slice, failures) =
+        worst.map(|slice| (slice, failures_of(slice))).max_by_key(|(_, n)| *n)?;
     let over = failures >= ATTEMPTS_MAX || segment.failures.len() >= FAILURES_MAX;
     over.then(|| error.clone().context(format!("slice {slice} failed {failures} times")))
 }

@@ -31,6 +31,9 @@ const OPS_MAX: usize = 100;
 /// Operations that a step may need beside its stages: meta, live, plan, cancel and two prefixes.
 const OPS_OVERHEAD: usize = 6;
 
+/// Decisions after which a query is taken to be one that never ends.
+const DECISIONS_MAX: u32 = 10_000;
+
 /// Bytes of SQL kept in `live/`.
 const LIVE_SQL_MAX: usize = 256;
 
@@ -197,6 +200,9 @@ impl Unfold<'_> {
                     .with_hint("make slices larger"));
             }
         }
+        if self.changes.meta.decisions >= DECISIONS_MAX && step.body.is_some() {
+            return bad(format!("does not end after {DECISIONS_MAX} decisions"));
+        }
         if step.body.is_none() && !step.open.is_empty() {
             return bad("opens stages without a decision".to_owned());
         }
@@ -319,7 +325,8 @@ impl Changes {
     /// Adds the changes to a batch.
     pub(crate) fn write(self, records: &Records, batch: &mut Batch) -> Result<()> {
         let query = records.query;
-        let sealed_before = records.stages.iter().filter(|(_, s)| s.record.phase() == StagePhase::Sealed);
+        let sealed_before =
+            records.stages.iter().filter(|(_, s)| s.record.phase() == StagePhase::Sealed);
         let mut sealed: BTreeSet<u32> = sealed_before.map(|(number, _)| *number).collect();
         sealed.extend(self.outputs.iter().map(|(stage, _)| stage.0));
         batch.set_sealed(sealed);

@@ -133,7 +133,8 @@ impl Queue {
     async fn ended_and_removed(&self, query: QueryId) -> Result<Ended> {
         let entry = self.store().get(&keys::history(query)).await?;
         let history = entry.as_ref().and_then(sweep::history_entry);
-        let history = history.ok_or_else(|| Error::invalid(format!("there is no query {query}")))?;
+        let history =
+            history.ok_or_else(|| Error::invalid(format!("there is no query {query}")))?;
         let (phase, failure, rows) = (history.phase, history.failure, history.rows);
         Ok(Ended { phase, failure, result: None, rows })
     }

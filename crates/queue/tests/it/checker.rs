@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use dunlin_base::{Env, Revision};
 use dunlin_metadata::blob::Blobs;
@@ -25,7 +26,13 @@ struct Model {
     /// Who won a slice, for ever.
     winners: BTreeMap<Slice, u32>,
     complaints: Vec<String>,
-    table: Vec<String>,
+    table: Vec<Line>,
+}
+
+/// One line of the table that a failure prints.
+enum Line {
+    Change(Duration, Revision, String, Option<Entry>),
+    Note(Duration, String),
 }
 
 #[derive(Clone)]
@@ -68,13 +75,20 @@ impl Checker {
 
     /// One line for each event so far.
     pub(crate) fn table(&self) -> String {
-        self.model.lock().table.join("\n")
+        let model = self.model.lock();
+        let lines = model.table.iter().map(|line| match line {
+            Line::Change(now, revision, key, new) => {
+                format!("{now:>12.3?} r{revision:<6} {}", describe(key, new.as_ref()))
+            }
+            Line::Note(now, what) => format!("{now:>12.3?}          {what}"),
+        });
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// Adds a line of what a process did.
     pub(crate) fn note(&self, who: &str, what: String) {
         let now = self.env.now();
-        self.model.lock().table.push(format!("{now:>12.3?}          {who:<6} {what}"));
+        self.model.lock().table.push(Line::Note(now, format!("{who:<6} {what}")));
     }
 
     pub(crate) fn winner(&self, stage: u32, slice: u32) -> Option<u32> {
@@ -87,45 +101,46 @@ impl Checker {
 
     fn check(&self, revision: Revision, events: &[Event]) {
         let mut model = self.model.lock();
-        let before = model.entries.clone();
+        let mut changes = Vec::with_capacity(events.len());
         for event in events {
-            match event {
-                Event::Put(entry) => model.entries.insert(entry.key.clone(), entry.clone()),
-                Event::Delete(key, _) => model.entries.remove(key),
-                Event::Resync(_) => None,
-            };
-        }
-        let mut found = Vec::new();
-        for event in events {
-            let key = match event {
-                Event::Put(entry) => &entry.key,
-                Event::Delete(key, _) => key,
+            let (key, new) = match event {
+                Event::Put(entry) => (entry.key.clone(), Some(entry.clone())),
+                Event::Delete(key, _) => (key.clone(), None),
                 Event::Resync(_) => continue,
             };
-            let new = model.entries.get(key).cloned();
-            let line = describe(key, new.as_ref());
-            model.table.push(format!("{:>12.3?} r{revision:<6} {line}", self.env.now()));
-            found.extend(self.check_key(&mut model, &before, key, new));
+            let old = match &new {
+                Some(entry) => model.entries.insert(key.clone(), entry.clone()),
+                None => model.entries.remove(&key),
+            };
+            changes.push((key, old, new));
         }
-        found.extend(check_indexes(&model.entries));
+        let mut found = Vec::new();
+        for (key, old, new) in &changes {
+            found.extend(self.check_key(&mut model, key, old.as_ref(), new.as_ref()));
+        }
+        if changes.iter().any(|(key, ..)| !key.contains("/sg/")) {
+            found.extend(check_indexes(&model.entries));
+        }
+        let now = self.env.now();
+        let lines = changes.into_iter().map(|(key, _, new)| Line::Change(now, revision, key, new));
+        model.table.extend(lines);
         model.complaints.extend(found.into_iter().map(|what| format!("r{revision}: {what}")));
     }
 
     fn check_key(
         &self,
         model: &mut Model,
-        before: &BTreeMap<String, Entry>,
         key: &str,
-        new: Option<Entry>,
+        old: Option<&Entry>,
+        new: Option<&Entry>,
     ) -> Vec<String> {
-        let old = before.get(key);
         if key.ends_with("/meta") {
-            return check_meta(key, decode(old), decode(new.as_ref()), &model.entries);
+            return check_meta(key, decode(old), decode(new), &model.entries);
         }
         if key.contains("/dec/") && old.is_some() && new.is_some() {
             return vec![format!("{key} is written again")];
         }
-        let (Some((query, stage, segment)), Some(new)) = (place(key), &new) else {
+        let (Some((query, stage, segment)), Some(new)) = (place(key), new) else {
             return Vec::new();
         };
         if !model.entries.contains_key(&format!("q/{query}/meta")) {
@@ -134,7 +149,7 @@ impl Checker {
         match segment {
             Some(_) => {
                 let new = decode(Some(new)).expect("it is there");
-                check_segment(model, before, (key, stage), decode(old), &new)
+                check_segment(model, (key, stage), decode(old), &new)
             }
             None => {
                 let new = decode(Some(new)).expect("it is there");
@@ -295,7 +310,6 @@ fn same(a: &Claim, b: &Claim) -> bool {
 
 fn check_segment(
     model: &mut Model,
-    before: &BTreeMap<String, Entry>,
     (key, stage): (&str, u32),
     old: Option<Segment>,
     new: &Segment,
@@ -313,9 +327,10 @@ fn check_segment(
     if holders.values().any(|holders| *holders > 1) {
         wrong.push(format!("Q1: {key} has slices that are held twice"));
     }
-    // The card must be there at the moment of the write.
+    let Model { entries, winners, .. } = model;
+    // Cards go in transactions of their own, so what is there now was there at the write.
     let alive = |executor: &str, fence: i64| {
-        let card = before.get(&format!("ex/{executor}"));
+        let card = entries.get(&format!("ex/{executor}"));
         card.is_some_and(|card| card.created.0 == fence)
     };
     for claim in &new.claims {
@@ -330,7 +345,7 @@ fn check_segment(
     for commit in &new.commits {
         let slices = commit.first_slice..commit.first_slice + commit.slice_count;
         for slice in slices.clone() {
-            let winner = *model.winners.entry((stage, slice)).or_insert(commit.attempt);
+            let winner = *winners.entry((stage, slice)).or_insert(commit.attempt);
             if winner != commit.attempt {
                 wrong.push(format!("Q4: slice {slice} of {key} has a second winner"));
             }
