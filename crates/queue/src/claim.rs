@@ -16,7 +16,7 @@ use crate::keys::{self, Part};
 use crate::live::LiveSet;
 use crate::member::{Member, Token};
 use crate::queue::{Found, Outcome, Queue};
-use crate::ready::{ReadyStage, ReadyWatch};
+use crate::ready::{self, ReadyStage, ReadyWatch};
 use crate::record::{Batch, Stored};
 use crate::segment;
 
@@ -50,7 +50,8 @@ impl Queue {
     /// The stages that may have slices to claim, short lane first, within a lane by age of their
     /// query.
     pub async fn ready_stages(&self) -> Result<Vec<ReadyStage>> {
-        Ok(self.watch_ready().await?.stages())
+        let snapshot = self.store().range(keys::READY).await?;
+        Ok(ready::sorted(snapshot.entries.iter()))
     }
 
     /// The same, kept current.

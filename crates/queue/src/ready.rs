@@ -82,6 +82,13 @@ impl ReadyStage {
     }
 }
 
+/// The stages of entries in key order: short lane first, within a lane by age of their query.
+pub(crate) fn sorted<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<ReadyStage> {
+    let mut stages: Vec<ReadyStage> = entries.filter_map(ReadyStage::read).collect();
+    stages.sort_by_key(|stage| stage.lane);
+    stages
+}
+
 /// The claimable stages, kept current by a watch.
 #[derive(Debug)]
 pub struct ReadyWatch {
@@ -95,10 +102,7 @@ impl ReadyWatch {
 
     /// The stages as of the last change, short lane first, within a lane by age of their query.
     pub fn stages(&self) -> Vec<ReadyStage> {
-        let mut stages: Vec<ReadyStage> =
-            self.mirror.entries().values().filter_map(ReadyStage::read).collect();
-        stages.sort_by_key(|stage| stage.lane);
-        stages
+        sorted(self.mirror.entries().values())
     }
 
     /// Returns after a stage came, went or was touched, and at the latest after a few seconds (the
