@@ -10,6 +10,7 @@ pub mod etcd;
 mod io;
 pub mod limits;
 mod open;
+pub mod sim;
 mod store;
 
 pub use open::open;

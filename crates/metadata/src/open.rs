@@ -6,6 +6,7 @@ use dunlin_base::{Env, Error, Result};
 
 use crate::embedded::EmbeddedStore;
 use crate::etcd::EtcdStore;
+use crate::sim::SimStore;
 use crate::store::StoreRef;
 
 /// The root of our keys where an etcd URL names none.
@@ -32,10 +33,9 @@ pub async fn open(url: &str, env: Env) -> Result<StoreRef> {
     }
 }
 
-/// The place of the simulation backend, which lives in a module of its own.
-fn memory(_env: Env) -> Result<StoreRef> {
-    Err(Error::invalid("this build has no metadata store in memory")
-        .with_hint("name a directory instead"))
+/// The simulation backend without faults: for processes whose state may die with them.
+fn memory(env: Env) -> Result<StoreRef> {
+    Ok(Arc::new(SimStore::new(env)))
 }
 
 fn parse(url: &str) -> Result<Place> {

@@ -1,7 +1,7 @@
 //! The keys of the queue's records. Numbers are zero-padded so that keys sort as numbers do and no
 //! stage's key is a prefix of another's.
 
-use dunlin_base::{ProcessId, QueryId, StageId};
+use dunlin_base::{QueryId, StageId};
 
 use crate::ready::Lane;
 
@@ -24,6 +24,10 @@ pub(crate) fn query(id: QueryId) -> String {
 
 pub(crate) fn meta(id: QueryId) -> String {
     format!("{QUERIES}{id}/meta")
+}
+
+pub(crate) fn plan(id: QueryId) -> String {
+    format!("{QUERIES}{id}/plan")
 }
 
 pub(crate) fn cancel(id: QueryId) -> String {
@@ -64,7 +68,8 @@ pub(crate) fn history(id: QueryId) -> String {
     format!("{HISTORY}{id}")
 }
 
-pub(crate) fn executor(id: ProcessId) -> String {
+/// The card of an executor, by its id as records write it.
+pub(crate) fn executor(id: &str) -> String {
     format!("ex/{id}")
 }
 
@@ -72,6 +77,7 @@ pub(crate) fn executor(id: ProcessId) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Meta,
+    Plan,
     Cancel,
     Decision(u32),
     Stage(u32),
@@ -84,14 +90,13 @@ pub(crate) fn parse(key: &str) -> Option<(QueryId, Part)> {
     let id = id.parse().ok()?;
     let part = match rest {
         "meta" => Part::Meta,
+        "plan" => Part::Plan,
         "cancel" => Part::Cancel,
         _ => match rest.split_once('/')? {
             ("dec", number) => Part::Decision(number.parse().ok()?),
             ("st", rest) => match rest.split_once("/sg/") {
                 None => Part::Stage(rest.parse().ok()?),
-                Some((stage, segment)) => {
-                    Part::Segment(stage.parse().ok()?, segment.parse().ok()?)
-                }
+                Some((stage, segment)) => Part::Segment(stage.parse().ok()?, segment.parse().ok()?),
             },
             _ => return None,
         },
@@ -115,6 +120,7 @@ mod tests {
         let id = QueryId::from_u128((7 << 64) | 9);
         for (key, part) in [
             (meta(id), Part::Meta),
+            (plan(id), Part::Plan),
             (cancel(id), Part::Cancel),
             (decision(id, 12), Part::Decision(12)),
             (stage(id, StageId(3)), Part::Stage(3)),

@@ -16,20 +16,36 @@
 //! Read [`invariants`] for what may be written, `unfold` for how a query goes on, `segment` for
 //! what claims and commits do to a record.
 
+mod advance;
+mod bounded;
+mod choose;
+mod claim;
 mod claimed;
+mod commit;
+mod depot;
+mod end;
+mod failure;
 pub mod invariants;
 mod keys;
 mod live;
 mod member;
+mod mirror;
+mod publish;
 mod queue;
 mod ready;
+mod record;
+mod records;
+mod release;
+mod segment;
 mod status;
+mod sweep;
+mod unfold;
+mod wait;
 
 pub use claimed::{ClaimedSlices, InputStage};
 pub use live::LiveSet;
 pub use member::{Member, Role};
 pub use queue::{Advanced, Committed, NewQuery, Queue, Swept, Tuning};
 pub use ready::{Lane, ReadyStage, ReadyWatch};
-pub use status::{
-    Ended, HistoryEntry, Phase, QueryStatus, QueryWatch, RunningQuery, Spread, StageStatus,
-};
+pub use status::{Ended, HistoryEntry, Phase, QueryStatus, RunningQuery, Spread, StageStatus};
+pub use wait::QueryWatch;

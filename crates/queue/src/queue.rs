@@ -1,26 +1,45 @@
-//! The handle that gateways and executors call. Each method's work is in the module of its name.
+//! The handle that gateways and executors call, and what its methods share. The methods are in
+//! modules by who calls them: `publish`, `claim`, `commit`, `release`, `advance`, `end`, `wait`,
+//! `status`, `sweep`.
 
-use std::ops::Range;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dunlin_base::{Env, Error, ProcessId, QueryId, Result};
-use dunlin_metadata::StoreRef;
+use dunlin_base::{Env, Error, Kind, ProcessId, QueryId, Result, Revision, StageEpoch, StageId};
 use dunlin_metadata::blob::BlobsRef;
+use dunlin_metadata::{Entry, Key, Store, StoreRef, Txn, TxnOutcome};
 use dunlin_proto::decide::Decide;
-use dunlin_proto::output::{MapOutput, StageOutput};
+use dunlin_proto::output::StageOutput;
+use dunlin_proto::queue::{Plan, Stage, StagePhase};
+use parking_lot::Mutex;
 
-use crate::claimed::ClaimedSlices;
-use crate::live::LiveSet;
-use crate::member::Member;
-use crate::ready::{ReadyStage, ReadyWatch};
-use crate::status::{Ended, HistoryEntry, QueryStatus, QueryWatch, RunningQuery};
+use crate::bounded::Bounded;
+use crate::claimed::StageView;
+use crate::depot::{self, Depot};
+use crate::keys;
+use crate::mirror::jittered;
+use crate::record::{Batch, Stored};
+use crate::records::{Purpose, Records};
+use crate::unfold::{self, Changes};
+
+/// Stages whose fixed parts, and outputs, are remembered.
+const STAGES_REMEMBERED: usize = 64;
+
+/// Tries of one transaction whose outcome is unknown, and the first and longest wait between them.
+const SETTLE_TRIES: u32 = 10;
+const SETTLE_WAIT_MIN: Duration = Duration::from_millis(4);
+const SETTLE_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Tries of a change whose transaction meets others' changes. Each conflict means that somebody
+/// else got on.
+pub(crate) const CONFLICTS_MAX: u32 = 64;
 
 /// Sizes and times of the queue. The defaults are what production uses; tests make them small.
 #[derive(Clone, Debug)]
 pub struct Tuning {
-    /// Slices per segment, between one segment and [`Tuning::SEGMENTS_MAX`] of them. Default 64.
+    /// Slices per segment, between 1 and 256 segments in a stage. Default 64.
     pub segment_slices: u32,
     /// How long an ended query's records stay for readers of its result and status, unless
     /// somebody removes them. Default 10 minutes.
@@ -32,11 +51,6 @@ pub struct Tuning {
     pub reread: Duration,
     /// Entries kept of the history. Default 200.
     pub history: usize,
-}
-
-impl Tuning {
-    /// Most segments of a stage.
-    pub const SEGMENTS_MAX: u32 = 256;
 }
 
 impl Default for Tuning {
@@ -101,8 +115,8 @@ pub struct Swept {
 
 /// The global queue. Cheap to clone; every process has its own and all share the store.
 ///
-/// Errors of all calls, beside those named: `Retry` (store or blobs unreachable; nothing is known
-/// to have changed, call again), `Bug` (a broken invariant: nothing was written).
+/// Errors of all calls, beside those named: `Retry` (store or blobs unreachable: what was asked may
+/// or may not have happened, call again), `Bug` (a broken invariant: nothing was written).
 /// Dropping a future leaves its outcome unknown and the records consistent.
 #[derive(Clone)]
 pub struct Queue {
@@ -110,17 +124,19 @@ pub struct Queue {
 }
 
 struct Inner {
-    #[expect(dead_code, reason = "skeleton")]
     store: StoreRef,
-    #[expect(dead_code, reason = "skeleton")]
-    blobs: BlobsRef,
-    #[expect(dead_code, reason = "skeleton")]
+    depot: Depot,
     env: Env,
-    #[expect(dead_code, reason = "skeleton")]
     decide: Arc<dyn Decide>,
-    #[expect(dead_code, reason = "skeleton")]
     tuning: Tuning,
+    views: Mutex<Bounded<(QueryId, StageId), Arc<StageView>>>,
+    outputs: Mutex<Bounded<(QueryId, StageId), SealedStage>>,
+    /// Queries that a sweep saw blobs but no records of, and when it first did.
+    orphans: Mutex<BTreeMap<QueryId, u64>>,
 }
+
+/// A sealed stage's epoch and output.
+pub(crate) type SealedStage = (StageEpoch, Arc<StageOutput>);
 
 impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -128,8 +144,48 @@ impl std::fmt::Debug for Queue {
     }
 }
 
-fn unwritten<T>() -> Result<T> {
-    Err(Error::bug("the queue is being written"))
+/// What became of a batch.
+pub(crate) enum Outcome {
+    /// It happened, at this revision.
+    Committed(Revision),
+    /// It did not happen, or happened at an earlier try whose answer was lost: the entries tell.
+    Conflict(Found),
+}
+
+/// The entries of the compared keys at a conflict.
+pub(crate) struct Found(BTreeMap<Key, Option<Entry>>);
+
+impl Found {
+    pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.0.get(key)?.as_ref()
+    }
+
+    /// Executors whose cards were compared and are there.
+    pub(crate) fn executors(&self) -> impl Iterator<Item = &str> {
+        self.0
+            .iter()
+            .filter(|(_, entry)| entry.is_some())
+            .filter_map(|(key, _)| key.strip_prefix("ex/"))
+    }
+}
+
+/// Sends a transaction until its outcome is known. Safe only for one that compares a key which it
+/// writes: if an earlier try happened after all, the next one conflicts and its entries are the
+/// read-back. `Retry` if the store stays away.
+pub(crate) async fn settle(store: &StoreRef, env: &Env, txn: Txn) -> Result<TxnOutcome> {
+    let mut wait = SETTLE_WAIT_MIN;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match store.txn(txn.clone()).await {
+            Err(error) if error.kind() == Kind::Retry && tries < SETTLE_TRIES => {
+                tracing::debug!(%error, tries, "a transaction's outcome is unknown");
+                env.sleep(jittered(env, wait)).await;
+                wait = (wait * 2).min(SETTLE_WAIT_MAX);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 impl Queue {
@@ -146,130 +202,114 @@ impl Queue {
         decide: Arc<dyn Decide>,
         tuning: Tuning,
     ) -> Self {
-        Self { inner: Arc::new(Inner { store, blobs, env, decide, tuning }) }
+        let inner = Inner {
+            store,
+            depot: Depot::new(blobs),
+            env,
+            decide,
+            tuning,
+            views: Mutex::new(Bounded::new(STAGES_REMEMBERED)),
+            outputs: Mutex::new(Bounded::new(STAGES_REMEMBERED)),
+            orphans: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
-    /// Creates the query, its first decision and its first stages in one transaction. Idempotent
-    /// for the same id. Once it returns, the query survives any crash.
-    /// Errors: what the decision function says (`Invalid`, `Bug`): then nothing was written.
-    pub async fn publish(&self, _query: NewQuery) -> Result<()> {
-        unwritten()
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.inner.store
     }
 
-    /// The stages that may have slices to claim.
-    pub async fn ready_stages(&self) -> Result<Vec<ReadyStage>> {
-        unwritten()
+    pub(crate) fn store_ref(&self) -> StoreRef {
+        self.inner.store.clone()
     }
 
-    /// The same, kept current.
-    pub async fn watch_ready(&self) -> Result<ReadyWatch> {
-        unwritten()
+    pub(crate) fn env(&self) -> &Env {
+        &self.inner.env
     }
 
-    /// Takes a run of slices of the stage, as many as guided self-scheduling gives for
-    /// `free_slots`; `None` if there is nothing to take now. `Fenced`: the member's lease is gone.
-    pub async fn claim(
-        &self,
-        _member: &Member,
-        _stage: &ReadyStage,
-        _free_slots: u32,
-        _live: &LiveSet,
-    ) -> Result<Option<ClaimedSlices>> {
-        unwritten()
+    pub(crate) fn depot(&self) -> &Depot {
+        &self.inner.depot
     }
 
-    /// Makes the output of (some of) the claimed slices count: the first commit of a slice wins.
-    /// `output` says which slices and carries the claim's attempt. Seals the stage and takes the
-    /// query's next step if these were the last slices. Idempotent.
-    /// `Fenced`: another attempt won, the lease is gone, or the query is over: discard the output.
-    /// `Invalid`: the output is not of this claim.
-    pub async fn commit(&self, _claim: &ClaimedSlices, _output: MapOutput) -> Result<Committed> {
-        unwritten()
+    pub(crate) fn tuning(&self) -> &Tuning {
+        &self.inner.tuning
     }
 
-    /// Gives the claim back and counts the failure: the query fails at once for `Invalid`,
-    /// `Exhausted` and `Bug`, and after four failures of a slice for other kinds. Idempotent.
-    /// `Fenced`: the claim was no longer held, and nothing was counted.
-    pub async fn failed(&self, _claim: &ClaimedSlices, _error: &Error) -> Result<()> {
-        unwritten()
+    pub(crate) fn views(&self) -> &Mutex<Bounded<(QueryId, StageId), Arc<StageView>>> {
+        &self.inner.views
     }
 
-    /// Gives unstarted slices of the claim back, uncounted. Idempotent.
-    pub async fn hand_back(&self, _claim: &ClaimedSlices, _unstarted: Range<u32>) -> Result<()> {
-        unwritten()
+    pub(crate) fn orphans(&self) -> &Mutex<BTreeMap<QueryId, u64>> {
+        &self.inner.orphans
     }
 
-    /// Takes every step that is due: seals complete stages, decides, opens stages, ends the query
-    /// (also for its deadline). Idempotent, callable by anybody at any time.
-    pub async fn advance(&self, _query: QueryId) -> Result<Advanced> {
-        unwritten()
+    /// Writes the batch's blobs, then sends its transaction until the outcome is known.
+    pub(crate) async fn apply(&self, batch: Batch) -> Result<Outcome> {
+        let txn = batch.into_txn(self.depot()).await?;
+        let keys: Vec<Key> = txn.compares.iter().map(|c| c.key().clone()).collect();
+        match settle(&self.inner.store, self.env(), txn).await? {
+            TxnOutcome::Committed(revision) => Ok(Outcome::Committed(revision)),
+            TxnOutcome::Conflict(found) => {
+                Ok(Outcome::Conflict(Found(keys.into_iter().zip(found).collect())))
+            }
+        }
     }
 
-    /// Cancels the query if it runs. Ended and unknown queries are left as they are.
-    pub async fn cancel(&self, _query: QueryId) -> Result<()> {
-        unwritten()
+    /// All records of a query, with the bodies that `purpose` needs.
+    pub(crate) async fn load(&self, query: QueryId, purpose: Purpose) -> Result<Option<Records>> {
+        let snapshot = self.store().range(&keys::query(query)).await?;
+        let Some(mut records) = Records::read(query, &snapshot.entries)? else { return Ok(None) };
+        records.fetch(self.depot(), purpose).await?;
+        Ok(Some(records))
     }
 
-    /// Fails the query with `error` if it runs. Ended and unknown queries are left as they are.
-    pub async fn fail(&self, _query: QueryId, _error: &Error) -> Result<()> {
-        unwritten()
+    /// The meta record alone, as records without anything else.
+    pub(crate) async fn load_meta(&self, query: QueryId) -> Result<Option<Records>> {
+        let Some(entry) = self.store().get(&keys::meta(query)).await? else { return Ok(None) };
+        let mut records = Records::new(query, Default::default(), Plan::default());
+        records.meta = Stored::read(&entry)?;
+        Ok(Some(records))
     }
 
-    /// True if work for the query is pointless: it was cancelled, has failed, or is gone.
-    pub async fn is_cancelled(&self, _query: QueryId) -> Result<bool> {
-        unwritten()
+    /// The changes that are due by these records.
+    pub(crate) fn unfold(&self, records: &Records) -> Result<Option<Changes>> {
+        let segment_slices = self.tuning().segment_slices;
+        unfold::unfold(records, &*self.inner.decide, self.env().unix_ms(), segment_slices)
     }
 
-    /// Returns once [`Queue::is_cancelled`] is true. Dropping it ends the watch.
-    pub async fn wait_cancelled(&self, _query: QueryId) {
-        std::future::pending().await
+    /// Remembers the outputs of stages that were just sealed: this process may soon read them.
+    pub(crate) fn remember(&self, query: QueryId, sealed: Vec<(StageId, StageOutput)>) {
+        let mut outputs = self.inner.outputs.lock();
+        for (stage, output) in sealed {
+            outputs.insert((query, stage), (StageEpoch(0), Arc::new(output)));
+        }
     }
 
-    /// Waits for the end of the query: woken by a watch, with a safety re-read (that also takes
-    /// overdue steps) every few seconds. `Invalid`: no such query, not even in the history.
-    pub async fn wait_ended(&self, _query: QueryId) -> Result<Ended> {
-        unwritten()
-    }
-
-    /// The query's state, or `None` if it has no records (see [`Queue::history`]).
-    pub async fn status(&self, _query: QueryId) -> Result<Option<QueryStatus>> {
-        unwritten()
-    }
-
-    /// The query's state on every change.
-    pub async fn watch_query(&self, _query: QueryId) -> Result<QueryWatch> {
-        unwritten()
+    /// Forgets what is remembered of a query's stage.
+    pub(crate) fn forget(&self, query: QueryId, stage: StageId) {
+        self.inner.views.lock().remove(&(query, stage));
+        self.inner.outputs.lock().remove(&(query, stage));
     }
 
     /// The output of a sealed stage. `Lost`: the stage is not sealed or its query is gone.
-    pub async fn stage_output(
-        &self,
-        _query: QueryId,
-        _stage: dunlin_base::StageId,
-    ) -> Result<Arc<StageOutput>> {
-        unwritten()
+    pub async fn stage_output(&self, query: QueryId, stage: StageId) -> Result<Arc<StageOutput>> {
+        self.sealed_stage(query, stage).await.map(|(_, output)| output)
     }
 
-    /// Queries that have records, oldest first.
-    pub async fn running(&self) -> Result<Vec<RunningQuery>> {
-        unwritten()
-    }
-
-    /// Removed queries, newest first, at most `limit`.
-    pub async fn history(&self, _limit: usize) -> Result<Vec<HistoryEntry>> {
-        unwritten()
-    }
-
-    /// Writes the ended query's history and removes its records and blobs (its shuffles are the
-    /// caller's to delete). Idempotent. `Invalid`: the query still runs.
-    pub async fn remove(&self, _query: QueryId) -> Result<()> {
-        unwritten()
-    }
-
-    /// Removes what was left behind: ended queries after [`Tuning::hold`], blobs without a query
-    /// after [`Tuning::grace`], history beyond its limit. Takes overdue steps. `now` is in
-    /// milliseconds since 1970. Any number of processes may sweep.
-    pub async fn sweep(&self, _now_unix_ms: u64) -> Result<Swept> {
-        unwritten()
+    pub(crate) async fn sealed_stage(&self, query: QueryId, stage: StageId) -> Result<SealedStage> {
+        if let Some(sealed) = self.inner.outputs.lock().get(&(query, stage)) {
+            return Ok(sealed);
+        }
+        let gone = || Error::lost(format!("stage {stage} of query {query} has no sealed output"));
+        let entry = self.store().get(&keys::stage(query, stage)).await?.ok_or_else(gone)?;
+        let record = Stored::<Stage>::read(&entry)?.record;
+        if record.phase() != StagePhase::Sealed {
+            return Err(gone());
+        }
+        let bytes = self.depot().load(record.output.as_ref()).await?;
+        let output = Arc::new(depot::decode(bytes, "the output of a stage")?);
+        let sealed = (StageEpoch(record.epoch), output);
+        self.inner.outputs.lock().insert((query, stage), sealed.clone());
+        Ok(sealed)
     }
 }

@@ -1,6 +1,12 @@
 //! Claimable stages and the watch that tells of them.
 
 use dunlin_base::{QueryId, Result, Revision, StageId};
+use dunlin_metadata::Entry;
+use dunlin_proto::queue::Ready;
+use prost::Message;
+
+use crate::keys;
+use crate::mirror::Mirror;
 
 /// Which executors' slots a stage competes for. A few slots are kept for short stages, so that a
 /// stage of ten thousand slices does not stand before one of four.
@@ -58,20 +64,51 @@ pub struct ReadyStage {
     pub touched: Revision,
 }
 
+impl ReadyStage {
+    /// Reads an entry below `ready/`; `None` for one of another build.
+    pub(crate) fn read(entry: &Entry) -> Option<Self> {
+        let (lane, query, stage) = keys::parse_ready(&entry.key)?;
+        let ready = Ready::decode(entry.value.clone()).ok()?;
+        Some(Self {
+            query,
+            stage,
+            lane,
+            weight: ready.weight,
+            slice_count: ready.slice_count,
+            segment_count: ready.segment_count,
+            opened_unix_ms: ready.opened_unix_ms,
+            touched: entry.modified,
+        })
+    }
+}
+
+/// The stages of entries in key order: short lane first, within a lane by age of their query.
+pub(crate) fn sorted<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<ReadyStage> {
+    let mut stages: Vec<ReadyStage> = entries.filter_map(ReadyStage::read).collect();
+    stages.sort_by_key(|stage| stage.lane);
+    stages
+}
+
 /// The claimable stages, kept current by a watch.
 #[derive(Debug)]
-pub struct ReadyWatch {}
+pub struct ReadyWatch {
+    mirror: Mirror,
+}
 
 impl ReadyWatch {
-    /// The stages as of the last change, oldest first within a lane.
+    pub(crate) fn new(mirror: Mirror) -> Self {
+        Self { mirror }
+    }
+
+    /// The stages as of the last change, short lane first, within a lane by age of their query.
     pub fn stages(&self) -> Vec<ReadyStage> {
-        Vec::new()
+        sorted(self.mirror.entries().values())
     }
 
     /// Returns after a stage came, went or was touched, and at the latest after a few seconds (the
     /// safety re-read, with jitter). Dropping the future loses nothing. `Retry` if the store
     /// cannot be read: back off and call again.
     pub async fn changed(&mut self) -> Result<()> {
-        std::future::pending().await
+        self.mirror.changed().await
     }
 }
