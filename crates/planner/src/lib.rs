@@ -11,6 +11,6 @@ pub mod session;
 pub mod settings;
 
 pub use errors::{from_datafusion, into_datafusion};
-pub use object_stores::{ObjectStores, StoreSpec};
+pub use object_stores::{ObjectStores, StoreLimits, StoreSpec};
 pub use session::{Planned, Planner, QueryPlan, Session, Statement, TableInfo};
 pub use settings::{Settings, session_config};
