@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod errors;
 pub mod functions;
 pub mod object_stores;
+mod rules;
 pub mod session;
 pub mod settings;
 

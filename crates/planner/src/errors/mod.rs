@@ -9,6 +9,9 @@ mod place;
 mod storage;
 mod suggest;
 
+pub(crate) use engine::too_deep;
+pub(crate) use storage::no_permission;
+
 use std::error::Error as StdError;
 
 use arrow::error::ArrowError;
