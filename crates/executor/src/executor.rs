@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dunlin_base::env::Task;
 use dunlin_base::{Env, Error, ProcessId, Result};
 use dunlin_metadata::StoreRef;
-use dunlin_planner::Contexts;
+use dunlin_planner::{Contexts, ObjectStores};
 use dunlin_queue::{ClaimedSlices, LiveSet, Member, Queue, Role};
 use dunlin_shuffle::Workers;
 use parking_lot::Mutex;
@@ -33,6 +33,8 @@ pub struct Parts {
     pub workers: Arc<dyn Workers>,
     /// Contexts for plans.
     pub contexts: Contexts,
+    /// Object stores; a plan's header says with which options its tables are reached.
+    pub stores: Arc<ObjectStores>,
 }
 
 /// What the tasks of an executor share.

@@ -8,10 +8,10 @@ use dunlin_base::env::Task;
 use dunlin_base::{Error, Result};
 use dunlin_planner::errors::from_datafusion;
 use dunlin_planner::nodes::ExchangeSource;
-use dunlin_planner::{TaskOutput, Template};
+use dunlin_planner::{StoreSpec, TaskOutput, Template};
 use dunlin_proto::block::ShuffleId;
 use dunlin_proto::output::{MapOutput, TaskStats};
-use dunlin_proto::plan::{Slice, SliceList};
+use dunlin_proto::plan::{Header, Slice, SliceList};
 use dunlin_queue::ClaimedSlices;
 use dunlin_shuffle::{ShuffleWriter, WriterOptions};
 use futures::stream::FuturesUnordered;
@@ -51,6 +51,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> 
     let share = shared.options.memory_limit.0 / u64::from(shared.options.slots.max(1));
     let pool = TaskPool::new((share * u64::from(work.width.max(1))) as usize);
     let header = work.template.header();
+    import_stores(shared, header)?;
     let context = shared.parts.contexts.for_header(header, Arc::clone(&pool.pool))?;
     let context = Arc::new(context);
     let claim = &work.claim;
@@ -81,6 +82,16 @@ pub(crate) async fn run(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> 
     stats::add_output(&output.partitions, &mut task);
     output.stats = Some(task);
     Ok(output)
+}
+
+fn import_stores(shared: &Shared, header: &Header) -> Result<()> {
+    let mut specs = Vec::with_capacity(header.stores.len());
+    for bytes in &header.stores {
+        let store = dunlin_proto::catalog::v1::Store::decode(bytes.as_ref())
+            .map_err(|e| Error::invalid("object store of another build").with_source(e))?;
+        specs.push(StoreSpec::from_proto(store));
+    }
+    shared.parts.stores.import(&specs)
 }
 
 fn writer(

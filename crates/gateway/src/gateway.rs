@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -64,6 +65,7 @@ struct Inner {
     member: Member,
     shuffles: LiveSet,
     background: Mutex<BTreeMap<u64, Task<()>>>,
+    killed: AtomicBool,
 }
 
 /// A query ready to be published.
@@ -88,7 +90,8 @@ impl Gateway {
         let ttl = options.lease_ttl;
         let member = Member::join(store, env, Role::Gateway, Bytes::new(), ttl).await?;
         let background = Mutex::new(BTreeMap::new());
-        let gateway = Self { inner: Arc::new(Inner { parts, member, shuffles, background }) };
+        let killed = AtomicBool::new(false);
+        let gateway = Self { inner: Arc::new(Inner { parts, member, shuffles, background, killed }) };
         gateway.keep_sweeping(options.sweep_every);
         Ok(gateway)
     }
@@ -155,6 +158,14 @@ impl Gateway {
         }
     }
 
+    /// Ends it as a crash would: nothing is removed, the lease runs out.
+    pub fn kill(&self) {
+        for (_, task) in std::mem::take(&mut *self.inner.background.lock()) {
+            task.abort();
+        }
+        self.inner.killed.store(true, Ordering::Release);
+    }
+
     /// Finishes removals and leaves. Queries that run go on; other gateways answer for them.
     pub async fn leave(&self) -> Result<()> {
         self.settle().await;
@@ -182,6 +193,9 @@ impl Gateway {
     }
 
     pub(crate) fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if self.inner.killed.load(Ordering::Acquire) {
+            return;
+        }
         let task = self.parts().env.spawn("clean up", work);
         let mut background = self.inner.background.lock();
         background.retain(|_, task| !task.is_finished());

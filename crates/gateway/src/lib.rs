@@ -1,9 +1,14 @@
 //! The gateway role: takes SQL from people and tools, has it planned and cut, publishes the query,
 //! streams its rows back. It runs no plans and holds nothing that a restart would lose.
 
+mod analyze;
+mod catalog;
 mod face;
 mod gateway;
 mod query;
+mod session;
 
+pub use catalog::MetadataCatalog;
 pub use face::{Progress, Reply, Rows, StageProgress};
 pub use gateway::{Gateway, GatewayOptions, Parts, Prepared};
+pub use session::Session;

@@ -10,6 +10,8 @@ use datafusion::execution::{SessionStateBuilder, TaskContext};
 use dunlin_base::{Error, Result};
 use dunlin_proto::plan::{Header, Setting};
 
+use crate::errors::from_datafusion;
+use crate::functions;
 use crate::codec::{BUILD, CODEC_VERSION, DATAFUSION_VERSION};
 
 /// Settings of a session that change what operators do; they travel in the header.
@@ -23,12 +25,13 @@ pub struct Contexts {
 
 impl Contexts {
     /// Contexts over the stores, caches and spill folder of `runtime`, with DataFusion's functions.
-    pub fn new(runtime: Arc<RuntimeEnv>) -> Self {
-        let state = SessionStateBuilder::new()
+    pub fn new(runtime: Arc<RuntimeEnv>) -> Result<Self> {
+        let mut state = SessionStateBuilder::new()
             .with_default_features()
             .with_runtime_env(runtime)
             .build();
-        Self { base: state.task_ctx() }
+        functions::register(&mut state).map_err(from_datafusion)?;
+        Ok(Self { base: state.task_ctx() })
     }
 
     /// A context with default settings, for decoding.

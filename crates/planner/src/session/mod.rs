@@ -162,6 +162,11 @@ impl Session {
         self.inner.read().settings.clone()
     }
 
+    /// The object stores that its tables use; export them into plan headers.
+    pub fn stores(&self) -> &Arc<ObjectStores> {
+        &self.planner.stores
+    }
+
     /// Splits a text into statements and parses them all: a syntax error anywhere runs nothing.
     /// `Invalid` with line, column and an excerpt; no statement is no error.
     pub fn prepare(&self, sql: &str) -> Result<Vec<Statement>> {

@@ -89,7 +89,7 @@ pub(crate) async fn run_plan(
     plan: Arc<dyn ExecutionPlan>,
     variant: &Variant,
 ) -> Result<(Vec<RecordBatch>, Trace), String> {
-    let contexts = Contexts::new(session.runtime_env());
+    let contexts = Contexts::new(session.runtime_env()).map_err(|e| e.to_string())?;
     let task = session.task_ctx();
     let header = dunlin_planner::header(task.session_config(), variant.decide.to_settings());
     let graph = dunlin_planner::cut(plan, header, &variant.cut, &task).map_err(|e| e.to_string())?;

@@ -1,0 +1,136 @@
+//! The catalog in the metadata store: `cat/o/{schema}` and `cat/o/{schema}/{object}`, one
+//! definition each, so that every gateway sees the same tables.
+
+use async_trait::async_trait;
+use dunlin_base::{Error, Result, Revision};
+use dunlin_metadata::{Compare, Entry, Op, StoreRef, Txn, TxnOutcome};
+use dunlin_planner::catalog::{CatalogStore, Definition, Loaded, Name, Stored, Swapped};
+
+/// Below it are the definitions.
+const OBJECTS: &str = "cat/o/";
+/// Written with every change; its revision is the catalog's version.
+const VERSION: &str = "cat/version";
+
+/// Definitions in the metadata store.
+#[derive(Debug)]
+pub struct MetadataCatalog {
+    store: StoreRef,
+}
+
+impl MetadataCatalog {
+    /// The catalog in `store`.
+    pub fn new(store: StoreRef) -> Self {
+        Self { store }
+    }
+}
+
+#[async_trait]
+impl CatalogStore for MetadataCatalog {
+    async fn version(&self) -> Result<Revision> {
+        Ok(self.store.get(VERSION).await?.map_or(Revision(0), |entry| entry.modified))
+    }
+
+    async fn load(&self) -> Result<Loaded> {
+        // The version first: a change in between is then loaded once more, never missed.
+        let version = self.version().await?;
+        let entries = self.store.range(OBJECTS).await?.entries;
+        let objects = entries.iter().map(stored).collect::<Result<_>>()?;
+        Ok(Loaded { objects, version })
+    }
+
+    async fn swap(
+        &self,
+        name: &Name,
+        expected: Option<Revision>,
+        new: Option<Definition>,
+    ) -> Result<Swapped> {
+        let key = key_of(name);
+        let compare = match expected {
+            None => Compare::Absent(key.clone()),
+            Some(revision) => Compare::Modified(key.clone(), revision),
+        };
+        let change = match new {
+            Some(definition) => Op::Put(key, definition.encode(), None),
+            None => Op::Delete(key),
+        };
+        let version = Op::Put(VERSION.to_owned(), bytes::Bytes::new(), None);
+        let txn = Txn { compares: vec![compare], ops: vec![change, version] };
+        match self.store.txn(txn).await? {
+            TxnOutcome::Committed(_) => Ok(Swapped::Done),
+            TxnOutcome::Conflict(entries) => {
+                let now = entries.into_iter().next().flatten();
+                Ok(Swapped::Conflict(now.as_ref().map(stored).transpose()?))
+            }
+        }
+    }
+}
+
+fn stored(entry: &Entry) -> Result<Stored> {
+    let name = name_of(&entry.key)?;
+    let definition = Definition::decode(&entry.value)?;
+    Ok(Stored { name, definition, revision: entry.modified })
+}
+
+fn key_of(name: &Name) -> String {
+    match &name.object {
+        None => format!("{OBJECTS}{}", escape(&name.schema)),
+        Some(object) => format!("{OBJECTS}{}/{}", escape(&name.schema), escape(object)),
+    }
+}
+
+fn name_of(key: &str) -> Result<Name> {
+    let path = key.strip_prefix(OBJECTS).unwrap_or(key);
+    let bad = || Error::bug(format!("'{key}' is no key of the catalog"));
+    match path.split_once('/') {
+        None => Ok(Name::schema(unescape(path).ok_or_else(bad)?)),
+        Some((schema, object)) => {
+            let schema = unescape(schema).ok_or_else(bad)?;
+            Ok(Name::object(schema, unescape(object).ok_or_else(bad)?))
+        }
+    }
+}
+
+/// Names hold any character; keys hold words between slashes.
+fn escape(name: &str) -> String {
+    let mut out = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' => out.push(byte as char),
+            _ => out.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    out
+}
+
+fn unescape(word: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = word.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        if *first == b'%' {
+            let hex = std::str::from_utf8(tail.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(hex, 16).ok()?);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_name_survives_its_key() {
+        for name in [
+            Name::schema("public"),
+            Name::object("public", "a/b%c"),
+            Name::object("Größe", "x y\u{1F426}"),
+        ] {
+            let back = name_of(&key_of(&name)).expect("own keys parse");
+            assert_eq!((back.schema, back.object), (name.schema, name.object));
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! One client's session: statements in, replies out. Every door ends here.
+
+use std::sync::Arc;
+
+use arrow::array::StringArray;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use dunlin_base::{Error, Result};
+use dunlin_planner::{
+    CutOptions, DecideOptions, Planned, QueryPlan, Settings, Statement, cut, session_config,
+};
+use dunlin_proto::plan::{Graph, TableSnapshot};
+use futures::stream::{self, StreamExt};
+use prost::Message;
+
+use crate::analyze;
+use crate::face::{Reply, Rows};
+use crate::gateway::{Gateway, Prepared};
+
+/// A session. Statements run one at a time from the client's point of view; the session itself
+/// may be shared.
+#[derive(Clone)]
+pub struct Session {
+    gateway: Gateway,
+    session: Arc<dunlin_planner::Session>,
+    user: String,
+}
+
+impl Session {
+    /// A session of `user` on this gateway.
+    pub fn new(gateway: Gateway, session: dunlin_planner::Session, user: String) -> Self {
+        Self { gateway, session: Arc::new(session), user }
+    }
+
+    /// The gateway.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// Splits a text into statements: a syntax error anywhere runs nothing. `Invalid` with line,
+    /// column and an excerpt.
+    pub fn prepare(&self, sql: &str) -> Result<Vec<Statement>> {
+        self.session.prepare(sql)
+    }
+
+    /// Plans and starts one statement. Returns when the query is durable and before its rows are
+    /// there; dropping the future before that leaves no query behind, or one that nobody reads and
+    /// the sweeper removes.
+    pub async fn execute(&self, statement: &Statement) -> Result<Reply> {
+        let (session, statement_) = (Arc::clone(&self.session), statement.clone());
+        let this = self.clone();
+        // Planning is CPU work: on the control runtime it would hold up leases.
+        let planning = self.gateway.parts().cpu.spawn("plan", async move {
+            match session.plan(&statement_).await? {
+                Planned::Query(plan) => Ok(Step::Run(this.prepare_query(&plan, &statement_)?)),
+                Planned::Explain { analyze: false, verbose, inner } => {
+                    this.explain(&inner, verbose).map(Step::Reply)
+                }
+                Planned::Explain { analyze: true, verbose, inner } => {
+                    Ok(Step::Analyze(this.prepare_query(&inner, &statement_)?, verbose))
+                }
+                Planned::Local(batches, schema) => {
+                    let batches = stream::iter(batches.into_iter().map(Ok)).boxed();
+                    Ok(Step::Reply(Reply::Rows(Rows { query: None, schema, batches })))
+                }
+                Planned::Done(what) => Ok(Step::Reply(Reply::Done(what))),
+            }
+        });
+        let step: Result<Step> = planning
+            .join()
+            .await
+            .unwrap_or_else(|panic| Err(Error::bug(format!("planning panicked: {panic}"))));
+        match step? {
+            Step::Reply(reply) => Ok(reply),
+            Step::Run(query) => self.gateway.submit(query).await.map(Reply::Rows),
+            Step::Analyze(query, verbose) => {
+                let text = analyze::run(&self.gateway, query, verbose).await?;
+                Ok(text_reply("plan", &text))
+            }
+        }
+    }
+
+    /// Prepares and executes a text of one statement.
+    pub async fn sql(&self, sql: &str) -> Result<Reply> {
+        let statements = self.prepare(sql)?;
+        match statements.as_slice() {
+            [statement] => self.execute(statement).await,
+            [] => Err(Error::invalid("there is no statement in the text")),
+            _ => Err(Error::invalid("there are several statements in the text")),
+        }
+    }
+
+    fn prepare_query(&self, plan: &QueryPlan, statement: &Statement) -> Result<Prepared> {
+        let graph = self.graph(plan)?;
+        Ok(Prepared {
+            sql: statement.sql().to_owned(),
+            user: self.user.clone(),
+            graph: Bytes::from(graph.encode_to_vec()),
+            schema: Arc::clone(&plan.schema),
+            deadline_unix_ms: None,
+        })
+    }
+
+    /// The stage graph of a plan.
+    pub fn graph(&self, plan: &QueryPlan) -> Result<Graph> {
+        let settings = &plan.settings;
+        let config = session_config(settings)?;
+        let mut header = dunlin_planner::header(&config, decide_options(settings).to_settings());
+        header.tables = plan.tables.iter().map(snapshot).collect();
+        let stores = self.session.stores().export();
+        header.stores = stores.iter().map(|s| s.to_proto().encode_to_vec().into()).collect();
+        let context = self.gateway.parts().contexts.base().as_ref().clone();
+        let context = context.with_session_config(config);
+        cut(Arc::clone(&plan.physical), header, &cut_options(settings), &context)
+    }
+
+    fn explain(&self, plan: &QueryPlan, verbose: bool) -> Result<Reply> {
+        let graph = self.graph(plan)?;
+        let context = self.gateway.parts().contexts.base();
+        let mut text = dunlin_planner::explain(&graph, &context)?;
+        if verbose {
+            text = format!("Logical plan\n{}\n\n{text}", plan.logical);
+        }
+        Ok(text_reply("plan", &text))
+    }
+}
+
+enum Step {
+    Reply(Reply),
+    Run(Prepared),
+    Analyze(Prepared, bool),
+}
+
+fn cut_options(settings: &Settings) -> CutOptions {
+    CutOptions {
+        slice_bytes: settings.slice_bytes,
+        slices_min: settings.partitions,
+        collapse_bytes: settings.collapse_bytes,
+        ..CutOptions::default()
+    }
+}
+
+fn decide_options(settings: &Settings) -> DecideOptions {
+    DecideOptions {
+        broadcast_bytes: settings.broadcast_bytes.0,
+        broadcast_rows: settings.broadcast_rows as u64,
+        ..DecideOptions::default()
+    }
+}
+
+fn snapshot(table: &dunlin_planner::TableInfo) -> TableSnapshot {
+    TableSnapshot {
+        table: table.table.clone(),
+        files: table.files as u32,
+        bytes: table.bytes,
+        fingerprint: table.fingerprint,
+    }
+}
+
+/// A text as rows of one column, a line each.
+fn text_reply(column: &str, text: &str) -> Reply {
+    let schema = Arc::new(Schema::new(vec![Field::new(column, DataType::Utf8, false)]));
+    let lines = StringArray::from_iter_values(text.lines());
+    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(lines)]);
+    let batch = batch.map_err(|e| Error::bug("a text is a column").with_source(e));
+    Reply::Rows(Rows { query: None, schema, batches: stream::iter([batch]).boxed() })
+}
