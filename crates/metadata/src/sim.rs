@@ -9,6 +9,7 @@
 //! of a watch notices that their time has come.
 
 mod faults;
+mod limits;
 mod state;
 mod watch;
 
@@ -116,15 +117,17 @@ fn unreachable() -> Error {
 #[async_trait]
 impl Store for SimStore {
     async fn get(&self, key: &str) -> Result<Option<Entry>> {
+        limits::check_key(key)?;
         self.call(|state, _| state.get(key)).await
     }
 
     async fn range(&self, prefix: &str) -> Result<Snapshot> {
+        limits::check_prefix(prefix)?;
         self.call(|state, _| state.range(prefix)).await
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnOutcome> {
-        state::check_limits(&txn)?;
+        limits::check_txn(&txn)?;
         if self.inner.dice.armed() {
             return self.faulty_txn(txn).await;
         }
@@ -132,11 +135,13 @@ impl Store for SimStore {
     }
 
     async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch> {
+        limits::check_prefix(prefix)?;
         self.call(|_, _| ()).await?;
         Ok(watch::Watcher::new(self.clone(), prefix.to_owned(), from).into_stream().boxed())
     }
 
     async fn lease_grant(&self, ttl: Duration) -> Result<Lease> {
+        limits::check_ttl(ttl)?;
         self.call(|state, now| state.lease_grant(ttl, now)).await
     }
 

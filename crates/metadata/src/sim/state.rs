@@ -7,19 +7,13 @@ use std::time::Duration;
 use dunlin_base::{Error, LeaseId, Result, Revision};
 use tokio::sync::Notify;
 
-use crate::store::{
-    Compare, Entry, Event, KEY_LEN_MAX, Key, Lease, Op, Snapshot, TXN_OPS_MAX, Txn, TxnOutcome,
-    VALUE_LEN_MAX,
-};
+use crate::store::{Compare, Entry, Event, Key, Lease, Op, Snapshot, Txn, TxnOutcome};
 
 /// Transactions kept for watches that lag or start in the past. Beyond, they are told to resync.
 const LOG_TXNS_MAX: usize = 4096;
 
 /// Bytes of values kept in the same log.
 const LOG_BYTES_MAX: usize = 8 << 20;
-
-/// Shortest time to live of a lease.
-const TTL_MIN: Duration = Duration::from_secs(1);
 
 type Observer = Box<dyn Fn(Revision, &[Event]) + Send + Sync>;
 
@@ -52,43 +46,6 @@ pub(super) enum Found {
     Lagged,
     /// Nothing yet; look again when notified, or when this time comes.
     Nothing(Duration),
-}
-
-/// Refuses transactions that no backend would take.
-pub(super) fn check_limits(txn: &Txn) -> Result<()> {
-    if txn.compares.len() > TXN_OPS_MAX || txn.ops.len() > TXN_OPS_MAX {
-        return Err(Error::invalid(format!("a transaction has more than {TXN_OPS_MAX} parts")));
-    }
-    let mut written = BTreeSet::new();
-    for op in &txn.ops {
-        let (Op::Put(key, ..) | Op::Delete(key) | Op::DeletePrefix(key)) = op;
-        if key.len() > KEY_LEN_MAX || key.is_empty() {
-            return Err(Error::invalid(format!("a key of {} bytes", key.len())));
-        }
-        if let Op::Put(key, value, _) = op {
-            if value.len() > VALUE_LEN_MAX {
-                return Err(Error::invalid(format!("{key} has a value of {} bytes", value.len())));
-            }
-            if !written.insert(key) {
-                return Err(Error::invalid(format!("{key} is written twice")));
-            }
-        }
-    }
-    for op in &txn.ops {
-        let twice = match op {
-            Op::Put(..) => None,
-            Op::Delete(key) => written.get(key).copied(),
-            Op::DeletePrefix(prefix) => written
-                .range::<&Key, _>(prefix..)
-                .next()
-                .filter(|key| key.starts_with(prefix.as_str()))
-                .copied(),
-        };
-        if let Some(key) = twice {
-            return Err(Error::invalid(format!("{key} is written and deleted")));
-        }
-    }
-    Ok(())
 }
 
 impl State {
@@ -265,7 +222,6 @@ impl State {
     pub(super) fn lease_grant(&mut self, ttl: Duration, now: Duration) -> Lease {
         let id = self.lease_next;
         self.lease_next += 1;
-        let ttl = ttl.max(TTL_MIN);
         self.leases.insert(id, LeaseState { ttl, ends: now + ttl, keys: BTreeSet::new() });
         self.falls_due(now + ttl);
         Lease { id: LeaseId(id), ttl }
