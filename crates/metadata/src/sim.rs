@@ -9,6 +9,7 @@
 //! of a watch notices that their time has come.
 
 mod faults;
+mod limits;
 mod state;
 mod watch;
 
@@ -135,6 +136,7 @@ impl Store for SimStore {
     }
 
     async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch> {
+        limits::check_prefix(prefix)?;
         self.call(|_, _| ()).await?;
         Ok(watch::Watcher::new(self.clone(), prefix.to_owned(), from).into_stream().boxed())
     }

@@ -19,6 +19,8 @@ pub(crate) struct Mirror {
     seen: Revision,
     /// The entries must be read again before anything else.
     stale: bool,
+    /// When the safety re-read is due, however often the caller starts to wait anew.
+    reread_at: Duration,
 }
 
 impl std::fmt::Debug for Mirror {
@@ -43,6 +45,7 @@ impl Mirror {
             watch: None,
             seen: Revision(0),
             stale: true,
+            reread_at: Duration::ZERO,
         };
         mirror.refresh().await?;
         Ok(mirror)
@@ -60,7 +63,7 @@ impl Mirror {
                 self.refresh().await?;
                 return Ok(());
             };
-            let limit = jittered(&self.env, self.reread);
+            let limit = self.reread_at.saturating_sub(self.env.now());
             match self.env.timeout(limit, watch.next()).await {
                 None => self.stale = true,
                 Some(None) => self.watch = None,
@@ -100,6 +103,7 @@ impl Mirror {
         self.entries = snapshot.entries.into_iter().map(|e| (e.key.clone(), e)).collect();
         self.seen = snapshot.revision;
         self.stale = false;
+        self.reread_at = self.env.now() + jittered(&self.env, self.reread);
         Ok(())
     }
 }

@@ -19,8 +19,9 @@ use crate::keys;
 /// Largest value that the queue writes; a kilobyte below the store's limit.
 const RECORD_BYTES_MAX: usize = VALUE_LEN_MAX - 1024;
 
-/// Largest sum of the values of one transaction: etcd refuses requests above 1.5 MiB.
-const TXN_BYTES_MAX: usize = 1 << 20;
+/// Largest sum of the records of one transaction: with keys, compares and index entries it stays
+/// under the 1 MiB that stores take.
+const TXN_BYTES_MAX: usize = 900 << 10;
 
 /// Blobs written at once.
 const BLOB_WRITES_MAX: usize = 8;

@@ -7,19 +7,13 @@ use std::time::Duration;
 use dunlin_base::{Error, LeaseId, Result, Revision};
 use tokio::sync::Notify;
 
-use crate::store::{
-    Compare, Entry, Event, KEY_LEN_MAX, Key, Lease, Op, Snapshot, TXN_OPS_MAX, Txn, TxnOutcome,
-    VALUE_LEN_MAX,
-};
+use crate::store::{Compare, Entry, Event, Key, Lease, Op, Snapshot, Txn, TxnOutcome};
 
 /// Transactions kept for watches that lag or start in the past. Beyond, they are told to resync.
 const LOG_TXNS_MAX: usize = 4096;
 
 /// Bytes of values kept in the same log.
 const LOG_BYTES_MAX: usize = 8 << 20;
-
-/// Shortest time to live of a lease.
-const TTL_MIN: Duration = Duration::from_secs(1);
 
 type Observer = Box<dyn Fn(Revision, &[Event]) + Send + Sync>;
 
@@ -228,7 +222,6 @@ impl State {
     pub(super) fn lease_grant(&mut self, ttl: Duration, now: Duration) -> Lease {
         let id = self.lease_next;
         self.lease_next += 1;
-        let ttl = ttl.max(TTL_MIN);
         self.leases.insert(id, LeaseState { ttl, ends: now + ttl, keys: BTreeSet::new() });
         self.falls_due(now + ttl);
         Lease { id: LeaseId(id), ttl }

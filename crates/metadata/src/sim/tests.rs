@@ -50,6 +50,9 @@ async fn limits_are_refused_before_anything_happens() {
         vec![put("a", ""), put("a", "")],
         vec![put("a/b", ""), Op::DeletePrefix("a/".into())],
         vec![put("a", ""), Op::Delete("a".into())],
+        vec![Op::Delete("a/b".into()), Op::DeletePrefix("a/".into())],
+        vec![Op::DeletePrefix("a/b/".into()), Op::DeletePrefix("a/".into())],
+        vec![put("a\n", "")],
         (0..129).map(|i| Op::Delete(format!("{i}"))).collect(),
     ] {
         let error = store.txn(txn(vec![], ops)).await.expect_err("it is over a limit");

@@ -342,6 +342,32 @@ fn check_segment(
             wrong.push(format!("Q5: {key} is claimed by a dead executor"));
         }
     }
+    wrong.extend(check_commits(winners, (key, stage), &old, new, &alive));
+    // A claim that makes room for another executor's in the same write was that of a dead one.
+    let newcomer = new.claims.iter().find(|claim| !old.claims.iter().any(|c| same(c, claim)));
+    for claim in old.claims.iter().filter(|c| !new.claims.iter().any(|claim| same(c, claim))) {
+        let evicted = newcomer.is_some_and(|newcomer| newcomer.fence != claim.fence);
+        if evicted && alive(&claim.executor, claim.fence) {
+            wrong.push(format!("Q5: {key} drops attempt {} of a live executor", claim.attempt));
+        }
+    }
+    for commit in &old.commits {
+        if !new.commits.iter().any(|c| c.first_slice == commit.first_slice) {
+            wrong.push(format!("Q4: {key} has lost a commit"));
+        }
+    }
+    wrong
+}
+
+/// New commits are of claims of live executors, and a slice has one winner for ever.
+fn check_commits(
+    winners: &mut BTreeMap<Slice, u32>,
+    (key, stage): (&str, u32),
+    old: &Segment,
+    new: &Segment,
+    alive: &dyn Fn(&str, i64) -> bool,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
     for commit in &new.commits {
         let slices = commit.first_slice..commit.first_slice + commit.slice_count;
         for slice in slices.clone() {
@@ -368,11 +394,6 @@ fn check_segment(
                 wrong.push(format!("Q5: {key} has a commit of a dead executor"));
             }
             Some(_) => {}
-        }
-    }
-    for commit in &old.commits {
-        if !new.commits.iter().any(|c| c.first_slice == commit.first_slice) {
-            wrong.push(format!("Q4: {key} has lost a commit"));
         }
     }
     wrong

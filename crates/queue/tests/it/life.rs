@@ -88,6 +88,29 @@ async fn a_claim_carries_what_its_slices_need() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_two_that_seal_parallel_stages_at_once_one_opens_the_next() {
+    for seed in 0..40 {
+        let world = World::new(seed);
+        let executor = world.executor().await;
+        published(&world, &graph(&[(&[], 1), (&[], 1), (&[0, 1], 1)])).await;
+        let claims = [executor.claim(1).await, executor.claim(1).await];
+        let [first, second] = claims.map(|claim| claim.expect("two stages are ready"));
+        let delay = Duration::from_millis(5);
+        let faults =
+            Faults { delay_before_max: delay, delay_after_max: delay, ..Faults::default() };
+        world.store.set_faults(faults);
+        let (one, other) = (world.process().1, world.process().1);
+        let commits = futures::join!(
+            one.commit(&first, output(&first, 0..1)),
+            other.commit(&second, output(&second, 0..1)),
+        );
+        assert!(commits.0.is_ok() && commits.1.is_ok(), "seed {seed}: {commits:?}");
+        let ready: Vec<u32> = executor.ready().await.iter().map(|stage| stage.stage.0).collect();
+        assert_eq!(ready, [2], "seed {seed}: nobody opened the stage that reads both");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_large_stage_is_shared_out_and_every_slice_runs_once() {
     let mut world = World::new(1);
     world.tuning = Tuning::default();
