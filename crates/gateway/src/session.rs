@@ -110,8 +110,7 @@ impl Session {
         header.tables = plan.tables.iter().map(snapshot).collect();
         let stores = self.session.stores().export();
         header.stores = stores.iter().map(|s| s.to_proto().encode_to_vec().into()).collect();
-        let context = self.gateway.parts().contexts.base().as_ref().clone();
-        let context = context.with_session_config(config);
+        let context = self.gateway.parts().contexts.copy().with_session_config(config);
         cut(Arc::clone(&plan.physical), header, &cut_options(settings), &context)
     }
 

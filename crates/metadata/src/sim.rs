@@ -9,7 +9,6 @@
 //! of a watch notices that their time has come.
 
 mod faults;
-mod limits;
 mod state;
 mod watch;
 

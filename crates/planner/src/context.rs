@@ -39,6 +39,21 @@ impl Contexts {
         Arc::clone(&self.base)
     }
 
+    /// A context with default settings, to be changed.
+    pub fn copy(&self) -> TaskContext {
+        let base = &self.base;
+        TaskContext::new(
+            None,
+            base.session_id(),
+            base.session_config().clone(),
+            base.scalar_functions().clone(),
+            base.higher_order_functions().clone(),
+            base.aggregate_functions().clone(),
+            base.window_functions().clone(),
+            base.runtime_env(),
+        )
+    }
+
     /// The context for a plan with this header; its operators reserve memory in `pool`.
     pub fn for_header(&self, header: &Header, pool: Arc<dyn MemoryPool>) -> Result<TaskContext> {
         let mut config = SessionConfig::new();
@@ -51,8 +66,7 @@ impl Contexts {
         }
         let mut runtime = RuntimeEnv::clone(&self.base.runtime_env());
         runtime.memory_pool = pool;
-        let context = TaskContext::clone(&self.base);
-        Ok(context.with_session_config(config).with_runtime(Arc::new(runtime)))
+        Ok(self.copy().with_session_config(config).with_runtime(Arc::new(runtime)))
     }
 }
 
