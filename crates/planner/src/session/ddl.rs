@@ -66,7 +66,8 @@ impl Session {
         let scope = self.scope().await?;
         let reference = view.name.to_string();
         let state = scope.state();
-        let name = query::name_of(&state, &datafusion::common::TableReference::parse_str(&reference))?;
+        let name =
+            query::name_of(&state, &datafusion::common::TableReference::parse_str(&reference))?;
         // Planned as if inside the view, so that one that reads itself is refused.
         let inside = scope.inside(&name);
         let ast = Ast::Statement(Box::new(Sql::Query(view.query.clone())));

@@ -1,10 +1,10 @@
 //! Queries: from a syntax tree to a physical plan.
 
 use arrow::datatypes::SchemaRef;
+use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::common::TableReference;
 use datafusion::sql::parser::Statement as Ast;
 use datafusion::sql::sqlparser::ast::{ObjectName, Spanned, Statement as Sql, visit_relations};
 use dunlin_base::{Error, Result};
