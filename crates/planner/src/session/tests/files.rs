@@ -30,7 +30,7 @@ async fn folders_named_by_value_are_columns_and_prune() {
     }
     lab.plan(&table("t", "parquet", &lab.path("t"))).await.expect("created");
     let described = lab.rows("DESCRIBE t").await.expect("known");
-    assert_eq!(described, ["x|Int64|YES", "year|Int64|YES", "kind|Utf8|YES"]);
+    assert_eq!(described, ["x|Int64|NO", "year|Int64|NO", "kind|Utf8|NO"]);
     let sql = "SELECT year, kind, x FROM t WHERE year > 999 AND year < 2024";
     assert_eq!(lab.rows(sql).await.expect("runs"), ["2023|a|2023"]);
     assert_eq!(lab.query(sql).await.tables[0].files, 1, "the others are not opened");

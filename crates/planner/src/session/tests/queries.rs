@@ -40,6 +40,20 @@ async fn a_subquery_as_a_value_gives_one_row_or_an_error() {
             vec!["bob", "cy"],
         ),
         ("SELECT 1 WHERE EXISTS (SELECT score FROM scores)", vec!["1"]),
+        (
+            "SELECT id FROM people ORDER BY id * (SELECT -max(score) FROM scores)",
+            vec!["3", "2", "1"],
+        ),
+        ("SELECT sum(id + (SELECT max(score) FROM scores)) AS s FROM people", vec!["15"]),
+        (
+            "SELECT id % (SELECT max(score) - 1 FROM scores) AS k, count(*) FROM people \
+             GROUP BY id % (SELECT max(score) - 1 FROM scores) ORDER BY k",
+            vec!["0|1", "1|2"],
+        ),
+        (
+            "SELECT id FROM people p ORDER BY (SELECT -max(score) FROM scores WHERE score = p.id)",
+            vec!["3", "2", "1"],
+        ),
         ("SELECT count(*) FROM people WHERE id IN (SELECT score FROM scores)", vec!["3"]),
     ];
     for (sql, rows) in good {
@@ -75,8 +89,8 @@ async fn what_asks_about_tables_is_answered_here() {
             vec!["public|people|BASE TABLE", "public|scores|BASE TABLE", "public|v|VIEW"],
         ),
         ("SHOW SCHEMAS", vec!["public"]),
-        ("DESCRIBE scores", vec!["score|Int64|YES"]),
-        ("SHOW COLUMNS FROM scores", vec!["dunlin|public|scores|score|Int64|YES"]),
+        ("DESCRIBE scores", vec!["score|Int64|NO"]),
+        ("SHOW COLUMNS FROM scores", vec!["dunlin|public|scores|score|Int64|NO"]),
         ("SHOW dunlin.partitions", vec!["dunlin.partitions|2"]),
         (
             "SELECT column_name FROM information_schema.columns WHERE table_name = 'people' \
