@@ -1,4 +1,7 @@
-//! Our rules over logical plans.
+//! Our rules over logical plans, run after DataFusion's own analysis.
+//!
+//! Both are about subqueries that are used as a value. They must become joins to be cut into
+//! stages, and DataFusion makes joins of those in WHERE and SELECT only.
 
 use std::sync::Arc;
 
@@ -28,6 +31,58 @@ impl AnalyzerRule for OneRowSubqueries {
     fn name(&self) -> &str {
         "one_row_subqueries"
     }
+}
+
+/// Moves subqueries that are used as a value out of ORDER BY, GROUP BY and arguments of aggregates
+/// into a SELECT below, where DataFusion makes a join of them.
+#[derive(Debug, Default)]
+pub(crate) struct LiftSubqueries;
+
+impl AnalyzerRule for LiftSubqueries {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.transform_up_with_subqueries(lift_plan).map(|done| done.data)
+    }
+
+    fn name(&self) -> &str {
+        "lift_subqueries"
+    }
+}
+
+fn lift_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    if !matches!(plan, LogicalPlan::Sort(_) | LogicalPlan::Aggregate(_)) {
+        return Ok(Transformed::no(plan));
+    }
+    let [input] = plan.inputs()[..] else { return Ok(Transformed::no(plan)) };
+    let input = input.clone();
+    let is_sort = matches!(plan, LogicalPlan::Sort(_));
+    let outputs = plan.schema().columns();
+    let names = NamePreserver::new(&plan);
+    let mut lifted = Vec::new();
+    let changed = plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let changed = expr.transform_up(|expr| match expr {
+            Expr::ScalarSubquery(_) => {
+                let name = format!("__value_{}", lifted.len());
+                lifted.push(expr.alias(&name));
+                Ok(Transformed::yes(Expr::Column(Column::new_unqualified(name))))
+            }
+            other => Ok(Transformed::no(other)),
+        })?;
+        Ok(changed.update_data(|expr| name.restore(expr)))
+    })?;
+    if lifted.is_empty() {
+        return Ok(changed);
+    }
+    let columns = input.schema().columns().into_iter().map(Expr::Column);
+    let below = LogicalPlanBuilder::from(input).project(columns.chain(lifted))?.build()?;
+    let expressions = changed.data.expressions();
+    let lifted = changed.data.with_new_exprs(expressions, vec![below])?;
+    if !is_sort {
+        return Ok(Transformed::yes(lifted));
+    }
+    let outputs = outputs.into_iter().map(Expr::Column);
+    let plan = LogicalPlanBuilder::from(lifted).project(outputs)?.build()?;
+    Ok(Transformed::yes(plan))
 }
 
 fn guard_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {

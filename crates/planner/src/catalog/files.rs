@@ -106,10 +106,6 @@ impl Location {
         }
     }
 
-    fn is_folder(&self) -> bool {
-        self.url.is_collection() && self.url.get_glob().is_none()
-    }
-
     /// Its files now. `Invalid`: nothing is there, it may not be read, or it mixes formats. An
     /// empty folder is refused unless `may_be_empty`.
     pub(crate) async fn list(
@@ -205,14 +201,14 @@ impl Location {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.local() {
-            Some(path) => write!(f, "{}", path.display())?,
-            None => f.write_str(self.url.as_str())?,
-        }
-        let slash = if self.is_folder() || self.url.is_collection() { "" } else { "" };
+        let base = match self.local() {
+            Some(path) => path.display().to_string(),
+            None => self.url.as_str().to_owned(),
+        };
+        let base = if base.len() > 1 { base.trim_end_matches('/') } else { &base };
         match self.url.get_glob() {
-            Some(glob) => write!(f, "{slash}/{glob}"),
-            None => Ok(()),
+            Some(glob) => write!(f, "{base}/{glob}"),
+            None => f.write_str(base),
         }
     }
 }

@@ -1,15 +1,17 @@
 //! One schema for many files, or an error that names the two that disagree.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::execution::SessionState;
+use dunlin_base::env::panic_text;
 use dunlin_base::{Error, Kind, Result};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::{Format, Location};
 use crate::errors::from_datafusion;
@@ -71,19 +73,46 @@ impl Reader<'_> {
                 ))),
             };
         }
-        let inferred =
-            self.reader.infer_schema(self.state, &self.store, std::slice::from_ref(file));
-        let schema = inferred.await.map_err(|e| unreadable(&shown, from_datafusion(e)))?;
+        let one = std::slice::from_ref(file);
+        let inferred = self.reader.infer_schema(self.state, &self.store, one);
+        // Readers panic on some damaged files; that is the file's fault, not this process's.
+        let schema = match AssertUnwindSafe(inferred).catch_unwind().await {
+            Ok(Ok(schema)) => schema,
+            Ok(Err(error)) => {
+                return Err(self.unreadable(file, &shown, from_datafusion(error)).await);
+            }
+            Err(panic) => {
+                let error = Error::invalid(format!("damaged: {}", panic_text(panic.as_ref())));
+                return Err(self.unreadable(file, &shown, error).await);
+            }
+        };
         Ok(Some((shown, FileSchema { size: file.size, modified_ms, schema })))
     }
-}
 
-/// Names the file, unless the error is about the store and names it itself.
-fn unreadable(file: &str, error: Error) -> Error {
-    if error.kind() == Kind::Retry || error.message().contains(file) {
-        return error;
+    /// Names the file, unless the error is about the store and names it itself.
+    async fn unreadable(&self, file: &ObjectMeta, shown: &str, error: Error) -> Error {
+        if self.format == Format::Parquet && self.footer_is_cut(file).await {
+            return Error::invalid(format!("'{shown}': its footer is longer than the file"))
+                .with_hint("the file was cut: write it again");
+        }
+        if error.kind() == Kind::Retry || error.message().contains(shown) {
+            return error;
+        }
+        error.context(format!("'{shown}'"))
     }
-    error.context(format!("'{file}'"))
+
+    /// Whether the length at a Parquet file's end is more than the file holds, which its reader
+    /// does not check.
+    async fn footer_is_cut(&self, file: &ObjectMeta) -> bool {
+        let tail = file.size.saturating_sub(8)..file.size;
+        match self.store.get_range(&file.location, tail).await {
+            Ok(bytes) if bytes.len() == 8 && bytes.ends_with(b"PAR1") => {
+                let length = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+                u64::from(length) + 8 > file.size
+            }
+            _ => false,
+        }
+    }
 }
 
 /// One schema for all files: by position for CSV, by name for the rest. A column that some files

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::Column;
+use datafusion::common::TableReference;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, SortExpr};
-use datafusion::common::TableReference;
 use dunlin_base::{Error, Result};
 use dunlin_proto::catalog::v1::ExternalTable;
 use object_store::ObjectMeta;

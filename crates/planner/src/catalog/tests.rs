@@ -69,7 +69,8 @@ async fn schemas_are_dropped_only_empty_or_by_cascade() {
     let snapshot = async || cache.current().await.expect("loads");
     let schema = Name::schema("lab");
     let inside = Name::object("lab", "v");
-    let error = put(store.as_ref(), &*snapshot().await, &inside, view("SELECT 1"), Existing::Fail);
+    let before = snapshot().await;
+    let error = put(store.as_ref(), &before, &inside, view("SELECT 1"), Existing::Fail);
     let error = error.await.expect_err("no schema yet");
     assert_eq!(error.message(), "there is no schema 'lab'");
     for (name, definition) in [(&schema, Definition::Schema), (&inside, view("SELECT 1"))] {

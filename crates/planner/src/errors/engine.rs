@@ -24,7 +24,7 @@ pub(super) fn map(error: &DataFusionError) -> Error {
         DataFusionError::SQL(error, _) => parser(error),
         DataFusionError::SchemaError(error, _) => schema(error),
         DataFusionError::ResourcesExhausted(text) => exhausted(text),
-        DataFusionError::NotImplemented(text) => said("not supported: ", text),
+        DataFusionError::NotImplemented(text) => not_supported(text),
         DataFusionError::Plan(text)
         | DataFusionError::Configuration(text)
         | DataFusionError::Execution(text) => said("", text),
@@ -80,7 +80,7 @@ pub(super) fn arrow(error: &ArrowError) -> Error {
         ArrowError::IpcError(text) => damaged("Arrow", text),
         ArrowError::AvroError(text) => damaged("Avro", text),
         ArrowError::ParquetError(text) => damaged("Parquet", text),
-        ArrowError::NotYetImplemented(text) => said("not supported: ", text),
+        ArrowError::NotYetImplemented(text) => not_supported(text),
         ArrowError::ComputeError(text)
         | ArrowError::InvalidArgumentError(text)
         | ArrowError::SchemaError(text) => said("", text),
@@ -168,12 +168,51 @@ fn schema(error: &SchemaError) -> Error {
     }
 }
 
+/// DataFusion's longest messages in our words; which words does not change the kind.
+fn reworded(text: &str) -> Option<Error> {
+    let between = |before: &str, after: char| {
+        let rest = &text[text.find(before)? + before.len()..];
+        Some(&rest[..rest.find(after)?])
+    };
+    if let Some(call) = between("No function matches the given name and argument types '", '\'') {
+        let error = Error::invalid(format!("no function takes {call}"));
+        let candidates = text.split("Candidate functions:").nth(1).unwrap_or_default();
+        let candidates: Vec<&str> = candidates.split_whitespace().collect();
+        return Some(match candidates.is_empty() {
+            true => error,
+            false => error.with_hint(format!("there are: {}", candidates.join(" "))),
+        });
+    }
+    if text.contains("must appear in the GROUP BY clause") {
+        let column = between("olumn \"", '"').unwrap_or("a column");
+        return Some(
+            Error::invalid(format!("'{column}' is neither in GROUP BY nor in an aggregate"))
+                .with_hint(format!("add it to GROUP BY, or take any of its values: min({column})")),
+        );
+    }
+    if text.contains("ScalarSubquery(") {
+        return Some(
+            Error::invalid("a subquery that is used as a value is not supported in this place")
+                .with_hint("put it in WITH, and join that"),
+        );
+    }
+    None
+}
+
 /// An error that comes as text: its first line is the sentence, the rest the hint.
 fn said(prefix: &str, text: &str) -> Error {
+    if let Some(error) = reworded(text) {
+        return error;
+    }
     let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
     let error = Error::invalid(format!("{prefix}{}", sentence(first)));
     let rest = rest.trim();
     if rest.is_empty() { error } else { error.with_hint(sentence_with_end(rest)) }
+}
+
+fn not_supported(text: &str) -> Error {
+    let says_so = text.to_lowercase().contains("support");
+    said(if says_so { "" } else { "not supported: " }, text)
 }
 
 fn first_line(text: &str) -> &str {

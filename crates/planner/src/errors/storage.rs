@@ -19,10 +19,10 @@ pub fn from_object_store(error: &object_store::Error) -> Error {
         return ours.clone();
     }
     match error {
-        E::NotFound { path, .. } => Error::invalid(format!("no such file: {}", shown(path))),
-        E::PermissionDenied { path, .. } => no_permission(&shown(path)),
+        E::NotFound { path, .. } => Error::invalid(format!("no such file: {}", path)),
+        E::PermissionDenied { path, .. } => no_permission(path),
         E::Unauthenticated { path, .. } => {
-            Error::invalid(format!("the store wants credentials for {}", shown(path)))
+            Error::invalid(format!("the store wants credentials for {}", path))
                 .with_hint(CREDENTIALS)
         }
         E::InvalidPath { source } => Error::invalid(format!("not a valid path: {source}")),
@@ -30,7 +30,7 @@ pub fn from_object_store(error: &object_store::Error) -> Error {
             Error::invalid(format!("{store} stores have no option '{key}'"))
         }
         E::Precondition { path, .. } | E::NotModified { path, .. } => {
-            Error::retry(format!("{} changed while it was read", shown(path)))
+            Error::retry(format!("{} changed while it was read", path))
         }
         E::Generic { source, .. } => generic(error, source.as_ref()),
         E::NotSupported { .. } | E::NotImplemented { .. } | E::AlreadyExists { .. } => {
@@ -98,9 +98,4 @@ const PERMISSION: &str = "the user that Dunlin runs as must be allowed to read i
 /// The refusal to read a path.
 pub(crate) fn no_permission(path: &str) -> Error {
     Error::invalid(format!("no permission to read {path}")).with_hint(PERMISSION)
-}
-
-/// Local stores leave out the first slash.
-fn shown(path: &str) -> String {
-    path.to_owned()
 }

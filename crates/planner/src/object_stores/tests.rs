@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dunlin_base::Kind;
+use futures::StreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
@@ -81,5 +82,3 @@ async fn an_unreachable_store_is_named_within_its_time() {
         assert!(matches!(listed.as_slice(), [Err(_)]), "one error, then the end: {listed:?}");
     }
 }
-
-use futures::StreamExt;

@@ -60,13 +60,14 @@ impl Session {
 
     async fn create_view(&self, statement: &Statement, view: &CreateView) -> Result<Planned> {
         if view.materialized || view.temporary {
-            return Err(unsupported("CREATE MATERIALIZED VIEW and CREATE TEMPORARY VIEW"));
+            return Err(unsupported("a materialized or temporary view"));
         }
         let existing = existing(view.if_not_exists, view.or_replace)?;
         let scope = self.scope().await?;
         let reference = view.name.to_string();
         let state = scope.state();
-        let name = query::name_of(&state, &datafusion::common::TableReference::parse_str(&reference))?;
+        let name =
+            query::name_of(&state, &datafusion::common::TableReference::parse_str(&reference))?;
         // Planned as if inside the view, so that one that reads itself is refused.
         let inside = scope.inside(&name);
         let ast = Ast::Statement(Box::new(Sql::Query(view.query.clone())));
@@ -166,10 +167,10 @@ impl Session {
 
 fn external_table(create: &CreateExternalTable) -> Result<v1::ExternalTable> {
     if create.temporary || create.unbounded {
-        return Err(unsupported("CREATE TEMPORARY or UNBOUNDED EXTERNAL TABLE"));
+        return Err(unsupported("a temporary or unbounded table"));
     }
     if !create.column_defaults.is_empty() {
-        return Err(unsupported("DEFAULT of a column in CREATE EXTERNAL TABLE"));
+        return Err(unsupported("DEFAULT of a column"));
     }
     let format = Format::parse(&create.file_type)?;
     let mut options: Vec<_> = create

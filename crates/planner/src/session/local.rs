@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::Statement as Sql;
 use dunlin_base::{Error, Result};
 
 use super::{Planned, Session, Statement, query};
+use crate::catalog::Scope;
 use crate::errors::in_text;
 use crate::settings::unknown;
 
@@ -19,14 +20,13 @@ const SHOW_TABLES: &str = "SELECT table_schema, table_name, table_type \
 const SHOW_SCHEMAS: &str = "SELECT schema_name FROM information_schema.schemata \
      WHERE schema_name <> 'information_schema' ORDER BY schema_name";
 
-/// Runs a plan in this process, within the planner's memory.
-pub(super) async fn answer(
-    state: &SessionState,
-    plan: &LogicalPlan,
-    text: &str,
-) -> Result<Planned> {
-    let failed = |e| in_text(&e, text);
-    let physical = state.create_physical_plan(plan).await.map_err(failed)?;
+/// Runs a statement that was planned without an error in this process, within the planner's memory.
+/// It is planned again: this time, tables that cannot be read are left out of `information_schema`.
+pub(super) async fn answer(scope: &Scope, statement: &Statement, ast: &Ast) -> Result<Planned> {
+    let state = scope.lenient().state();
+    let failed = |e| in_text(&e, &statement.text);
+    let plan = state.statement_to_plan(ast.clone()).await.map_err(failed)?;
+    let physical = state.create_physical_plan(&plan).await.map_err(failed)?;
     let schema = physical.schema();
     let batches = collect(physical, state.task_ctx()).await.map_err(failed)?;
     Ok(Planned::Local(batches, schema))
@@ -56,8 +56,8 @@ impl Session {
         {
             check_shown(&state, variable)?;
         }
-        let plan = query::logical(&scope, &state, statement, ast).await?;
-        answer(&scope.lenient().state(), &plan, &statement.text).await
+        query::logical(&scope, &state, statement, ast).await?;
+        answer(&scope, statement, ast).await
     }
 
     /// SET and RESET.

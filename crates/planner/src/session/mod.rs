@@ -8,6 +8,7 @@ mod ddl;
 mod engine;
 mod local;
 mod query;
+mod size;
 mod stack;
 mod tables;
 mod text;

@@ -1,14 +1,15 @@
 //! Queries: from a syntax tree to a physical plan.
 
 use arrow::datatypes::SchemaRef;
+use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::common::TableReference;
 use datafusion::sql::parser::Statement as Ast;
 use datafusion::sql::sqlparser::ast::{ObjectName, Spanned, Statement as Sql, visit_relations};
 use dunlin_base::{Error, Result};
 
+use super::local::answer;
 use super::tables::tables_of;
 use super::{Planned, QueryPlan, Session, Statement};
 use crate::catalog::{CATALOG, Name, Scope, no_schema};
@@ -24,13 +25,13 @@ impl Session {
         let state = scope.state();
         let logical = logical(&scope, &state, statement, ast).await?;
         if reads_information(&logical, &statement.text)? {
-            return super::local::answer(&scope.lenient().state(), &logical, &statement.text).await;
+            return answer(&scope, statement, ast).await;
         }
         let failed = |e| in_text(&e, &statement.text);
         let optimized = state.optimize(&logical).map_err(failed)?;
         let physical = state.query_planner().create_physical_plan(&optimized, &state).await;
         let physical = physical.map_err(failed)?;
-        let tables = tables_of(&scope, &logical, &physical)?;
+        let tables = tables_of(&logical, &physical)?;
         Ok(Planned::Query(Box::new(QueryPlan {
             schema: SchemaRef::clone(logical.schema().inner()),
             logical: optimized.display_indent().to_string(),

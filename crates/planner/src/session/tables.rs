@@ -15,17 +15,15 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 
 use super::TableInfo;
-use crate::catalog::{Scope, fingerprint};
+use crate::catalog::fingerprint;
 use crate::errors::from_datafusion;
 
 /// The tables of a plan with the files that its scans read. Scans do not know their table, so each
 /// table has the scanned files that are in its locations.
 pub(super) fn tables_of(
-    scope: &Scope,
     logical: &LogicalPlan,
     physical: &Arc<dyn ExecutionPlan>,
 ) -> Result<Vec<TableInfo>> {
-    let _ = scope;
     let mut scanned: BTreeMap<(String, Path), ObjectMeta> = BTreeMap::new();
     physical
         .apply(|node| {

@@ -16,9 +16,6 @@ use crate::errors::{Span, at, in_text, syntax, too_deep};
 /// Longest text.
 const TEXT_MAX: ByteCount = ByteCount::mib(8);
 
-/// Most operators in one statement: each may be one more level of a plan's expressions.
-const OPERATORS_MAX: usize = 10_000;
-
 /// One statement of a text, with its place in it.
 #[derive(Clone, Debug)]
 pub struct Statement {
@@ -75,7 +72,7 @@ pub(super) fn prepare(sql: &str) -> Result<Vec<Statement>> {
         if piece.tokens.iter().all(|t| matches!(t.token, Token::Whitespace(_) | Token::EOF)) {
             continue;
         }
-        check_size(&piece.tokens)?;
+        super::size::check(&piece.tokens)?;
         let ast = deep(|| parse(piece.tokens, sql))?;
         statements.push(Statement { text: Arc::clone(&text), range, ast });
     }
@@ -121,31 +118,6 @@ fn offsets(sql: &str, places: &[Location]) -> Vec<usize> {
     found
 }
 
-/// Refuses what would be planned into a tree too deep for any stack.
-fn check_size(tokens: &[TokenWithSpan]) -> Result<()> {
-    let operators = tokens.iter().filter(|t| is_operator(&t.token)).count();
-    if operators > OPERATORS_MAX {
-        return Err(Error::invalid(format!(
-            "the statement has {operators} operators, more than {OPERATORS_MAX}"
-        ))
-        .with_hint("use IN (...) for long lists of OR, and a table for long lists of values"));
-    }
-    Ok(())
-}
-
-fn is_operator(token: &Token) -> bool {
-    use datafusion::sql::sqlparser::keywords::Keyword as K;
-    match token {
-        Token::Word(word) => matches!(
-            word.keyword,
-            K::AND | K::OR | K::NOT | K::CASE | K::UNION | K::EXCEPT | K::INTERSECT | K::JOIN
-        ),
-        Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod => true,
-        Token::StringConcat | Token::DoubleColon | Token::LBracket => true,
-        _ => false,
-    }
-}
-
 fn parse(mut tokens: Vec<TokenWithSpan>, sql: &str) -> Result<DeepAst> {
     // The parser reports the end of its tokens without a place.
     let last = tokens.iter().rev().find(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
@@ -177,5 +149,5 @@ fn parse(mut tokens: Vec<TokenWithSpan>, sql: &str) -> Result<DeepAst> {
     }
 }
 
-/// How deep the parser may recurse: about a third of it in levels of parentheses.
-const RECURSION_MAX: usize = 300;
+/// How deep the parser may recurse: enough for the nesting that `size` lets through.
+const RECURSION_MAX: usize = 600;

@@ -1,0 +1,85 @@
+//! CREATE and DROP through SQL.
+
+use super::*;
+
+#[tokio::test]
+async fn tables_and_views_come_and_go() {
+    let lab = Lab::new();
+    let a = lab.text("a.csv", "x\n1\n");
+    let b = lab.text("b.csv", "x\n2\n");
+    let create = table("t", "csv", &a);
+    let replace = table("t", "csv", &b).replace("CREATE", "CREATE OR REPLACE");
+    let keep = table("t", "csv", &b).replace("TABLE t", "TABLE IF NOT EXISTS t");
+    let steps = [
+        (create.as_str(), "CREATE EXTERNAL TABLE"),
+        (keep.as_str(), "CREATE EXTERNAL TABLE ('public.t' was there already)"),
+        ("SELECT x FROM t", "1"),
+        (replace.as_str(), "CREATE EXTERNAL TABLE"),
+        ("SELECT x FROM t", "2"),
+        ("CREATE VIEW v (y) AS SELECT x + 1 FROM t", "CREATE VIEW"),
+        ("SELECT y FROM public.v", "3"),
+        ("CREATE OR REPLACE VIEW v AS SELECT x * 10 AS z FROM t", "CREATE VIEW"),
+        ("SELECT z FROM dunlin.public.v", "20"),
+        ("CREATE SCHEMA lab", "CREATE SCHEMA"),
+        ("CREATE VIEW lab.w AS SELECT * FROM v", "CREATE VIEW"),
+        ("SET datafusion.catalog.default_schema = 'lab'", "SET"),
+        ("SELECT z FROM w", "20"),
+        ("RESET datafusion.catalog.default_schema", "RESET"),
+        ("DROP SCHEMA lab CASCADE", "DROP SCHEMA"),
+        ("DROP VIEW v", "DROP VIEW"),
+        ("DROP VIEW IF EXISTS v", "DROP VIEW ('public.v' was not there)"),
+        ("DROP TABLE t", "DROP TABLE"),
+        ("BEGIN", "BEGIN"),
+        ("COMMIT", "COMMIT"),
+    ];
+    for (sql, answer) in steps {
+        assert_eq!(lab.rows(sql).await.expect(sql), [answer], "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn views_keep_the_schema_they_were_made_in() {
+    let lab = Lab::new();
+    let a = lab.text("a.csv", "x\n1\n");
+    lab.plan("CREATE SCHEMA lab; SET datafusion.catalog.default_schema = lab").await.expect("ok");
+    lab.plan(&table("t", "csv", &a)).await.expect("created");
+    lab.plan("CREATE VIEW v AS SELECT x FROM t").await.expect("created");
+    lab.plan("SET datafusion.catalog.default_schema = public").await.expect("set");
+    assert_eq!(lab.rows("SELECT x FROM lab.v").await.expect("runs"), ["1"]);
+}
+
+#[tokio::test]
+async fn secrets_stay_out_of_sight() {
+    let lab = Lab::new();
+    let a = lab.text("a.csv", "x\n1\n");
+    let sql = format!("{} OPTIONS ('format.delimiter' ';')", table("t", "csv", &a));
+    let sql = sql.replace(&format!("LOCATION '{}' ", a.display()), "")
+        + &format!(" LOCATION '{}'", a.display());
+    lab.plan(&sql).await.expect("created");
+    let shown = lab.rows("SHOW CREATE TABLE t").await.expect("known").join("\n");
+    assert!(shown.contains("CREATE EXTERNAL TABLE t STORED AS CSV"), "{shown}");
+    assert!(!shown.contains("delimiter"), "{shown}");
+}
+
+#[tokio::test]
+async fn two_planners_share_one_catalog() {
+    let lab = Lab::new();
+    let a = lab.text("a.csv", "x\n1\n");
+    let catalog: CatalogStoreRef = Arc::new(MemoryCatalog::default());
+    let planner = || {
+        let env = Env::seeded(1);
+        let stores = ObjectStores::new(env.clone(), StoreLimits::default());
+        Planner::new(env, Settings::default(), Arc::clone(&catalog), stores).expect("valid")
+    };
+    let (one, two) = (planner().session().expect("ok"), planner().session().expect("ok"));
+    let run = async |session: &Session, sql: &str| {
+        let statement = session.prepare(sql).expect(sql).remove(0);
+        session.plan(&statement).await
+    };
+    run(&one, &table("t", "csv", &a)).await.expect("created");
+    let planned = run(&two, "SELECT x FROM t").await.expect("seen by the other");
+    assert!(matches!(planned, Planned::Query(_)));
+    run(&two, "DROP TABLE t").await.expect("dropped");
+    let error = run(&one, "SELECT x FROM t").await.expect_err("gone");
+    assert!(error.message().starts_with("unknown table 't'"), "{error}");
+}

@@ -1,0 +1,169 @@
+//! Queries that work, and what is answered without one.
+
+use super::*;
+
+async fn lab() -> Lab {
+    let lab = Lab::new();
+    let people = lab.text("people.csv", "id,name\n1,ada\n2,bob\n3,cy\n");
+    let scores = lab.parquet("scores/a.parquet", "score", numbers(&[1, 2, 3]));
+    let folder = scores.parent().expect("a folder").to_owned();
+    lab.plan(&table("people", "csv", &people)).await.expect("created");
+    lab.plan(&table("scores", "parquet", &folder)).await.expect("created");
+    lab
+}
+
+#[tokio::test]
+async fn queries_over_files_give_rows() {
+    let lab = lab().await;
+    let rows = lab.rows("SELECT name, score FROM people JOIN scores ON id = score ORDER BY id");
+    assert_eq!(rows.await.expect("runs"), ["ada|1", "bob|2", "cy|3"]);
+    let query = lab.query("SELECT count(*) AS \"How Many\" FROM people").await;
+    assert_eq!(query.schema.field(0).name(), "How Many");
+    assert_eq!(query.settings.partitions, 2);
+}
+
+#[tokio::test]
+async fn a_subquery_as_a_value_gives_one_row_or_an_error() {
+    let lab = lab().await;
+    let good = [
+        ("SELECT (SELECT max(score) FROM scores)", vec!["3"]),
+        ("SELECT (SELECT score FROM scores WHERE score = 2)", vec!["2"]),
+        ("SELECT (SELECT score FROM scores WHERE score > 9)", vec!["NULL"]),
+        ("SELECT (SELECT score FROM scores ORDER BY score LIMIT 1) + 1", vec!["2"]),
+        (
+            "SELECT name FROM people WHERE id = (SELECT score FROM scores WHERE score = 3)",
+            vec!["cy"],
+        ),
+        (
+            "SELECT name FROM people WHERE id > (SELECT count(*) FROM scores WHERE score = id) \
+             ORDER BY id",
+            vec!["bob", "cy"],
+        ),
+        ("SELECT 1 WHERE EXISTS (SELECT score FROM scores)", vec!["1"]),
+        (
+            "SELECT id FROM people ORDER BY id * (SELECT -max(score) FROM scores)",
+            vec!["3", "2", "1"],
+        ),
+        ("SELECT sum(id + (SELECT max(score) FROM scores)) AS s FROM people", vec!["15"]),
+        (
+            "SELECT id % (SELECT max(score) - 1 FROM scores) AS k, count(*) FROM people \
+             GROUP BY id % (SELECT max(score) - 1 FROM scores) ORDER BY k",
+            vec!["0|1", "1|2"],
+        ),
+        (
+            "SELECT id FROM people p ORDER BY (SELECT -max(score) FROM scores WHERE score = p.id)",
+            vec!["3", "2", "1"],
+        ),
+        ("SELECT count(*) FROM people WHERE id IN (SELECT score FROM scores)", vec!["3"]),
+    ];
+    for (sql, rows) in good {
+        assert_eq!(lab.rows(sql).await.expect(sql), rows, "{sql}");
+    }
+    let many = [
+        "SELECT (SELECT score FROM scores)",
+        "SELECT name FROM people WHERE id = (SELECT score FROM scores)",
+        "SELECT name FROM people WHERE id = (SELECT score FROM scores WHERE score > 1)",
+        "SELECT CASE WHEN (SELECT score FROM scores) = 1 THEN 1 END",
+        "WITH w AS (SELECT (SELECT score FROM scores) AS x) SELECT x FROM w",
+        "SELECT count(*) FROM people GROUP BY id HAVING count(*) < (SELECT score FROM scores)",
+    ];
+    for sql in many {
+        let (message, hint) = lab.error(sql).await;
+        assert_eq!(message, "a subquery that is used as a value gave more than one row", "{sql}");
+        assert_eq!(hint, "aggregate it, such as max(x), or add LIMIT 1");
+    }
+    lab.plan("CREATE VIEW w AS SELECT (SELECT score FROM scores) AS x").await.expect("created");
+    let (message, _) = lab.error("SELECT x FROM w").await;
+    assert_eq!(message, "a subquery that is used as a value gave more than one row");
+}
+
+#[tokio::test]
+async fn what_asks_about_tables_is_answered_here() {
+    let lab = lab().await;
+    lab.plan("CREATE VIEW v AS SELECT table_name FROM information_schema.tables")
+        .await
+        .expect("ok");
+    let answers = [
+        (
+            "SHOW TABLES",
+            vec!["public|people|BASE TABLE", "public|scores|BASE TABLE", "public|v|VIEW"],
+        ),
+        ("SHOW SCHEMAS", vec!["public"]),
+        ("DESCRIBE scores", vec!["score|Int64|NO"]),
+        ("SHOW COLUMNS FROM scores", vec!["dunlin|public|scores|score|Int64|NO"]),
+        ("SHOW dunlin.partitions", vec!["dunlin.partitions|2"]),
+        (
+            "SELECT column_name FROM information_schema.columns WHERE table_name = 'people' \
+             ORDER BY ordinal_position",
+            vec!["id", "name"],
+        ),
+        ("SELECT table_name FROM v WHERE table_name = 'scores'", vec!["scores"]),
+        ("SELECT 1 WHERE EXISTS (SELECT 1 FROM information_schema.tables)", vec!["1"]),
+    ];
+    for (sql, rows) in answers {
+        assert!(matches!(lab.plan(sql).await.expect(sql), Planned::Local(..)), "{sql}");
+        assert_eq!(lab.rows(sql).await.expect(sql), rows, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_read_is_left_out_of_information_schema() {
+    let lab = lab().await;
+    std::fs::remove_file(lab.path("people.csv")).expect("removed");
+    let columns = lab.rows("SELECT DISTINCT table_name FROM information_schema.columns");
+    assert_eq!(columns.await.expect("the rest"), ["scores"]);
+    let tables = lab.rows("SHOW TABLES").await.expect("names need no files");
+    assert_eq!(tables.len(), 2);
+}
+
+#[tokio::test]
+async fn settings_are_the_sessions_own() {
+    let lab = lab().await;
+    let other = lab.planner.session().expect("a session");
+    for sql in ["SET dunlin.partitions = 5", "SET datafusion.execution.batch_size = '10'"] {
+        assert!(matches!(lab.plan(sql).await.expect(sql), Planned::Done(done) if done == "SET"));
+    }
+    assert_eq!(lab.session.settings().partitions, 5);
+    assert_eq!(lab.session.settings().batch_size, 10);
+    assert_eq!(other.settings().partitions, 2);
+    let shown = lab.rows("SHOW datafusion.execution.target_partitions").await.expect("known");
+    assert_eq!(shown, ["datafusion.execution.target_partitions|5"]);
+    assert_eq!(lab.rows("RESET dunlin.partitions").await.expect("known"), ["RESET"]);
+    assert_eq!(lab.session.settings().partitions, 2);
+    lab.plan("SET TIME ZONE = '+02:00'").await.expect("an alias");
+    assert_eq!(lab.session.settings().time_zone.as_deref(), Some("+02:00"));
+}
+
+#[tokio::test]
+async fn explain_hands_the_query_over() {
+    let lab = lab().await;
+    for (sql, flags) in [
+        ("EXPLAIN SELECT 1", (false, false)),
+        ("EXPLAIN ANALYZE SELECT * FROM scores", (true, false)),
+        ("EXPLAIN VERBOSE SELECT 1", (false, true)),
+    ] {
+        match lab.plan(sql).await.expect(sql) {
+            Planned::Explain { analyze, verbose, .. } => assert_eq!((analyze, verbose), flags),
+            other => panic!("{sql} is {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn now_is_the_clock_of_the_process() {
+    let lab = lab().await;
+    let rows = lab.rows("SELECT now() = now(), extract(year FROM now())").await.expect("runs");
+    assert_eq!(rows, ["true|2023"], "the seeded world begins in November 2023");
+}
+
+#[tokio::test]
+async fn a_text_is_split_into_statements_with_their_places() {
+    let lab = lab().await;
+    let sql = "SELECT 1;;\n -- only a comment\n;SELECT ';' AS \"é;\";\n\nSELECT 3";
+    let statements = lab.session.prepare(sql).expect("parses");
+    let texts: Vec<_> = statements.iter().map(Statement::sql).collect();
+    assert_eq!(texts, ["SELECT 1", "SELECT ';' AS \"é;\"", "SELECT 3"]);
+    assert!(lab.session.prepare("  ;\n").expect("nothing").is_empty());
+    let (message, _) = lab.error("SELECT 1;\nSELECT nope FROM scores").await;
+    assert!(message.contains("(line 2, column 8)"), "{message}");
+}
