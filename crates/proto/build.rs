@@ -4,6 +4,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let mut config = prost_build::Config::new();
     config.bytes(["."]);
-    config.compile_protos(&["proto/plan.proto", "proto/queue.proto", "proto/shuffle.proto"], &["proto"])?;
+    config.compile_protos(
+        &["proto/catalog.proto", "proto/plan.proto", "proto/queue.proto", "proto/shuffle.proto"],
+        &["proto"],
+    )?;
     Ok(())
 }

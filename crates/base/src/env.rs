@@ -168,4 +168,19 @@ impl Env {
         };
         Task(handle).join().await
     }
+
+    /// Starts an operating-system thread for work that blocks all its life (a writer that waits
+    /// for the disk). Its owner ends it by closing its queue, then joins it. `Exhausted` if the
+    /// system grants no more threads.
+    pub fn thread(
+        &self,
+        name: &str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result<std::thread::JoinHandle<()>, crate::Error> {
+        std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|e| {
+            crate::Error::exhausted(format!("the system refuses thread '{name}'"))
+                .with_source(e)
+                .with_hint("raise the limit on processes (ulimit -u)")
+        })
+    }
 }

@@ -70,8 +70,8 @@ pub enum Op {
     DeletePrefix(Key),
 }
 
-/// Conditions and the changes that happen if all of them hold. At most 128 of each; no key is
-/// written twice.
+/// Conditions and the changes that happen if all of them hold. At most 128 of each and 1 MiB in
+/// all; no key is written twice (a put or delete below a deleted prefix counts as twice).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Txn {
     /// All must hold.
@@ -83,7 +83,9 @@ pub struct Txn {
 /// What became of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TxnOutcome {
-    /// It happened, at this revision. Every changed key carries it as `modified`.
+    /// It happened, at this revision. Every changed key carries it as `modified`. A transaction
+    /// that changes nothing (no changes, or only deletes of absent keys) makes no new revision and
+    /// commits at the current one.
     Committed(Revision),
     /// A condition did not hold: nothing changed. The current entries of the compared keys, in the
     /// order of the conditions, spare the caller a read.
@@ -98,7 +100,7 @@ pub enum Event {
     /// A key was deleted (or its lease ended), at this revision.
     Delete(Key, Revision),
     /// Changes were missed (the store compacted them, or the watcher was too slow): the receiver
-    /// must read the prefix again. Events go on from this revision.
+    /// must read the prefix again. All later events are of later revisions than this one.
     Resync(Revision),
 }
 
@@ -123,7 +125,9 @@ pub type StoreRef = Arc<dyn Store>;
 /// All calls are linearizable. Durability: a committed transaction survives a crash of the process
 /// (embedded: fsynced; etcd: by consensus; sim: by decree). Every call has a bounded wait.
 /// Errors: `Retry` (unreachable or overloaded; the outcome of a `txn` is then *unknown*: read back
-/// before trying again), `Invalid` (a broken limit), `Fenced` (a lease that has ended).
+/// before trying again), `Invalid` (a broken limit), `Fenced` (a lease that has ended; conditions
+/// are judged first, and nothing has changed), `Exhausted` (the disk is full), `Lost` (what is
+/// stored is corrupt).
 /// Dropping a `txn` future leaves its outcome unknown; dropping any other call has no effect.
 #[async_trait]
 pub trait Store: Send + Sync + std::fmt::Debug {
@@ -136,7 +140,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Compares and swaps.
     async fn txn(&self, txn: Txn) -> Result<TxnOutcome>;
 
-    /// Changes of keys that begin with `prefix`, from revision `from` on (inclusive).
+    /// Changes of keys that begin with `prefix`, from revision `from` on (inclusive; 0 and below
+    /// mean the first). Changes of one transaction arrive in one batch.
     async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch>;
 
     /// A new lease that lives for `ttl` (at least a second) after the last keep.
@@ -157,3 +162,9 @@ pub const KEY_LEN_MAX: usize = 512;
 
 /// Most conditions, and most changes, in one transaction.
 pub const TXN_OPS_MAX: usize = 128;
+
+/// Most bytes of keys and values in one transaction: etcd takes requests of 1.5 MiB.
+pub const TXN_LEN_MAX: usize = 1024 * 1024;
+
+/// Shortest lease.
+pub const LEASE_TTL_MIN: Duration = Duration::from_secs(1);

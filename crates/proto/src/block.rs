@@ -176,9 +176,13 @@ mod tests {
     use super::*;
 
     fn block() -> Block {
-        let shuffle =
-            ShuffleId { query: QueryId::from_u128(7 << 64 | 9), stage: StageId(3), epoch: StageEpoch(1) };
-        let id = BlockId { shuffle, partition: PartitionId(5), map: 64, attempt: Attempt(2), batch: 8 };
+        let shuffle = ShuffleId {
+            query: QueryId::from_u128(7 << 64 | 9),
+            stage: StageId(3),
+            epoch: StageEpoch(1),
+        };
+        let id =
+            BlockId { shuffle, partition: PartitionId(5), map: 64, attempt: Attempt(2), batch: 8 };
         Block::new(id, 100, Codec::Plain, Bytes::from_static(b"rows"))
     }
 

@@ -5,6 +5,14 @@ pub mod block;
 pub mod decide;
 pub mod shuffle;
 
+/// Definitions of the catalog. Generated from `proto/catalog.proto`, which documents every field.
+pub mod catalog {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/dunlin.catalog.v1.rs"));
+    }
+    pub use v1::*;
+}
+
 /// Stored records of the queue. Generated from `proto/queue.proto`, which documents every field.
 
 pub mod queue {

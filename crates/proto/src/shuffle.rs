@@ -42,14 +42,17 @@ pub type BlockStream = BoxStream<'static, Result<Block>>;
 pub trait ShuffleApi: Send + Sync {
     /// Stores blocks, all of one shuffle. Waits while the worker is over its memory mark (this is
     /// the back-pressure). `Exhausted`: memory and disk are full. `Fenced`: the shuffle was deleted
-    /// or the partition is sealed. `Lost`: a block's checksum is wrong, nothing of it was stored.
+    /// or sealed, or the attempt was discarded. `Lost`: a block's checksum is wrong, nothing was
+    /// stored. `Bug`: a different block of the same identity is there.
     async fn push(&self, blocks: Vec<Block>) -> Result<()>;
 
-    /// Ends a partition for followers: no further block is accepted, their streams end.
+    /// Ends a shuffle for followers: no further block is accepted, their streams end. Repeated
+    /// pushes of blocks that are there stay welcome.
     async fn seal(&self, shuffle: ShuffleId) -> Result<()>;
 
-    /// Reads one partition. Every block is verified before it is handed out. `Lost` names what is
-    /// missing: an unknown shuffle, or a corrupt block.
+    /// Reads one partition. Every block is verified before it is handed out, by whoever hands it to
+    /// the caller: a transport verifies on the receiving end. `Lost` names what is missing: an
+    /// unknown shuffle, or a corrupt block.
     async fn read(&self, request: ReadRequest) -> Result<BlockStream>;
 
     /// Forgets the blocks of one attempt that did not win.

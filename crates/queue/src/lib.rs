@@ -1,1 +1,51 @@
-//! placeholder
+//! The global queue: queries, stages and segments as small fenced records in the metadata store.
+//!
+//! No process owns a query. A gateway [publishes](Queue::publish) one; executors
+//! [claim](Queue::claim) ranges of slices, run them and [commit](Queue::commit) their output; whoever
+//! commits the last slice of a stage seals it, runs the pure decision function and writes its
+//! result. Every call may be made by any process at any time and is either idempotent or fenced.
+//!
+//! The queue knows no plans: graphs, templates and slice lists are opaque bytes.
+//!
+//! ```text
+//! publish ─► ready ─► claim ─► commit ─► seal ─► decide ─┬─► ready (next stages)
+//!                       ▲  │failed, hand back, lease gone │
+//!                       └──┘                              └─► done ─► wait_ended ─► remove
+//! ```
+//!
+//! Read [`invariants`] for what may be written, `unfold` for how a query goes on, `segment` for
+//! what claims and commits do to a record.
+
+mod advance;
+mod bounded;
+mod choose;
+mod claim;
+mod claimed;
+mod commit;
+mod depot;
+mod end;
+mod failure;
+pub mod invariants;
+mod keys;
+mod live;
+mod member;
+mod mirror;
+mod publish;
+mod queue;
+mod ready;
+mod record;
+mod records;
+mod release;
+mod segment;
+mod status;
+mod sweep;
+mod unfold;
+mod wait;
+
+pub use claimed::{ClaimedSlices, InputStage};
+pub use live::LiveSet;
+pub use member::{Member, Role};
+pub use queue::{Advanced, Committed, NewQuery, Queue, Swept, Tuning};
+pub use ready::{Lane, ReadyStage, ReadyWatch};
+pub use status::{Ended, HistoryEntry, Phase, QueryStatus, RunningQuery, Spread, StageStatus};
+pub use wait::QueryWatch;

@@ -1,1 +1,23 @@
-//! placeholder
+//! The client half of the shuffle: executors and gateways encode record batches into blocks, push
+//! them to a shuffle worker and read them back.
+//!
+//! [`ShuffleWriter`] is the map side, [`read_partition`] the reduce side, [`codec`] what a block's
+//! body is. How a worker is reached is behind [`Workers`]; how it stores blocks is behind
+//! [`dunlin_proto::shuffle::ShuffleApi`]. Nothing here knows stages or plans.
+
+pub mod codec;
+mod compact;
+mod expect;
+mod gather;
+mod local;
+mod measure;
+mod output;
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use local::LocalWorkers;
+pub use output::{WriterOptions, WrittenOutput};
+pub use read::{PartitionStats, Workers, partition_stats, read_partition};
+pub use write::ShuffleWriter;

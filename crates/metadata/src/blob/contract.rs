@@ -1,4 +1,4 @@
-//! Immutable blobs: what is too big for a record.
+//! The contract of blob stores. The backends keep it; whoever writes records calls it.
 
 use std::sync::Arc;
 

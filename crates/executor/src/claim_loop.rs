@@ -1,0 +1,198 @@
+//! The loop of an executor: look at what is ready, take what fits the free slots, run it.
+//!
+//! One path: the same loop serves the first slice and the last, before and after any failure. It
+//! wakes when a stage becomes ready, a slot becomes free, or a safety interval passes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dunlin_base::{Error, Kind, QueryId, Result, Revision, StageId};
+use dunlin_planner::Template;
+use dunlin_queue::{ClaimedSlices, LiveSet, Member, ReadyStage, ReadyWatch};
+
+use crate::executor::Shared;
+use crate::fair::Stride;
+use crate::task::{self, Work};
+
+/// What one life of an executor (one lease) works with.
+pub(crate) struct ClaimLoop {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) member: Member,
+    pub(crate) live: LiveSet,
+    pub(crate) ready: ReadyWatch,
+}
+
+impl ClaimLoop {
+    /// Runs until the member is fenced or the executor drains. `Retry`: the store is out of reach.
+    pub(crate) async fn run(&mut self) -> Result<()> {
+        let mut stride = Stride::default();
+        let mut exhausted: HashMap<(QueryId, StageId), Revision> = HashMap::new();
+        loop {
+            if self.shared.draining() {
+                return Ok(());
+            }
+            self.member.check()?;
+            let freed = self.shared.slots.notified();
+            let took = self.take_what_fits(&mut stride, &mut exhausted).await?;
+            if took {
+                continue;
+            }
+            tokio::select! {
+                changed = self.ready.changed() => changed?,
+                () = freed => {}
+                () = self.member.fenced() => {}
+            }
+        }
+    }
+
+    /// Claims until no slot is free or nothing is left; true if anything was claimed.
+    async fn take_what_fits(
+        &mut self,
+        stride: &mut Stride,
+        exhausted: &mut HashMap<(QueryId, StageId), Revision>,
+    ) -> Result<bool> {
+        let free = self.shared.slots.free();
+        if free == 0 {
+            return Ok(false);
+        }
+        let kept = self.shared.options.slots / 8;
+        let stages = self.ready.stages();
+        exhausted.retain(|key, _| stages.iter().any(|s| (s.query, s.stage) == *key));
+        for stage in stride.order(stages, free, kept) {
+            let key = (stage.query, stage.stage);
+            if exhausted.get(&key) == Some(&stage.touched) {
+                continue;
+            }
+            match self.shared.parts.queue.claim(&self.member, &stage, free, &self.live).await {
+                Ok(Some(claim)) => {
+                    stride.taken(&stage, claim.slices.len() as u32);
+                    self.start(&stage, claim);
+                    return Ok(true);
+                }
+                Ok(None) => {
+                    exhausted.insert(key, stage.touched);
+                }
+                Err(error) if error.kind() == Kind::Lost => {
+                    tracing::debug!(query = %stage.query, %error, "a ready stage went away");
+                    exhausted.insert(key, stage.touched);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    fn start(&self, stage: &ReadyStage, claim: ClaimedSlices) {
+        let shared = Arc::clone(&self.shared);
+        let template = Template::decode(&claim.template).map(Arc::new);
+        let wanted = match &template {
+            // One slice that holds the whole stage may still have many streams.
+            Ok(template) if stage.slice_count == 1 => template.spec().plan_partitions.max(1),
+            _ => claim.slices.len() as u32,
+        };
+        let slots = shared.slots.take(wanted);
+        let member = self.member.clone();
+        let name = "claim";
+        let env = shared.parts.env.clone();
+        let task = env.spawn(name, async move {
+            let width = slots.count();
+            run_claim(&shared, &member, claim, template, width).await;
+            drop(slots);
+        });
+        self.shared.track(task);
+    }
+}
+
+/// Runs a claim as one task, or as several if it is large, and reports each.
+async fn run_claim(
+    shared: &Arc<Shared>,
+    member: &Member,
+    claim: ClaimedSlices,
+    template: Result<Arc<Template>>,
+    width: u32,
+) {
+    let queue = &shared.parts.queue;
+    let outcome = tokio::select! {
+        outcome = run_parts(shared, &claim, template, width) => outcome,
+        () = queue.wait_cancelled(claim.query) => Err(Error::fenced("the query is over")),
+        () = member.fenced() => Err(Error::fenced("the executor's lease is gone")),
+    };
+    let Err(error) = outcome else { return };
+    if error.kind() == Kind::Fenced {
+        tracing::debug!(query = %claim.query, stage = %claim.stage, %error, "claim dropped");
+        return;
+    }
+    tracing::info!(query = %claim.query, stage = %claim.stage, kind = %error.kind(), %error, "task failed");
+    let mut wait = Duration::from_millis(10);
+    while let Err(report) = queue.failed(&claim, &error).await {
+        if report.kind() != Kind::Retry || member.check().is_err() {
+            return;
+        }
+        shared.parts.env.sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_secs(1));
+    }
+}
+
+async fn run_parts(
+    shared: &Arc<Shared>,
+    claim: &ClaimedSlices,
+    template: Result<Arc<Template>>,
+    width: u32,
+) -> Result<()> {
+    let template = template?;
+    let slices = task::claimed_slices(claim)?;
+    let mut first = claim.slices.start;
+    for part in split_by_bytes(&slices, shared.options.task_bytes.0) {
+        let work = Work {
+            claim: claim.clone(),
+            template: Arc::clone(&template),
+            slices: part.to_vec(),
+            first_slice: first,
+            width,
+        };
+        first += part.len() as u32;
+        let output = task::run(shared, &work).await?;
+        commit(shared, claim, output).await?;
+    }
+    Ok(())
+}
+
+/// Commits, and asks again while the outcome is unknown: the queue knows its own attempt.
+async fn commit(
+    shared: &Shared,
+    claim: &ClaimedSlices,
+    output: dunlin_proto::output::MapOutput,
+) -> Result<()> {
+    let mut wait = Duration::from_millis(5);
+    loop {
+        match shared.parts.queue.commit(claim, output.clone()).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == Kind::Retry => {
+                shared.parts.env.sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_secs(1));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Neighbouring slices in parts of at most `limit` bytes, at least one slice each.
+fn split_by_bytes(
+    slices: &[dunlin_proto::plan::Slice],
+    limit: u64,
+) -> Vec<&[dunlin_proto::plan::Slice]> {
+    let mut parts = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (i, slice) in slices.iter().enumerate() {
+        if i > start && bytes + slice.weight_bytes > limit {
+            parts.push(&slices[start..i]);
+            (start, bytes) = (i, 0);
+        }
+        bytes += slice.weight_bytes;
+    }
+    if start < slices.len() {
+        parts.push(&slices[start..]);
+    }
+    parts
+}

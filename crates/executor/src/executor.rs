@@ -1,0 +1,197 @@
+//! The executor itself: its parts, its life from join to drain.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dunlin_base::env::Task;
+use dunlin_base::{Env, Error, ProcessId, Result};
+use dunlin_metadata::StoreRef;
+use dunlin_planner::Contexts;
+use dunlin_queue::{ClaimedSlices, LiveSet, Member, Queue, Role};
+use dunlin_shuffle::Workers;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::claim_loop::ClaimLoop;
+use crate::options::ExecutorOptions;
+use crate::slots::Slots;
+
+/// What an executor works with; made by the node.
+#[derive(Clone)]
+pub struct Parts {
+    /// The control runtime: claims, leases, wake-ups.
+    pub env: Env,
+    /// The CPU runtime: plans.
+    pub cpu: Env,
+    /// The metadata store.
+    pub store: StoreRef,
+    /// The queue.
+    pub queue: Queue,
+    /// How to reach shuffle workers.
+    pub workers: Arc<dyn Workers>,
+    /// Contexts for plans.
+    pub contexts: Contexts,
+}
+
+/// What the tasks of an executor share.
+pub(crate) struct Shared {
+    pub(crate) parts: Parts,
+    pub(crate) options: ExecutorOptions,
+    pub(crate) slots: Arc<Slots>,
+    shuffles: LiveSet,
+    id: Mutex<Option<ProcessId>>,
+    draining: AtomicBool,
+    stop: Notify,
+    tasks: Mutex<Vec<Task<()>>>,
+}
+
+/// A running executor. Dropping it kills it: see [`Executor::kill`].
+pub struct Executor {
+    shared: Arc<Shared>,
+    life: Mutex<Option<Task<()>>>,
+}
+
+impl Executor {
+    /// Joins and starts claiming. `Retry` if the store is out of reach.
+    pub async fn start(parts: Parts, options: ExecutorOptions) -> Result<Self> {
+        let shuffles = LiveSet::follow(Arc::clone(&parts.store), &parts.env, Role::Shuffle).await?;
+        let shared = Arc::new(Shared {
+            slots: Slots::new(options.slots),
+            parts,
+            options,
+            shuffles,
+            id: Mutex::new(None),
+            draining: AtomicBool::new(false),
+            stop: Notify::new(),
+            tasks: Mutex::new(Vec::new()),
+        });
+        let first = join(&shared).await?;
+        let env = shared.parts.env.clone();
+        let life = env.spawn("executor", live(Arc::clone(&shared), first));
+        Ok(Self { shared, life: Mutex::new(Some(life)) })
+    }
+
+    /// The id of its present life.
+    pub fn id(&self) -> Option<ProcessId> {
+        *self.shared.id.lock()
+    }
+
+    /// Takes nothing new, finishes what runs, leaves. Costs no recomputation.
+    pub async fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Release);
+        self.shared.stop.notify_waiters();
+        let life = self.life.lock().take();
+        if let Some(life) = life {
+            let _ = life.join().await;
+        }
+    }
+
+    /// Ends everything at once, as a crash would: nothing is committed, handed back or revoked.
+    /// Others take its slices when its lease ends.
+    pub fn kill(&self) {
+        self.shared.draining.store(true, Ordering::Release);
+        if let Some(life) = self.life.lock().take() {
+            life.abort();
+        }
+        for task in self.shared.tasks.lock().drain(..) {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Shared {
+    pub(crate) fn draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn id_text(&self) -> String {
+        self.id.lock().map(|id| id.to_string()).unwrap_or_default()
+    }
+
+    /// Keeps hold of a task, for drain and kill.
+    pub(crate) fn track(&self, task: Task<()>) {
+        let mut tasks = self.tasks.lock();
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
+    }
+
+    /// The shuffle worker for a claim's output: by rendezvous hash of the query, so that a query's
+    /// data meet on few workers and all executors choose alike.
+    pub(crate) fn choose_worker(&self, claim: &ClaimedSlices) -> Result<ProcessId> {
+        let mix = |id: ProcessId| {
+            let both = id.to_u128() ^ claim.query.to_u128().rotate_left(claim.stage.0 % 64);
+            (both as u64 ^ (both >> 64) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        };
+        let live = self.shuffles.cards();
+        live.into_iter().map(|(id, _)| id).max_by_key(|id| mix(*id)).ok_or_else(|| {
+            Error::retry("no shuffle worker is alive")
+                .with_hint("start a process with the shuffle role")
+        })
+    }
+}
+
+async fn join(shared: &Arc<Shared>) -> Result<ClaimLoop> {
+    let parts = &shared.parts;
+    let card = Bytes::from(format!("slots={}", shared.options.slots));
+    let (store, ttl) = (Arc::clone(&parts.store), shared.options.lease_ttl);
+    let member = Member::join(store, parts.env.clone(), Role::Executor, card, ttl).await?;
+    *shared.id.lock() = Some(member.id());
+    let live = LiveSet::follow(Arc::clone(&parts.store), &parts.env, Role::Executor).await?;
+    let ready = parts.queue.watch_ready().await?;
+    Ok(ClaimLoop { shared: Arc::clone(shared), member, live, ready })
+}
+
+/// One life after the other: a fenced executor joins again under a new id.
+async fn live(shared: Arc<Shared>, first: ClaimLoop) {
+    let mut current = Some(first);
+    let mut wait = Duration::from_millis(50);
+    while !shared.draining() {
+        let mut claims = match current.take() {
+            Some(claims) => claims,
+            None => match join(&shared).await {
+                Ok(claims) => claims,
+                Err(error) => {
+                    tracing::warn!(%error, "executor can not join");
+                    shared.parts.env.sleep(wait).await;
+                    wait = (wait * 2).min(Duration::from_secs(5));
+                    continue;
+                }
+            },
+        };
+        wait = Duration::from_millis(50);
+        let member = claims.member.clone();
+        let ended = tokio::select! {
+            ended = claims.run() => ended,
+            () = shared.stop.notified() => Ok(()),
+        };
+        if shared.draining() {
+            finish_tasks(&shared).await;
+            if let Err(error) = member.leave().await {
+                tracing::warn!(%error, "executor could not end its lease");
+            }
+            return;
+        }
+        if let Err(error) = ended {
+            tracing::warn!(%error, "executor starts over");
+            shared.parts.env.sleep(wait).await;
+            if member.check().is_ok() {
+                let _ = member.leave().await;
+            }
+        }
+    }
+}
+
+async fn finish_tasks(shared: &Shared) {
+    let tasks = std::mem::take(&mut *shared.tasks.lock());
+    for task in tasks {
+        let _ = task.join().await;
+    }
+}

@@ -1,0 +1,67 @@
+//! Exchange reads on the shuffle: the winning attempts of sealed stages, verified while read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::{Result, internal_err};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use dunlin_base::{PartitionId, QueryId};
+use dunlin_planner::errors::into_datafusion;
+use dunlin_planner::nodes::{ExchangeSource, Part};
+use dunlin_proto::block::ShuffleId;
+use dunlin_queue::InputStage;
+use dunlin_shuffle::{Workers, read_partition};
+use futures::{StreamExt, TryStreamExt};
+
+/// The inputs of one task.
+pub(crate) struct ShuffleSource {
+    query: QueryId,
+    inputs: HashMap<u32, InputStage>,
+    workers: Arc<dyn Workers>,
+}
+
+impl ShuffleSource {
+    pub(crate) fn new(query: QueryId, inputs: &[InputStage], workers: Arc<dyn Workers>) -> Self {
+        let inputs = inputs.iter().map(|input| (input.stage.0, input.clone())).collect();
+        Self { query, inputs, workers }
+    }
+
+    fn input(&self, stage: u32) -> Result<&InputStage> {
+        match self.inputs.get(&stage) {
+            Some(input) => Ok(input),
+            None => internal_err!("stage {stage} is read but is no input of this stage"),
+        }
+    }
+}
+
+impl std::fmt::Debug for ShuffleSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ShuffleSource({})", self.query)
+    }
+}
+
+impl ExchangeSource for ShuffleSource {
+    fn partitions(&self, stage: u32) -> Result<Vec<u32>> {
+        let maps = &self.input(stage)?.output.maps;
+        Ok(maps.iter().flat_map(|m| m.partitions.iter().map(|p| p.partition)).collect())
+    }
+
+    fn open(&self, parts: &[Part], schema: SchemaRef) -> Result<SendableRecordBatchStream> {
+        let mut streams = Vec::with_capacity(parts.len());
+        for part in parts {
+            let input = self.input(part.stage)?;
+            let shuffle = ShuffleId { query: self.query, stage: input.stage, epoch: input.epoch };
+            streams.push(read_partition(
+                self.workers.as_ref(),
+                shuffle,
+                PartitionId(part.partition),
+                Arc::clone(&input.output),
+                Arc::clone(&schema),
+            ));
+        }
+        let rows = futures::stream::iter(streams).flatten().map_err(into_datafusion);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+    }
+}

@@ -1,0 +1,166 @@
+//! One task: a claim's slices, bound, run, written, reported.
+
+use std::sync::Arc;
+
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use dunlin_base::env::Task;
+use dunlin_base::{Error, Result};
+use dunlin_planner::errors::from_datafusion;
+use dunlin_planner::nodes::ExchangeSource;
+use dunlin_planner::{TaskOutput, Template};
+use dunlin_proto::block::ShuffleId;
+use dunlin_proto::output::{MapOutput, TaskStats};
+use dunlin_proto::plan::{Slice, SliceList};
+use dunlin_queue::ClaimedSlices;
+use dunlin_shuffle::{ShuffleWriter, WriterOptions};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use prost::Message;
+
+use crate::executor::Shared;
+use crate::memory::TaskPool;
+use crate::partition::write_stream;
+use crate::source::ShuffleSource;
+use crate::stats;
+
+/// A contiguous part of a claim that is run and committed as one.
+pub(crate) struct Work {
+    pub(crate) claim: ClaimedSlices,
+    pub(crate) template: Arc<Template>,
+    pub(crate) slices: Vec<Slice>,
+    pub(crate) first_slice: u32,
+    /// Slots that the task holds: how many streams it runs, and its share of the memory.
+    pub(crate) width: u32,
+}
+
+/// The slices of a claim with their descriptions.
+pub(crate) fn claimed_slices(claim: &ClaimedSlices) -> Result<Vec<Slice>> {
+    let list = SliceList::decode(claim.slice_list.as_ref())
+        .map_err(|e| Error::invalid("slice list can not be read").with_source(e))?;
+    let (from, to) = (claim.slices.start as usize, claim.slices.end as usize);
+    let slices = list.slices.get(from..to);
+    slices.map(<[Slice]>::to_vec).ok_or_else(|| Error::bug("a claim beyond its slice list"))
+}
+
+/// Runs the task and returns its output, not yet committed. Dropping the future stops the task at
+/// the next batch of each stream. On an error what was pushed is discarded.
+pub(crate) async fn run(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> {
+    let env = &shared.parts.env;
+    let started = env.now();
+    let share = shared.options.memory_limit.0 / u64::from(shared.options.slots.max(1));
+    let pool = TaskPool::new((share * u64::from(work.width.max(1))) as usize);
+    let header = work.template.header();
+    let context = shared.parts.contexts.for_header(header, Arc::clone(&pool.pool))?;
+    let context = Arc::new(context);
+    let claim = &work.claim;
+    let workers = Arc::clone(&shared.parts.workers);
+    let source: Arc<dyn ExchangeSource> =
+        Arc::new(ShuffleSource::new(claim.query, &claim.inputs, workers));
+    let (slices, width) = (work.slices.as_slice(), work.width as usize);
+    let bound = work.template.bind(slices, work.first_slice, width, &source, &context)?;
+    let writer = Arc::new(writer(shared, work, &bound.plan, &bound.output)?);
+    let streams = run_streams(shared, &bound.plan, &context, bound.output, &writer).await;
+    let writer = Arc::into_inner(writer).ok_or_else(|| Error::bug("a stream outlived its task"))?;
+    if let Err(error) = streams {
+        // What is left is swept with the query; the first error is the one to report.
+        let _ = writer.abort().await;
+        return Err(error);
+    }
+    let worker = writer.worker();
+    let written = writer.finish().await?;
+    let count = work.slices.len() as u32;
+    let mut output = written.into_map_output(work.first_slice, count, claim.attempt, worker);
+    let mut task = TaskStats {
+        elapsed_us: (env.now() - started).as_micros() as u64,
+        peak_memory_bytes: pool.peak(),
+        executor: shared.id_text(),
+        ..TaskStats::default()
+    };
+    stats::collect(&bound.plan, &mut task);
+    stats::add_output(&output.partitions, &mut task);
+    output.stats = Some(task);
+    Ok(output)
+}
+
+fn writer(
+    shared: &Shared,
+    work: &Work,
+    plan: &Arc<dyn ExecutionPlan>,
+    output: &TaskOutput,
+) -> Result<ShuffleWriter> {
+    let claim = &work.claim;
+    let shuffle = ShuffleId { query: claim.query, stage: claim.stage, epoch: claim.epoch };
+    let partitions = match output {
+        TaskOutput::Hash { partitions, .. } => *partitions,
+        TaskOutput::One { .. } => 1,
+        TaskOutput::Streams(streams) => streams.iter().max().map_or(1, |max| max + 1),
+    };
+    let (map, attempt) = (work.first_slice, claim.attempt);
+    let mut options = WriterOptions::new(shuffle, map, attempt, plan.schema(), partitions);
+    if let TaskOutput::One { result: true } = output {
+        options.inline_max = shared.options.inline_result_bytes.as_usize();
+    }
+    let worker = shared.choose_worker(claim)?;
+    Ok(ShuffleWriter::new(shared.parts.workers.connect(worker)?, worker, options))
+}
+
+/// Runs every stream of the plan at once on the CPU runtime; the first error stops them all.
+async fn run_streams(
+    shared: &Arc<Shared>,
+    plan: &Arc<dyn ExecutionPlan>,
+    context: &Arc<TaskContext>,
+    output: TaskOutput,
+    writer: &Arc<ShuffleWriter>,
+) -> Result<()> {
+    let output = Arc::new(output);
+    let mut streams = FuturesUnordered::new();
+    let mut tasks = AbortOnDrop(Vec::new());
+    for index in 0..plan.output_partitioning().partition_count() {
+        let (plan, context) = (Arc::clone(plan), Arc::clone(context));
+        let (output, writer) = (Arc::clone(&output), Arc::clone(writer));
+        let (done, ended) = futures::channel::oneshot::channel();
+        // `execute` itself may spawn: it must run on the CPU runtime too.
+        let task = shared.parts.cpu.spawn("stream", async move {
+            let work = async {
+                let rows = plan.execute(index, context).map_err(from_datafusion)?;
+                drop(plan);
+                write_stream(rows, index, &output, &writer).await
+            };
+            let result = std::panic::AssertUnwindSafe(work).catch_unwind().await;
+            drop(writer);
+            let result = result.unwrap_or_else(|panic| {
+                let text = dunlin_base::env::panic_text(panic.as_ref());
+                Err(Error::bug(format!("a task panicked: {text}")))
+            });
+            // Nobody listens any more when the task was cancelled.
+            let _ = done.send(result);
+        });
+        tasks.0.push(task);
+        streams.push(ended);
+    }
+    let mut outcome = Ok(());
+    while let Some(ended) = streams.next().await {
+        let result = ended.unwrap_or_else(|_| Err(Error::bug("a stream was lost")));
+        if result.is_err() && outcome.is_ok() {
+            outcome = result;
+            tasks.0.iter().for_each(Task::abort);
+            break;
+        }
+    }
+    if outcome.is_err() {
+        for task in std::mem::take(&mut tasks.0) {
+            let _ = task.join().await;
+        }
+    }
+    outcome
+}
+
+/// Streams stop when the future that waits for them is dropped.
+struct AbortOnDrop(Vec<Task<()>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Task::abort);
+    }
+}

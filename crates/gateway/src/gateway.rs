@@ -1,0 +1,241 @@
+//! The gateway: publishes planned queries, reads results back, removes what ended queries leave.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use dunlin_base::env::Task;
+use dunlin_base::{Env, Kind, ProcessId, QueryId, Result};
+use dunlin_metadata::StoreRef;
+use dunlin_planner::Contexts;
+use dunlin_proto::shuffle::ShuffleApi;
+use dunlin_queue::{LiveSet, Member, NewQuery, Queue, Role};
+use dunlin_shuffle::Workers;
+use futures::StreamExt;
+use parking_lot::Mutex;
+
+use crate::face::{Progress, Rows, StageProgress};
+use crate::query::RowStream;
+
+/// What a gateway works with; made by the node.
+#[derive(Clone)]
+pub struct Parts {
+    /// The control runtime.
+    pub env: Env,
+    /// The CPU runtime: planning runs there.
+    pub cpu: Env,
+    /// The metadata store.
+    pub store: StoreRef,
+    /// The queue.
+    pub queue: Queue,
+    /// How to reach shuffle workers.
+    pub workers: Arc<dyn Workers>,
+    /// Contexts for plans.
+    pub contexts: Contexts,
+}
+
+/// Limits of one gateway.
+#[derive(Clone, Debug)]
+pub struct GatewayOptions {
+    /// Time to live of its lease.
+    pub lease_ttl: Duration,
+    /// How often it sweeps what crashed processes left behind.
+    pub sweep_every: Duration,
+}
+
+impl Default for GatewayOptions {
+    fn default() -> Self {
+        Self { lease_ttl: Duration::from_secs(10), sweep_every: Duration::from_secs(60) }
+    }
+}
+
+/// A gateway. Cheap to clone; all clones are one. It holds nothing that a restart would lose: any
+/// gateway answers for any query id.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: Parts,
+    member: Member,
+    shuffles: LiveSet,
+    background: Mutex<BTreeMap<u64, Task<()>>>,
+}
+
+/// A query ready to be published.
+pub struct Prepared {
+    /// Its text, for people.
+    pub sql: String,
+    /// Who asks.
+    pub user: String,
+    /// The encoded stage graph.
+    pub graph: Bytes,
+    /// Columns of the result.
+    pub schema: SchemaRef,
+    /// When its time is up, in milliseconds since 1970.
+    pub deadline_unix_ms: Option<u64>,
+}
+
+impl Gateway {
+    /// Joins the cluster and starts sweeping. `Retry` if the store is out of reach.
+    pub async fn start(parts: Parts, options: GatewayOptions) -> Result<Self> {
+        let (store, env) = (Arc::clone(&parts.store), parts.env.clone());
+        let shuffles = LiveSet::follow(Arc::clone(&store), &env, Role::Shuffle).await?;
+        let ttl = options.lease_ttl;
+        let member = Member::join(store, env, Role::Gateway, Bytes::new(), ttl).await?;
+        let background = Mutex::new(BTreeMap::new());
+        let gateway = Self { inner: Arc::new(Inner { parts, member, shuffles, background }) };
+        gateway.keep_sweeping(options.sweep_every);
+        Ok(gateway)
+    }
+
+    /// This life of the gateway.
+    pub fn id(&self) -> ProcessId {
+        self.inner.member.id()
+    }
+
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.inner.parts
+    }
+
+    /// Publishes a query and returns its rows to come. Once this returns, the query survives the
+    /// crash of any process, this one included.
+    pub async fn submit(&self, query: Prepared) -> Result<Rows> {
+        let id = QueryId::generate(&self.parts().env);
+        let new = NewQuery {
+            id,
+            sql: query.sql,
+            user: query.user,
+            gateway: self.id(),
+            deadline_unix_ms: query.deadline_unix_ms,
+            graph: query.graph,
+        };
+        self.parts().queue.publish(new).await?;
+        Ok(self.attach(id, query.schema))
+    }
+
+    /// The rows of a query that any gateway published.
+    pub fn attach(&self, id: QueryId, schema: SchemaRef) -> Rows {
+        let batches = RowStream::new(self.clone(), id, Arc::clone(&schema)).boxed();
+        Rows { query: Some(id), schema, batches }
+    }
+
+    /// How far a query has come; `None` when it has ended and been removed.
+    pub async fn progress(&self, id: QueryId) -> Result<Option<Progress>> {
+        let status = self.parts().queue.status(id).await?;
+        let stage = |s: &dunlin_queue::StageStatus| StageProgress {
+            stage: s.stage,
+            slices: s.slices_total,
+            done: s.slices_done,
+            running: s.slices_running,
+        };
+        Ok(status.map(|s| Progress { stages: s.stages.iter().map(stage).collect() }))
+    }
+
+    /// Cancels a query. Ended and unknown ones are left as they are.
+    pub async fn cancel(&self, id: QueryId) -> Result<()> {
+        self.parts().queue.cancel(id).await
+    }
+
+    /// The queue, for listings.
+    pub fn queue(&self) -> &Queue {
+        &self.parts().queue
+    }
+
+    /// Waits until everything that ended queries left has been removed.
+    pub async fn settle(&self) {
+        loop {
+            let next = self.inner.background.lock().pop_first();
+            let Some((_, task)) = next else { return };
+            let _ = task.join().await;
+        }
+    }
+
+    /// Finishes removals and leaves. Queries that run go on; other gateways answer for them.
+    pub async fn leave(&self) -> Result<()> {
+        self.settle().await;
+        self.inner.member.leave().await
+    }
+
+    /// Removes an ended query: records, blobs, shuffle blocks.
+    pub(crate) async fn clean_up(&self, id: QueryId) {
+        self.delete_shuffles(id).await;
+        if let Err(error) = self.parts().queue.remove(id).await {
+            tracing::debug!(query = %id, %error, "left to the sweeper");
+        }
+    }
+
+    async fn delete_shuffles(&self, id: QueryId) {
+        for (worker, _) in self.inner.shuffles.cards() {
+            let deleted = match self.parts().workers.connect(worker) {
+                Ok(api) => api.delete_query(id).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = deleted {
+                tracing::debug!(query = %id, %worker, %error, "shuffle blocks left to the sweeper");
+            }
+        }
+    }
+
+    pub(crate) fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let task = self.parts().env.spawn("clean up", work);
+        let mut background = self.inner.background.lock();
+        background.retain(|_, task| !task.is_finished());
+        let number = background.last_key_value().map_or(0, |(n, _)| n + 1);
+        background.insert(number, task);
+    }
+
+    /// A loop that ends with the gateway's lease or with its last handle.
+    fn keep_sweeping(&self, every: Duration) {
+        let weak = Arc::downgrade(&self.inner);
+        let env = self.parts().env.clone();
+        self.parts().env.spawn("sweep", async move {
+            loop {
+                let jitter = env.random_below(every.as_millis() as u64 / 2 + 1);
+                env.sleep(every + Duration::from_millis(jitter)).await;
+                let Some(inner) = weak.upgrade() else { return };
+                let gateway = Self { inner };
+                if gateway.inner.member.check().is_err() {
+                    return;
+                }
+                match gateway.sweep().await {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == Kind::Retry => {}
+                    Err(error) => tracing::warn!(%error, "sweep"),
+                }
+            }
+        });
+    }
+
+    /// Removes what crashed processes left: records and blobs of ended queries, blocks of queries
+    /// without records. Any number of gateways may sweep at once.
+    pub async fn sweep(&self) -> Result<()> {
+        let parts = self.parts();
+        let swept = parts.queue.sweep(parts.env.unix_ms()).await?;
+        for query in swept.queries {
+            self.delete_shuffles(query).await;
+        }
+        for (worker, _) in self.inner.shuffles.cards() {
+            let Ok(api) = parts.workers.connect(worker) else { continue };
+            self.sweep_blocks(api.as_ref()).await?;
+        }
+        Ok(())
+    }
+
+    async fn sweep_blocks(&self, worker: &dyn ShuffleApi) -> Result<()> {
+        let mut queries: Vec<QueryId> =
+            worker.shuffles().await?.into_iter().map(|s| s.query).collect();
+        queries.dedup();
+        for query in queries {
+            // The records are written before the first block and removed after the last.
+            if self.parts().queue.status(query).await?.is_none() {
+                worker.delete_query(query).await?;
+            }
+        }
+        Ok(())
+    }
+}

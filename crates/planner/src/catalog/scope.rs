@@ -1,0 +1,230 @@
+//! The catalog as DataFusion sees it while it plans one statement.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider};
+use datafusion::datasource::{TableProvider, TableType, ViewTable};
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::sql::parser::DFParserBuilder;
+use dunlin_base::{Error, Result};
+use dunlin_proto::catalog::v1;
+
+use super::definition::PUBLIC;
+use super::folder::Overlay;
+use super::table::{Reading, resolve};
+use super::{Definition, Entry, Name, Snapshot};
+use crate::errors::{in_text, into_datafusion};
+use crate::object_stores::ObjectStores;
+
+/// The one catalog.
+pub(crate) const CATALOG: &str = "dunlin";
+
+/// Views that may be on top of each other.
+const VIEW_DEPTH_MAX: usize = 32;
+
+/// What a statement sees.
+pub(crate) struct ScopeParts {
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// Tables of folders, laid over `public`; the first that has a name wins.
+    pub(crate) overlays: Vec<Arc<Overlay>>,
+    /// The session's state, without a catalog.
+    pub(crate) base: SessionState,
+    pub(crate) stores: Arc<ObjectStores>,
+    pub(crate) allowed: Vec<String>,
+    pub(crate) engine: Vec<(String, String)>,
+}
+
+/// [`ScopeParts`] and the views that are being planned.
+#[derive(Clone)]
+pub(crate) struct Scope {
+    parts: Arc<ScopeParts>,
+    views: Vec<Name>,
+    /// Tables that cannot be read are left out instead of failing: for `information_schema`.
+    lenient: bool,
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").field("views", &self.views).finish_non_exhaustive()
+    }
+}
+
+impl Scope {
+    pub(crate) fn new(parts: ScopeParts) -> Self {
+        Self { parts: Arc::new(parts), views: Vec::new(), lenient: false }
+    }
+
+    /// The same scope, leaving out what cannot be read.
+    pub(crate) fn lenient(&self) -> Self {
+        Self { lenient: true, ..self.clone() }
+    }
+
+    /// The scope inside a view, so that a view that reads itself is found.
+    pub(crate) fn inside(&self, view: &Name) -> Self {
+        let mut inner = self.clone();
+        inner.views.push(view.clone());
+        inner
+    }
+
+    pub(crate) fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.parts.snapshot
+    }
+
+    /// A state that plans in this scope.
+    pub(crate) fn state(&self) -> SessionState {
+        let mut state = self.parts.base.clone();
+        state.register_catalog_list(Arc::new(self.clone()));
+        state
+    }
+
+    pub(crate) fn find(&self, schema: &str, object: &str) -> Option<&Arc<Entry>> {
+        if schema == PUBLIC
+            && let Some(entry) = self.parts.overlays.iter().find_map(|o| o.get(object))
+        {
+            return Some(entry);
+        }
+        self.parts.snapshot.get(&Name::object(schema, object))
+    }
+
+    /// Names of tables and views in a schema, sorted.
+    pub(crate) fn names_in(&self, schema: &str) -> Vec<String> {
+        let mut names = self.parts.snapshot.names_in(schema);
+        if schema == PUBLIC {
+            names.extend(self.parts.overlays.iter().flat_map(|o| o.keys().cloned()));
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The DataFusion table of an entry. Errors name what cannot be read.
+    pub(crate) async fn provider(&self, entry: &Entry) -> Result<Arc<dyn TableProvider>> {
+        match &entry.definition {
+            Definition::Table(_) => {
+                let reading = Reading {
+                    state: &self.parts.base,
+                    stores: &self.parts.stores,
+                    allowed: &self.parts.allowed,
+                    engine: &self.parts.engine,
+                };
+                let name = &entry.name;
+                Ok(resolve(entry, &reading)
+                    .await
+                    .map_err(|e| e.context(format!("table '{name}'")))?)
+            }
+            Definition::View(view) => {
+                let plan = self.view(&entry.name, view).await;
+                let plan = plan.map_err(|e| e.context(format!("view '{}'", entry.name)))?;
+                Ok(Arc::new(ViewTable::new(plan, Some(view.sql.clone()))))
+            }
+            Definition::Schema => Err(Error::bug(format!("'{}' is a schema", entry.name))),
+        }
+    }
+
+    async fn view(&self, name: &Name, view: &v1::View) -> Result<LogicalPlan> {
+        if self.views.contains(name) {
+            return Err(Error::invalid("it reads itself"));
+        }
+        if self.views.len() >= VIEW_DEPTH_MAX {
+            return Err(Error::invalid(format!("more than {VIEW_DEPTH_MAX} views on each other")));
+        }
+        let mut state = self.inside(name).state();
+        let options = state.config_mut().options_mut();
+        options.catalog.default_schema.clone_from(&view.default_schema);
+        let failed = |e: DataFusionError| in_text(&e, &view.query);
+        let statement = DFParserBuilder::new(view.query.as_str())
+            .build()
+            .and_then(|mut parser| parser.parse_statement())
+            .map_err(failed)?;
+        let plan = state.statement_to_plan(statement).await.map_err(failed)?;
+        rename(plan, &view.columns).map_err(failed)
+    }
+}
+
+/// Gives the columns of a view its own names.
+pub(crate) fn rename(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan, DataFusionError> {
+    if names.is_empty() {
+        return Ok(plan);
+    }
+    let (has, named) = (plan.schema().fields().len(), names.len());
+    if has != named {
+        let error = format!("the view names {named} columns, but its query has {has}");
+        return Err(into_datafusion(Error::invalid(error)));
+    }
+    let columns = plan.schema().columns();
+    let renamed = columns
+        .into_iter()
+        .zip(names)
+        .map(|(column, name)| datafusion::logical_expr::Expr::Column(column).alias(name));
+    LogicalPlanBuilder::from(plan).project(renamed.collect::<Vec<_>>())?.build()
+}
+
+impl CatalogProviderList for Scope {
+    fn register_catalog(
+        &self,
+        _name: String,
+        _catalog: Arc<dyn CatalogProvider>,
+    ) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![CATALOG.to_owned()]
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        (name == CATALOG).then(|| Arc::new(self.clone()) as _)
+    }
+}
+
+impl CatalogProvider for Scope {
+    fn schema_names(&self) -> Vec<String> {
+        self.parts.snapshot.schemas()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let known = self.parts.snapshot.has_schema(name);
+        known.then(|| Arc::new(ScopeSchema { scope: self.clone(), name: name.to_owned() }) as _)
+    }
+}
+
+/// One schema of a scope.
+#[derive(Debug)]
+struct ScopeSchema {
+    scope: Scope,
+    name: String,
+}
+
+#[async_trait]
+impl SchemaProvider for ScopeSchema {
+    fn table_names(&self) -> Vec<String> {
+        self.scope.names_in(&self.name)
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        let Some(entry) = self.scope.find(&self.name, name) else { return Ok(None) };
+        match self.scope.provider(entry).await {
+            Ok(table) => Ok(Some(table)),
+            Err(error) if self.scope.lenient => {
+                tracing::debug!(table = %entry.name, %error, "left out of information_schema");
+                Ok(None)
+            }
+            Err(error) => Err(into_datafusion(error)),
+        }
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>, DataFusionError> {
+        Ok(self.scope.find(&self.name, name).map(|entry| match entry.definition {
+            Definition::View(_) => TableType::View,
+            Definition::Table(_) | Definition::Schema => TableType::Base,
+        }))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.scope.find(&self.name, name).is_some()
+    }
+}

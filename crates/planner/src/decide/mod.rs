@@ -1,0 +1,173 @@
+//! Deciding what to open next, from the stage graph and the statistics of sealed stages.
+//!
+//! Who calls it: whoever sealed a stage, through [`Decide`]; several at once is fine. It is a pure
+//! function: the same situation gives the same step in every process of a build.
+
+pub(crate) mod broadcast;
+mod coalesce;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::execution::TaskContext;
+use dunlin_base::{Error, Result, StageId};
+use dunlin_proto::decide::{Decide, OpenStage, Situation, Step};
+use dunlin_proto::output::StageOutput;
+use dunlin_proto::plan::slice_source::Kind as SliceKind;
+use dunlin_proto::plan::{
+    DecisionBody, EdgeKind, Graph, Header, SliceList, StageSpec, StageTemplate,
+};
+use prost::Message;
+
+use crate::codec::check_header;
+
+/// Settings of decisions. They travel in the header of the graph, so that every decider uses those
+/// of the query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecideOptions {
+    /// A sealed build side of at most this many encoded bytes is broadcast instead of joined
+    /// partition by partition.
+    pub broadcast_bytes: u64,
+    /// And of at most this many rows.
+    pub broadcast_rows: u64,
+    /// Neighbouring hash partitions are joined while they have no more than this together.
+    pub partition_bytes: u64,
+}
+
+impl Default for DecideOptions {
+    fn default() -> Self {
+        Self { broadcast_bytes: 8 << 20, broadcast_rows: 500_000, partition_bytes: 16 << 20 }
+    }
+}
+
+const KEYS: [&str; 3] =
+    ["decide.broadcast_bytes", "decide.broadcast_rows", "decide.partition_bytes"];
+
+impl DecideOptions {
+    /// The settings as they stand in a header.
+    pub fn to_settings(self) -> Vec<(String, String)> {
+        let values = [self.broadcast_bytes, self.broadcast_rows, self.partition_bytes];
+        KEYS.iter().zip(values).map(|(k, v)| ((*k).to_owned(), v.to_string())).collect()
+    }
+
+    /// The settings in a header; what is missing has its default.
+    pub fn from_header(header: &Header) -> Self {
+        let mut options = Self::default();
+        for setting in &header.settings {
+            let Ok(value) = setting.value.parse() else { continue };
+            match KEYS.iter().position(|key| *key == setting.key) {
+                Some(0) => options.broadcast_bytes = value,
+                Some(1) => options.broadcast_rows = value,
+                Some(2) => options.partition_bytes = value,
+                _ => {}
+            }
+        }
+        options
+    }
+}
+
+/// The decider of this build.
+pub struct Decider {
+    context: Arc<TaskContext>,
+}
+
+impl Decider {
+    /// `context` resolves the functions that plans name.
+    pub fn new(context: Arc<TaskContext>) -> Self {
+        Self { context }
+    }
+
+    fn next(&self, situation: &Situation) -> Result<Step> {
+        let graph = Graph::decode(situation.graph.as_ref())
+            .map_err(|e| Error::invalid("plan blob can not be read").with_source(e))?;
+        check_header(graph.header.as_ref())?;
+        let header = graph.header.unwrap_or_default();
+        let mut opened = BTreeSet::new();
+        for body in &situation.decisions {
+            let body = DecisionBody::decode(body.as_ref())
+                .map_err(|e| Error::invalid("decision can not be read").with_source(e))?;
+            opened.extend(body.opened);
+        }
+        let sealed: BTreeMap<u32, &StageOutput> =
+            situation.sealed.iter().map(|(stage, output)| (stage.0, output)).collect();
+        if sealed.contains_key(&graph.result_stage) {
+            let finished = Some(StageId(graph.result_stage));
+            return Ok(Step { finished, ..Step::default() });
+        }
+        let options = DecideOptions::from_header(&header);
+        let mut stages: BTreeMap<u32, StageSpec> =
+            graph.stages.into_iter().map(|spec| (spec.id, spec)).collect();
+        let mut body = DecisionBody::default();
+        broadcast::absorb_probes(
+            &mut stages,
+            &mut body,
+            &broadcast::Known { opened: &opened, sealed: &sealed, options, context: &self.context },
+        )?;
+        let mut open = Vec::new();
+        for spec in stages.values() {
+            let waits = |stage: &u32| !sealed.contains_key(stage);
+            let inputs: Vec<u32> = spec.inputs.iter().map(|input| input.stage).collect();
+            let blocked = inputs.iter().any(waits) || spec.after.iter().any(waits);
+            if !opened.contains(&spec.id) && !blocked {
+                body.opened.push(spec.id);
+                open.push(open_stage(spec, &header, &sealed, &options, &mut body.notes));
+            }
+        }
+        let body = (!open.is_empty()).then(|| Bytes::from(body.encode_to_vec()));
+        Ok(Step { body, open, finished: None })
+    }
+}
+
+impl Decide for Decider {
+    fn decide(&self, situation: &Situation) -> Result<Step> {
+        self.next(situation)
+    }
+}
+
+/// The record of a stage to open: its template and its slices, as the statistics have them.
+fn open_stage(
+    spec: &StageSpec,
+    header: &Header,
+    sealed: &BTreeMap<u32, &StageOutput>,
+    options: &DecideOptions,
+    notes: &mut Vec<String>,
+) -> OpenStage {
+    let kind = spec.slices.as_ref().and_then(|s| s.kind.as_ref());
+    let inputs_of = |edge: EdgeKind| {
+        let same = move |i: &&dunlin_proto::plan::Input| i.edge == i32::from(edge);
+        spec.inputs.iter().filter(same).map(|i| i.stage).collect::<Vec<u32>>()
+    };
+    let slices = match kind {
+        Some(SliceKind::Files(files)) => files.slices.clone(),
+        Some(SliceKind::HashPartitions(n)) => {
+            let inputs = inputs_of(EdgeKind::Hash);
+            let slices = coalesce::hash_slices(&inputs, *n, sealed, options.partition_bytes);
+            if slices.len() < *n as usize {
+                let id = spec.id;
+                notes.push(format!("stage {id}: {n} partitions joined to {}", slices.len()));
+            }
+            slices
+        }
+        Some(SliceKind::Forward(_)) => {
+            coalesce::forward_slices(&inputs_of(EdgeKind::Forward), sealed)
+        }
+        Some(SliceKind::Whole(_)) | None => vec![coalesce::whole_slice(spec, sealed)],
+    };
+    // The slices travel in the slice list; in the template they would travel twice.
+    let mut lean = spec.clone();
+    if let Some(SliceKind::Files(_)) = kind {
+        let files = SliceKind::Files(dunlin_proto::plan::FileSlices::default());
+        lean.slices = Some(dunlin_proto::plan::SliceSource { kind: Some(files) });
+    }
+    let template = StageTemplate { header: Some(header.clone()), spec: Some(lean) };
+    let mut inputs: Vec<StageId> = spec.inputs.iter().map(|i| StageId(i.stage)).collect();
+    inputs.dedup();
+    OpenStage {
+        stage: StageId(spec.id),
+        template: template.encode_to_vec().into(),
+        slice_count: slices.len() as u32,
+        slices: SliceList { slices }.encode_to_vec().into(),
+        inputs,
+    }
+}

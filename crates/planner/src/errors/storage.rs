@@ -1,0 +1,106 @@
+//! Errors of object stores and of the disk.
+
+use std::error::Error as StdError;
+use std::io;
+
+use dunlin_base::Error;
+use object_store::client::{HttpError, HttpErrorKind};
+
+use super::engine::sentence;
+use super::{find, find_ours};
+
+/// The error of ours for an error of an object store.
+///
+/// `Invalid`: nothing there, no permission, an option the store does not know. `Retry`: the store
+/// did not answer. The message names the path; stores made by [`crate::ObjectStores`] name the URL.
+pub fn from_object_store(error: &object_store::Error) -> Error {
+    use object_store::Error as E;
+    if let Some(ours) = find_ours(error) {
+        return ours.clone();
+    }
+    match error {
+        E::NotFound { path, .. } => Error::invalid(format!("no such file: {}", shown(path))),
+        E::PermissionDenied { path, .. } => no_permission(&shown(path)),
+        E::Unauthenticated { path, .. } => {
+            Error::invalid(format!("the store wants credentials for {}", shown(path)))
+                .with_hint(CREDENTIALS)
+        }
+        E::InvalidPath { source } => Error::invalid(format!("not a valid path: {source}")),
+        E::UnknownConfigurationKey { store, key } => {
+            Error::invalid(format!("{store} stores have no option '{key}'"))
+        }
+        E::Precondition { path, .. } | E::NotModified { path, .. } => {
+            Error::retry(format!("{} changed while it was read", shown(path)))
+        }
+        E::Generic { source, .. } => generic(error, source.as_ref()),
+        E::NotSupported { .. } | E::NotImplemented { .. } | E::AlreadyExists { .. } => {
+            Error::invalid(sentence(&error.to_string()))
+        }
+        other => Error::retry(sentence(&other.to_string())),
+    }
+}
+
+const CREDENTIALS: &str = "give credentials in the environment (AWS_ACCESS_KEY_ID and such) or in \
+     the table's OPTIONS ('aws.access_key_id' '...'); 'aws.skip_signature' 'true' reads without any";
+
+fn generic(whole: &object_store::Error, source: &(dyn StdError + 'static)) -> Error {
+    if let Some(http) = find::<HttpError>(source) {
+        let what = match http.kind() {
+            HttpErrorKind::Timeout => "the store did not answer in time",
+            HttpErrorKind::Connect => "cannot connect to the store",
+            _ => "the connection to the store broke",
+        };
+        return Error::retry(format!("{what}: {}", first(&root(http))))
+            .with_hint("check the endpoint and the network");
+    }
+    if let Some(error) = find::<io::Error>(source) {
+        return io(error).context(path_in(whole));
+    }
+    Error::retry(sentence(&first(&whole.to_string())))
+}
+
+/// The path of an error that has it only in its text: the local store's. For people, not decisions.
+fn path_in(error: &object_store::Error) -> String {
+    sentence(&first(&error.to_string()))
+}
+
+fn first(text: &str) -> String {
+    text.split('\n').next().unwrap_or_default().to_owned()
+}
+
+fn root(error: &(dyn StdError + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// Errors of the operating system.
+pub(super) fn io(error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::invalid(format!("no such file: {error}")),
+        io::ErrorKind::PermissionDenied => {
+            Error::invalid(format!("no permission: {error}")).with_hint(PERMISSION)
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Error::exhausted(format!("the disk is full: {error}"))
+        }
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            Error::invalid(format!("damaged data: {error}"))
+        }
+        _ => Error::retry(format!("input or output failed: {error}")),
+    }
+}
+
+const PERMISSION: &str = "the user that Dunlin runs as must be allowed to read it";
+
+/// The refusal to read a path.
+pub(crate) fn no_permission(path: &str) -> Error {
+    Error::invalid(format!("no permission to read {path}")).with_hint(PERMISSION)
+}
+
+/// Local stores leave out the first slash.
+fn shown(path: &str) -> String {
+    path.to_owned()
+}

@@ -1,0 +1,121 @@
+//! The catalogue of failures: kind and words of each.
+
+use std::sync::Arc;
+
+use dunlin_base::Kind;
+
+use super::*;
+
+#[test]
+fn our_errors_come_back_through_any_wrapping() {
+    let ours = || Error::lost("shuffle block 7 is gone").with_hint("run it again");
+    let wrapped: Vec<DataFusionError> = vec![
+        into_datafusion(ours()),
+        into_datafusion(ours()).context("optimizer rule"),
+        DataFusionError::Shared(Arc::new(into_datafusion(ours()))),
+        DataFusionError::Collection(vec![into_datafusion(ours())]),
+        DataFusionError::ArrowError(
+            Box::new(ArrowError::ExternalError(Box::new(into_datafusion(ours())))),
+            None,
+        ),
+        DataFusionError::ObjectStore(Box::new(object_store::Error::Generic {
+            store: "test",
+            source: Box::new(ours()),
+        })),
+        DataFusionError::ParquetError(Box::new(ParquetError::External(Box::new(
+            object_store::Error::Generic { store: "test", source: Box::new(ours()) },
+        )))),
+        DataFusionError::IoError(std::io::Error::other(ours())),
+        DataFusionError::External(Box::new(ArrowError::ExternalError(Box::new(ours())))),
+    ];
+    for error in wrapped {
+        let shown = error.to_string();
+        let back = from_datafusion(error);
+        assert_eq!(back.kind(), Kind::Lost, "{shown}");
+        assert_eq!(back.message(), "shuffle block 7 is gone");
+        assert_eq!(back.hint(), Some("run it again"));
+    }
+}
+
+#[test]
+fn kinds_follow_from_types() {
+    let external = |e: ArrowError| DataFusionError::ArrowError(Box::new(e), None);
+    let io = |kind| DataFusionError::IoError(std::io::Error::from(kind));
+    let cases = [
+        (external(ArrowError::DivideByZero), Kind::Invalid, "division by zero"),
+        (
+            external(ArrowError::ArithmeticOverflow("Overflow happened on: 1 + 2".into())),
+            Kind::Invalid,
+            "arithmetic overflow: overflow happened on: 1 + 2",
+        ),
+        (
+            external(ArrowError::CastError("Cannot cast string 'x' to value of Int32 type".into())),
+            Kind::Invalid,
+            "cannot cast string 'x' to value of Int32 type",
+        ),
+        (
+            DataFusionError::ResourcesExhausted("Failed to allocate 5 MB".into()),
+            Kind::Exhausted,
+            "the query is over its memory limit: failed to allocate 5 MB",
+        ),
+        (DataFusionError::Internal("Oops".into()), Kind::Bug, "oops"),
+        (DataFusionError::Plan("No such thing.".into()), Kind::Invalid, "no such thing"),
+        (
+            DataFusionError::NotImplemented("Lateral".into()),
+            Kind::Invalid,
+            "not supported: lateral",
+        ),
+        (io(std::io::ErrorKind::NotFound), Kind::Invalid, "no such file: entity not found"),
+        (
+            io(std::io::ErrorKind::PermissionDenied),
+            Kind::Invalid,
+            "no permission: permission denied",
+        ),
+        (
+            io(std::io::ErrorKind::StorageFull),
+            Kind::Exhausted,
+            "the disk is full: no storage space",
+        ),
+        (
+            io(std::io::ErrorKind::ConnectionReset),
+            Kind::Retry,
+            "input or output failed: connection reset",
+        ),
+    ];
+    for (error, kind, message) in cases {
+        let error = from_datafusion(error.context("rule"));
+        assert_eq!((error.kind(), error.message()), (kind, message));
+    }
+}
+
+#[test]
+fn object_stores_name_the_path() {
+    let source = || "why".into();
+    let path = || "data/a.parquet".to_owned();
+    let cases = [
+        (
+            object_store::Error::NotFound { path: path(), source: source() },
+            Kind::Invalid,
+            "no such file: data/a.parquet",
+        ),
+        (
+            object_store::Error::PermissionDenied { path: path(), source: source() },
+            Kind::Invalid,
+            "no permission to read data/a.parquet",
+        ),
+        (
+            object_store::Error::Unauthenticated { path: path(), source: source() },
+            Kind::Invalid,
+            "the store wants credentials for data/a.parquet",
+        ),
+        (
+            object_store::Error::Generic { store: "S3", source: source() },
+            Kind::Retry,
+            "generic S3 error: why",
+        ),
+    ];
+    for (error, kind, message) in cases {
+        let error = from_object_store(&error);
+        assert_eq!((error.kind(), error.message()), (kind, message));
+    }
+}

@@ -1,0 +1,145 @@
+//! Object stores by URL, made when first used. Gateway and executors share this registry: a table's
+//! options reach the executors as [`StoreSpec`]s in the plan header.
+//!
+//! The one thing to know: a store is known by scheme and authority (`s3://bucket`), so all tables
+//! on one bucket share its options.
+
+mod build;
+mod guard;
+mod spec;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::error::DataFusionError;
+use datafusion::execution::object_store::ObjectStoreRegistry;
+use dunlin_base::{Env, Result};
+use object_store::ObjectStore;
+use parking_lot::RwLock;
+use url::Url;
+
+use crate::errors::into_datafusion;
+
+pub use spec::StoreSpec;
+pub(crate) use spec::{is_store_option, store_key};
+
+/// How long a store may take to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreLimits {
+    /// For one connection to be made.
+    pub connect: Duration,
+    /// For one answer to begin, all retries included; after it the call fails with `Retry`.
+    pub answer: Duration,
+    /// For one body to arrive.
+    pub body: Duration,
+    /// How often a failed request is sent again.
+    pub retries: usize,
+}
+
+impl Default for StoreLimits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(4),
+            answer: Duration::from_secs(20),
+            body: Duration::from_secs(120),
+            retries: 4,
+        }
+    }
+}
+
+/// The object stores of one process. Stores are made on first use and kept.
+#[derive(Debug)]
+pub struct ObjectStores {
+    env: Env,
+    limits: StoreLimits,
+    known: RwLock<HashMap<String, Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// What tables say about the store; empty leaves it to the environment.
+    options: Vec<(String, String)>,
+    store: Option<Arc<dyn ObjectStore>>,
+}
+
+impl ObjectStores {
+    /// A registry that knows the local disk and what the environment says.
+    pub fn new(env: Env, limits: StoreLimits) -> Arc<Self> {
+        Arc::new(Self { env, limits, known: RwLock::default() })
+    }
+
+    /// Says how to reach a store. The same options again change nothing; others replace the store,
+    /// for requests that begin later. `Invalid`: a URL or an option that no store knows.
+    pub fn configure(&self, spec: &StoreSpec) -> Result<()> {
+        let url = spec::parse(&spec.url)?;
+        let key = store_key(&url);
+        let same = |k: &Known| k.store.is_some() && k.options == spec.options;
+        if self.known.read().get(&key).is_some_and(same) {
+            return Ok(());
+        }
+        let store = build::build(&url, &spec.options, &self.env, self.limits)?;
+        let known = Known { options: spec.options.clone(), store: Some(store) };
+        self.known.write().insert(key, known);
+        Ok(())
+    }
+
+    /// Takes over what another process exported. `Invalid` as for [`ObjectStores::configure`].
+    pub fn import(&self, specs: &[StoreSpec]) -> Result<()> {
+        specs.iter().try_for_each(|spec| self.configure(spec))
+    }
+
+    /// What this process knows beyond its environment, for plan headers. Holds secrets.
+    pub fn export(&self) -> Vec<StoreSpec> {
+        let known = self.known.read();
+        let with_options = known.iter().filter(|(_, k)| !k.options.is_empty());
+        let mut specs: Vec<_> = with_options
+            .map(|(key, k)| StoreSpec { url: key.clone(), options: k.options.clone() })
+            .collect();
+        specs.sort_by(|a, b| a.url.cmp(&b.url));
+        specs
+    }
+
+    /// What this process knows of the store of `url` beyond its environment.
+    pub fn options_for(&self, url: &str) -> Option<StoreSpec> {
+        let key = store_key(&spec::parse(url).ok()?);
+        let known = self.known.read();
+        let options = known.get(&key)?.options.clone();
+        (!options.is_empty()).then_some(StoreSpec { url: key, options })
+    }
+
+    /// The store of a URL, made if need be. `Invalid`: a scheme or an environment it cannot be made
+    /// of.
+    pub fn get(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        let key = store_key(url);
+        if let Some(store) = self.known.read().get(&key).and_then(|k| k.store.clone()) {
+            return Ok(store);
+        }
+        let mut known = self.known.write();
+        let entry = known.entry(key).or_default();
+        if let Some(store) = &entry.store {
+            return Ok(Arc::clone(store));
+        }
+        let store = build::build(url, &entry.options, &self.env, self.limits)?;
+        entry.store = Some(Arc::clone(&store));
+        Ok(store)
+    }
+}
+
+impl ObjectStoreRegistry for ObjectStores {
+    fn register_store(
+        &self,
+        url: &Url,
+        store: Arc<dyn ObjectStore>,
+    ) -> Option<Arc<dyn ObjectStore>> {
+        let known = Known { options: Vec::new(), store: Some(store) };
+        self.known.write().insert(store_key(url), known).and_then(|old| old.store)
+    }
+
+    fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>, DataFusionError> {
+        self.get(url).map_err(into_datafusion)
+    }
+}
+
+#[cfg(test)]
+mod tests;

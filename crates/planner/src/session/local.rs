@@ -1,0 +1,99 @@
+//! Statements that are answered here: SHOW, DESCRIBE, information_schema, SET.
+
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{LogicalPlan, Statement as PlanStatement};
+use datafusion::physical_plan::collect;
+use datafusion::sql::parser::Statement as Ast;
+use datafusion::sql::sqlparser::ast::Statement as Sql;
+use dunlin_base::{Error, Result};
+
+use super::{Planned, Session, Statement, query};
+use crate::errors::in_text;
+use crate::settings::unknown;
+
+/// Rows of tables and views, without those about tables.
+const SHOW_TABLES: &str = "SELECT table_schema, table_name, table_type \
+     FROM information_schema.tables WHERE table_schema <> 'information_schema' \
+     ORDER BY table_schema, table_name";
+
+const SHOW_SCHEMAS: &str = "SELECT schema_name FROM information_schema.schemata \
+     WHERE schema_name <> 'information_schema' ORDER BY schema_name";
+
+/// Runs a plan in this process, within the planner's memory.
+pub(super) async fn answer(
+    state: &SessionState,
+    plan: &LogicalPlan,
+    text: &str,
+) -> Result<Planned> {
+    let failed = |e| in_text(&e, text);
+    let physical = state.create_physical_plan(plan).await.map_err(failed)?;
+    let schema = physical.schema();
+    let batches = collect(physical, state.task_ctx()).await.map_err(failed)?;
+    Ok(Planned::Local(batches, schema))
+}
+
+impl Session {
+    pub(super) async fn show_tables(&self) -> Result<Planned> {
+        self.own_query(SHOW_TABLES).await
+    }
+
+    pub(super) async fn show_schemas(&self) -> Result<Planned> {
+        self.own_query(SHOW_SCHEMAS).await
+    }
+
+    async fn own_query(&self, sql: &str) -> Result<Planned> {
+        let statement = self.prepare(sql)?.pop();
+        let statement = statement.ok_or_else(|| Error::bug("an empty query of our own"))?;
+        self.query(&statement, &statement.ast).await
+    }
+
+    /// SHOW and DESCRIBE.
+    pub(super) async fn show(&self, statement: &Statement, ast: &Ast) -> Result<Planned> {
+        let scope = self.scope().await?;
+        let state = scope.state();
+        if let Ast::Statement(sql) = ast
+            && let Sql::ShowVariable { variable } = sql.as_ref()
+        {
+            check_shown(&state, variable)?;
+        }
+        let plan = query::logical(&scope, &state, statement, ast).await?;
+        answer(&scope.lenient().state(), &plan, &statement.text).await
+    }
+
+    /// SET and RESET.
+    pub(super) async fn set(&self, statement: &Statement, ast: &Ast) -> Result<Planned> {
+        let scope = self.scope().await?;
+        let state = scope.state();
+        match query::logical(&scope, &state, statement, ast).await? {
+            LogicalPlan::Statement(PlanStatement::SetVariable(set)) => {
+                self.change(|settings| settings.set(&set.variable, &set.value))?;
+                Ok(Planned::Done("SET".to_owned()))
+            }
+            LogicalPlan::Statement(PlanStatement::ResetVariable(reset)) => {
+                let defaults = &self.planner.settings;
+                self.change(|settings| settings.reset(&reset.variable, defaults))?;
+                Ok(Planned::Done("RESET".to_owned()))
+            }
+            _ => Err(Error::invalid("only SET option = value is supported")),
+        }
+    }
+}
+
+fn check_shown(
+    state: &SessionState,
+    variable: &[datafusion::sql::sqlparser::ast::Ident],
+) -> Result<()> {
+    let words: Vec<String> = variable.iter().map(|word| word.value.to_lowercase()).collect();
+    let words = match words.split_last() {
+        Some((last, rest)) if last == "verbose" && !rest.is_empty() => rest,
+        _ => &words,
+    };
+    let key = words.join(".");
+    let names: Vec<String> =
+        state.config_options().entries().into_iter().map(|entry| entry.key).collect();
+    let special = ["all", "timezone", "time.zone"];
+    if special.contains(&key.as_str()) || names.contains(&key) {
+        return Ok(());
+    }
+    Err(unknown(&key, &names))
+}

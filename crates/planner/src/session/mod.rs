@@ -1,0 +1,207 @@
+//! From SQL text to a physical plan, or to an answer when none is needed.
+//!
+//! [`Planner`] is shared by a process, [`Session`] belongs to one connection. The one thing to
+//! know: statements that never leave the gateway (DDL, `SET`, `SHOW`) are done here, at once;
+//! everything else comes back as a plan that nobody has run.
+
+mod ddl;
+mod engine;
+mod local;
+mod query;
+mod stack;
+mod tables;
+mod text;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::SessionState;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::physical_plan::ExecutionPlan;
+use dunlin_base::{Env, Result};
+use parking_lot::RwLock;
+
+use crate::catalog::{CatalogCache, CatalogStoreRef, Entry, Overlay, Scope, ScopeParts, tables_in};
+use crate::object_stores::ObjectStores;
+use crate::settings::Settings;
+
+pub use text::Statement;
+
+/// What a table scan reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableInfo {
+    /// The table.
+    pub table: String,
+    /// Files that the plan reads.
+    pub files: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Hash over path, size and modification time of every file.
+    pub fingerprint: u64,
+}
+
+/// A query that nobody has run.
+#[derive(Clone, Debug)]
+pub struct QueryPlan {
+    /// DataFusion's plan. Single use: executing it twice is an error of the caller.
+    pub physical: Arc<dyn ExecutionPlan>,
+    /// Columns as the user should see them.
+    pub schema: SchemaRef,
+    /// The optimised logical plan, for people.
+    pub logical: String,
+    /// What it reads.
+    pub tables: Vec<TableInfo>,
+    /// The session's settings when it was planned.
+    pub settings: Settings,
+}
+
+/// What became of a statement.
+#[derive(Debug)]
+pub enum Planned {
+    /// A query to be run.
+    Query(Box<QueryPlan>),
+    /// A query to be explained.
+    Explain {
+        /// Run it and show measurements.
+        analyze: bool,
+        /// Show everything.
+        verbose: bool,
+        /// The query.
+        inner: Box<QueryPlan>,
+    },
+    /// Rows, already there: `SHOW`, `DESCRIBE`, `information_schema`.
+    Local(Vec<RecordBatch>, SchemaRef),
+    /// Nothing to return: what was done, such as `CREATE VIEW`.
+    Done(String),
+}
+
+/// Plans for all sessions of a process. Share it by `Arc`.
+#[derive(Debug)]
+pub struct Planner {
+    env: Env,
+    settings: Settings,
+    catalog: CatalogCache,
+    stores: Arc<ObjectStores>,
+    runtime: Arc<RuntimeEnv>,
+    /// Tables of folders, for all sessions.
+    folders: RwLock<Arc<Overlay>>,
+}
+
+impl Planner {
+    /// A planner whose sessions start with `settings`, over the tables in `catalog`. `Invalid`:
+    /// settings that DataFusion does not take.
+    pub fn new(
+        env: Env,
+        settings: Settings,
+        catalog: CatalogStoreRef,
+        stores: Arc<ObjectStores>,
+    ) -> Result<Arc<Self>> {
+        crate::settings::session_config(&settings)?;
+        Ok(Arc::new(Self {
+            runtime: engine::runtime(&stores)?,
+            catalog: CatalogCache::new(catalog),
+            folders: RwLock::default(),
+            env,
+            settings,
+            stores,
+        }))
+    }
+
+    /// A new session, with the planner's settings.
+    pub fn session(self: &Arc<Self>) -> Result<Session> {
+        let settings = self.settings.clone();
+        let state = engine::state(&settings, &self.runtime)?;
+        Ok(Session { planner: Arc::clone(self), inner: RwLock::new(Inner { settings, state }) })
+    }
+
+    /// The object stores; export them into plan headers.
+    pub fn stores(&self) -> &Arc<ObjectStores> {
+        &self.stores
+    }
+
+    /// What planning shares with nothing else: caches of footers and statistics, a small pool.
+    pub fn runtime(&self) -> &Arc<RuntimeEnv> {
+        &self.runtime
+    }
+
+    /// Makes a table of every file and folder in `folder`, for all sessions, until the process
+    /// ends. One result for each, by table name; what is skipped is `Invalid` and says why. Files
+    /// are not looked into: a damaged one is found when its table is first used.
+    pub async fn register_folder(&self, folder: &Path) -> Result<Vec<(String, Result<()>)>> {
+        let found = tables_in(folder).await?;
+        let usable = |(name, entry): &(String, Result<Arc<Entry>>)| {
+            entry.as_ref().ok().map(|entry| (name.clone(), Arc::clone(entry)))
+        };
+        let mut folders = self.folders.write();
+        let mut all = Overlay::clone(&folders);
+        all.extend(found.iter().filter_map(usable));
+        *folders = Arc::new(all);
+        Ok(found.into_iter().map(|(name, entry)| (name, entry.map(drop))).collect())
+    }
+}
+
+/// One connection: its settings and its view of the catalog.
+#[derive(Debug)]
+pub struct Session {
+    planner: Arc<Planner>,
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    /// Rebuilt whenever the settings change; has no catalog.
+    state: SessionState,
+}
+
+impl Session {
+    /// The settings as `SET` left them.
+    pub fn settings(&self) -> Settings {
+        self.inner.read().settings.clone()
+    }
+
+    /// Splits a text into statements and parses them all: a syntax error anywhere runs nothing.
+    /// `Invalid` with line, column and an excerpt; no statement is no error.
+    pub fn prepare(&self, sql: &str) -> Result<Vec<Statement>> {
+        text::prepare(sql)
+    }
+
+    /// Plans a query, or does what the statement says. Runs on the caller's task and reads the
+    /// files' listings and footers; dropping the future cancels it (a change of the catalog has
+    /// then happened wholly or not at all).
+    pub async fn plan(&self, statement: &Statement) -> Result<Planned> {
+        // Deep expressions make deep recursions in DataFusion, not all of them guarded.
+        stack::Deep::new(Box::pin(self.dispatch(statement))).await
+    }
+
+    /// The catalog and the settings as they are now.
+    async fn scope(&self) -> Result<Scope> {
+        let snapshot = self.planner.catalog.current().await?;
+        let inner = self.inner.read();
+        let mut base = inner.state.clone();
+        engine::start(&mut base, self.planner.env.unix_ms());
+        Ok(Scope::new(ScopeParts {
+            snapshot,
+            overlays: vec![Arc::clone(&self.planner.folders.read())],
+            base,
+            stores: Arc::clone(&self.planner.stores),
+            allowed: inner.settings.allowed_locations.clone(),
+            engine: inner.settings.engine.clone(),
+        }))
+    }
+
+    /// Takes over changed settings.
+    fn change(&self, change: impl FnOnce(&mut Settings) -> Result<()>) -> Result<()> {
+        let mut inner = self.inner.write();
+        let mut settings = inner.settings.clone();
+        change(&mut settings)?;
+        let state = engine::state(&settings, &self.planner.runtime)?;
+        *inner = Inner { settings, state };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Queries: from a syntax tree to a physical plan.
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::TableReference;
+use datafusion::sql::parser::Statement as Ast;
+use datafusion::sql::sqlparser::ast::{ObjectName, Spanned, Statement as Sql, visit_relations};
+use dunlin_base::{Error, Result};
+
+use super::tables::tables_of;
+use super::{Planned, QueryPlan, Session, Statement};
+use crate::catalog::{CATALOG, Name, Scope, no_schema};
+use crate::errors::{Span, at, did_you_mean, in_text};
+
+/// The schema of DataFusion's tables about tables.
+pub(super) const INFORMATION: &str = "information_schema";
+
+impl Session {
+    /// A query that is to be run, unless it only asks about tables.
+    pub(super) async fn query(&self, statement: &Statement, ast: &Ast) -> Result<Planned> {
+        let scope = self.scope().await?;
+        let state = scope.state();
+        let logical = logical(&scope, &state, statement, ast).await?;
+        if reads_information(&logical, &statement.text)? {
+            return super::local::answer(&scope.lenient().state(), &logical, &statement.text).await;
+        }
+        let failed = |e| in_text(&e, &statement.text);
+        let optimized = state.optimize(&logical).map_err(failed)?;
+        let physical = state.query_planner().create_physical_plan(&optimized, &state).await;
+        let physical = physical.map_err(failed)?;
+        let tables = tables_of(&scope, &logical, &physical)?;
+        Ok(Planned::Query(Box::new(QueryPlan {
+            schema: SchemaRef::clone(logical.schema().inner()),
+            logical: optimized.display_indent().to_string(),
+            settings: self.settings(),
+            physical,
+            tables,
+        })))
+    }
+
+    /// EXPLAIN of a query. The plan is not wrapped: stages are not DataFusion's to show.
+    pub(super) async fn explain(
+        &self,
+        statement: &Statement,
+        inner: &Ast,
+        (analyze, verbose): (bool, bool),
+    ) -> Result<Planned> {
+        let is_query = matches!(inner, Ast::Statement(sql) if matches!(**sql, Sql::Query(_)));
+        if !is_query {
+            return Err(Error::invalid("only queries can be explained"));
+        }
+        match self.query(statement, inner).await? {
+            Planned::Query(inner) => Ok(Planned::Explain { analyze, verbose, inner }),
+            _ => Err(Error::invalid(
+                "queries of information_schema run in the gateway: there are no stages to explain",
+            )),
+        }
+    }
+}
+
+/// The logical plan of a statement; unknown tables and columns with their place and a suggestion.
+pub(super) async fn logical(
+    scope: &Scope,
+    state: &SessionState,
+    statement: &Statement,
+    ast: &Ast,
+) -> Result<LogicalPlan> {
+    if let Some(error) = unknown_table(scope, state, statement, ast)? {
+        return Err(error);
+    }
+    let plan = state.statement_to_plan(ast.clone()).await;
+    plan.map_err(|e| in_text(&e, &statement.text))
+}
+
+fn unknown_table(
+    scope: &Scope,
+    state: &SessionState,
+    statement: &Statement,
+    ast: &Ast,
+) -> Result<Option<Error>> {
+    let references = state.resolve_table_references(ast);
+    for reference in references.map_err(|e| in_text(&e, &statement.text))? {
+        // `generate_series(1, 9)` looks like a table, but has arguments.
+        let function = matches!(&reference, TableReference::Bare { table }
+            if state.table_functions().contains_key(table.as_ref()));
+        if function {
+            continue;
+        }
+        let Err(error) = find(scope, state, &reference) else { continue };
+        return Ok(Some(match place(ast, state, &reference) {
+            Some(span) => at(error, &statement.text, span),
+            None => error,
+        }));
+    }
+    Ok(None)
+}
+
+/// The name that a reference stands for. `Invalid`: a catalog that is not there.
+pub(super) fn name_of(state: &SessionState, reference: &TableReference) -> Result<Name> {
+    let catalog = reference.catalog().unwrap_or(CATALOG);
+    if catalog != CATALOG {
+        return Err(Error::invalid(format!("there is no catalog '{catalog}'"))
+            .with_hint(format!("there is one: '{CATALOG}'")));
+    }
+    let default = &state.config_options().catalog.default_schema;
+    let schema = reference.schema().unwrap_or(default);
+    Ok(Name::object(schema, reference.table()))
+}
+
+fn find(scope: &Scope, state: &SessionState, reference: &TableReference) -> Result<()> {
+    let name = name_of(state, reference)?;
+    let object = reference.table();
+    if name.schema == INFORMATION || scope.find(&name.schema, object).is_some() {
+        return Ok(());
+    }
+    if !scope.snapshot().has_schema(&name.schema) {
+        return Err(no_schema(&name.schema, scope.snapshot()));
+    }
+    let error = Error::invalid(format!("unknown table '{reference}'"));
+    let names = scope.names_in(&name.schema);
+    let hint = did_you_mean(object, "there are", &names).or_else(|| {
+        let upper = object.chars().any(char::is_uppercase);
+        upper.then(|| "names in double quotes keep their capital letters".to_owned())
+    });
+    Err(match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error.with_hint("there are no tables yet: CREATE EXTERNAL TABLE makes one"),
+    })
+}
+
+/// Where a table is first named.
+fn place(ast: &Ast, state: &SessionState, wanted: &TableReference) -> Option<Span> {
+    let Ast::Statement(sql) = ast else { return None };
+    let normalize = state.config_options().sql_parser.enable_ident_normalization;
+    let mut found = None;
+    let _ = visit_relations(sql, |name: &ObjectName| {
+        let text = name.to_string();
+        let this =
+            if normalize { TableReference::parse_str(&text) } else { TableReference::from(text) };
+        if this == *wanted {
+            found = Span::from_parser(name.span());
+            return std::ops::ControlFlow::Break(());
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    found
+}
+
+/// Whether a plan reads tables about tables, in itself, a view or a subquery.
+fn reads_information(plan: &LogicalPlan, text: &str) -> Result<bool> {
+    let mut reads = false;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && scan.table_name.schema() == Some(INFORMATION)
+        {
+            reads = true;
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .map_err(|e| in_text(&e, text))?;
+    Ok(reads)
+}

@@ -1,0 +1,181 @@
+//! A text as statements, each with its place.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use datafusion::error::DataFusionError;
+use datafusion::sql::parser::{DFParserBuilder, Statement as Ast};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+use dunlin_base::{ByteCount, Error, Result};
+
+use super::stack::deep;
+use crate::errors::{Span, at, in_text, syntax, too_deep};
+
+/// Longest text.
+const TEXT_MAX: ByteCount = ByteCount::mib(8);
+
+/// Most operators in one statement: each may be one more level of a plan's expressions.
+const OPERATORS_MAX: usize = 10_000;
+
+/// One statement of a text, with its place in it.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// The whole text that it was part of; positions in errors count from its start.
+    pub text: Arc<str>,
+    /// The bytes of the text that are this statement.
+    pub range: Range<usize>,
+    pub(super) ast: DeepAst,
+}
+
+impl Statement {
+    /// The statement's own text.
+    pub fn sql(&self) -> &str {
+        self.text.get(self.range.clone()).unwrap_or_default().trim()
+    }
+}
+
+/// A shared syntax tree; the last owner drops it with a deep stack.
+#[derive(Clone, Debug)]
+pub(super) struct DeepAst(Option<Arc<Ast>>);
+
+impl std::ops::Deref for DeepAst {
+    type Target = Ast;
+
+    fn deref(&self) -> &Ast {
+        self.0.as_ref().expect("only drop takes the tree")
+    }
+}
+
+impl Drop for DeepAst {
+    fn drop(&mut self) {
+        let ast = self.0.take();
+        deep(|| drop(ast));
+    }
+}
+
+/// See [`super::Session::prepare`].
+pub(super) fn prepare(sql: &str) -> Result<Vec<Statement>> {
+    if sql.len() as u64 > TEXT_MAX.0 {
+        return Err(Error::invalid(format!("the text is longer than {TEXT_MAX}")));
+    }
+    let tokens = Tokenizer::new(&GenericDialect {}, sql)
+        .tokenize_with_location()
+        .map_err(|e| syntax(&ParserError::from(e), sql))?;
+    let text: Arc<str> = sql.into();
+    let pieces = split(tokens);
+    let ends: Vec<Location> = pieces.iter().map(|piece| piece.end).collect();
+    let offsets = offsets(sql, &ends);
+    let mut statements = Vec::new();
+    let mut start = 0;
+    for (piece, end) in pieces.into_iter().zip(offsets) {
+        let range = start..end;
+        start = (end + 1).min(sql.len());
+        if piece.tokens.iter().all(|t| matches!(t.token, Token::Whitespace(_) | Token::EOF)) {
+            continue;
+        }
+        check_size(&piece.tokens)?;
+        let ast = deep(|| parse(piece.tokens, sql))?;
+        statements.push(Statement { text: Arc::clone(&text), range, ast });
+    }
+    Ok(statements)
+}
+
+struct Piece {
+    tokens: Vec<TokenWithSpan>,
+    /// Where its semicolon is; line 0 is the end of the text.
+    end: Location,
+}
+
+fn split(tokens: Vec<TokenWithSpan>) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut tokens_of_one = Vec::new();
+    for token in tokens {
+        if token.token == Token::SemiColon {
+            let end = token.span.start;
+            pieces.push(Piece { tokens: std::mem::take(&mut tokens_of_one), end });
+        } else {
+            tokens_of_one.push(token);
+        }
+    }
+    pieces.push(Piece { tokens: tokens_of_one, end: Location { line: 0, column: 0 } });
+    pieces
+}
+
+/// Bytes at which the places are, which are in order.
+fn offsets(sql: &str, places: &[Location]) -> Vec<usize> {
+    let mut found = Vec::with_capacity(places.len());
+    let (mut line, mut column) = (1, 1);
+    for (offset, letter) in sql.char_indices() {
+        while places.get(found.len()).is_some_and(|p| (p.line, p.column) == (line, column)) {
+            found.push(offset);
+        }
+        if letter == '\n' {
+            (line, column) = (line + 1, 1);
+        } else {
+            column += 1;
+        }
+    }
+    found.resize(places.len(), sql.len());
+    found
+}
+
+/// Refuses what would be planned into a tree too deep for any stack.
+fn check_size(tokens: &[TokenWithSpan]) -> Result<()> {
+    let operators = tokens.iter().filter(|t| is_operator(&t.token)).count();
+    if operators > OPERATORS_MAX {
+        return Err(Error::invalid(format!(
+            "the statement has {operators} operators, more than {OPERATORS_MAX}"
+        ))
+        .with_hint("use IN (...) for long lists of OR, and a table for long lists of values"));
+    }
+    Ok(())
+}
+
+fn is_operator(token: &Token) -> bool {
+    use datafusion::sql::sqlparser::keywords::Keyword as K;
+    match token {
+        Token::Word(word) => matches!(
+            word.keyword,
+            K::AND | K::OR | K::NOT | K::CASE | K::UNION | K::EXCEPT | K::INTERSECT | K::JOIN
+        ),
+        Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod => true,
+        Token::StringConcat | Token::DoubleColon | Token::LBracket => true,
+        _ => false,
+    }
+}
+
+fn parse(mut tokens: Vec<TokenWithSpan>, sql: &str) -> Result<DeepAst> {
+    // The parser reports the end of its tokens without a place.
+    let last = tokens.iter().rev().find(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
+    let end = last.map(|t| t.span.end);
+    if tokens.last().is_none_or(|t| t.token != Token::EOF) {
+        tokens.push(TokenWithSpan::wrap(Token::EOF));
+    }
+    let failed = |e: DataFusionError| match e.find_root() {
+        DataFusionError::SQL(error, _) => match (error.as_ref(), end) {
+            (ParserError::RecursionLimitExceeded, _) => too_deep(),
+            (ParserError::ParserError(said), Some(end)) if said.ends_with("found: EOF") => {
+                let error = syntax(error, "");
+                match Span::from_parser(datafusion::sql::sqlparser::tokenizer::Span::new(end, end))
+                {
+                    Some(span) => at(error, sql, span),
+                    None => error,
+                }
+            }
+            (error, _) => syntax(error, sql),
+        },
+        _ => in_text(&e, sql),
+    };
+    let mut parser =
+        DFParserBuilder::new(tokens).with_recursion_limit(RECURSION_MAX).build().map_err(failed)?;
+    let mut statements = parser.parse_statements().map_err(failed)?;
+    match statements.pop_front() {
+        Some(ast) if statements.is_empty() => Ok(DeepAst(Some(Arc::new(ast)))),
+        _ => Err(Error::bug("a statement without a semicolon was parsed as several")),
+    }
+}
+
+/// How deep the parser may recurse: about a third of it in levels of parentheses.
+const RECURSION_MAX: usize = 300;

@@ -1,0 +1,83 @@
+//! All TPC-H queries, cut in several ways, give DataFusion's own rows.
+
+use dunlin_base::ByteCount;
+use dunlin_planner::{CutOptions, DecideOptions};
+
+use crate::compare::assert_same_rows;
+use crate::data::session;
+use crate::mini::{Variant, run};
+
+pub(crate) fn queries() -> Vec<(String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/tpch");
+    (1..=22)
+        .map(|n| {
+            let path = format!("{folder}/q{n:02}.sql");
+            let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+            (format!("q{n}"), text)
+        })
+        .collect()
+}
+
+/// Cut wherever it can be cut, into slices as small as they come.
+pub(crate) fn finest(seed: u64) -> Variant {
+    Variant {
+        cut: CutOptions {
+            slice_bytes: ByteCount(64 << 10),
+            slices_min: 4,
+            collapse_bytes: ByteCount(0),
+            whole_join_bytes: ByteCount(0),
+            inline_build_bytes: ByteCount(0),
+        },
+        decide: DecideOptions { broadcast_bytes: 0, broadcast_rows: 0, partition_bytes: 0 },
+        seed,
+    }
+}
+
+async fn check_all(partitions: usize, variant: Variant) -> Vec<String> {
+    let plain = session(partitions, false).await;
+    let ours = session(partitions, true).await;
+    let mut notes = Vec::new();
+    for (name, sql) in queries() {
+        let frame = plain.sql(&sql).await.expect("plain DataFusion plans it");
+        let expected = frame.collect().await.expect("plain DataFusion runs it");
+        let (rows, trace) = run(&ours, &sql, &variant).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_same_rows(&format!("{name} with {partitions} partitions"), &rows, &expected);
+        notes.extend(trace.notes);
+    }
+    notes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_query_is_right_with_one_partition() {
+    check_all(1, finest(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_query_is_right_with_three_partitions() {
+    check_all(3, finest(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_query_is_right_with_eight_partitions() {
+    check_all(8, finest(3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_query_is_right_when_decisions_change_the_plan() {
+    let mut variant = finest(4);
+    variant.decide = DecideOptions { broadcast_bytes: 1 << 30, ..DecideOptions::default() };
+    variant.decide.broadcast_rows = 1 << 30;
+    let notes = check_all(8, variant).await;
+    let broadcast = notes.iter().filter(|note| note.contains("broadcast")).count();
+    let joined = notes.iter().filter(|note| note.contains("joined")).count();
+    assert!(broadcast >= 5, "broadcast switches happened: {notes:#?}");
+    assert!(joined >= 5, "partitions were joined: {notes:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_query_is_right_with_the_default_options() {
+    let mut variant = finest(5);
+    variant.cut = CutOptions { collapse_bytes: ByteCount(0), ..CutOptions::default() };
+    variant.decide = DecideOptions::default();
+    check_all(4, variant).await;
+}

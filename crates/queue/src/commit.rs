@@ -1,0 +1,234 @@
+//! Committing: the output of claimed slices starts to count. The last commit of a short stage also
+//! seals it and takes the query's next step, all in one transaction.
+
+use dunlin_base::{Error, Kind, Result};
+use dunlin_metadata::Compare;
+use dunlin_proto::output::MapOutput;
+use dunlin_proto::queue::Segment;
+
+use crate::claimed::ClaimedSlices;
+use crate::keys;
+use crate::queue::{CONFLICTS_MAX, Committed, Found, Outcome, Queue};
+use crate::record::{Batch, Stored};
+use crate::records::{Purpose, Records};
+use crate::segment::{self, CommitStep};
+
+/// Tries to do all in one transaction before commit and step are done apart.
+const FAST_TRIES: u32 = 4;
+
+impl Queue {
+    /// Makes the output of (some of) the claimed slices count: the first commit of a slice wins.
+    /// `output` says which slices and carries the claim's attempt. Seals the stage and takes the
+    /// query's next step if these were the last slices. Idempotent.
+    /// `Fenced`: another attempt won, the lease is gone, or the query is over: discard the output.
+    /// `Invalid`: the output is not of this claim.
+    pub async fn commit(&self, claim: &ClaimedSlices, output: MapOutput) -> Result<Committed> {
+        check_output(claim, &output)?;
+        claim.member().check()?;
+        let mut fast_tries = if claim.held.view.stage.segment_count == 1 { FAST_TRIES } else { 0 };
+        for _ in 0..CONFLICTS_MAX {
+            let stored = self.segment_of(claim).await?;
+            match segment::commit(&stored.record, &claim.held.token.claimer(), &output) {
+                CommitStep::Done => return self.after_commit(claim, &stored.record).await,
+                CommitStep::Lost => return Err(lost(claim)),
+                CommitStep::Next(next) if fast_tries > 0 && segment::is_complete(&next) => {
+                    fast_tries -= 1;
+                    match self.commit_and_step(claim, &output).await {
+                        Ok(Some(committed)) => return Ok(committed),
+                        Ok(None) => {}
+                        Err(error) if matches!(error.kind(), Kind::Retry | Kind::Fenced) => {
+                            return Err(error);
+                        }
+                        // The query cannot go on, but these slices can be committed.
+                        Err(_) => fast_tries = 0,
+                    }
+                }
+                CommitStep::Next(next) => {
+                    let batch = self.segment_batch(claim, &stored, next.clone())?;
+                    match self.apply(batch).await? {
+                        Outcome::Committed(revision) => {
+                            claim.saw(&next, Some(revision));
+                            return self.after_commit(claim, &next).await;
+                        }
+                        Outcome::Conflict(found) => {
+                            let stored = self.segment_found(claim, &found)?;
+                            let claimer = claim.held.token.claimer();
+                            let step = segment::commit(&stored.record, &claimer, &output);
+                            if step != CommitStep::Done {
+                                still_allowed(claim, &found)?;
+                            }
+                            *claim.held.seen.lock() = Some(stored);
+                        }
+                    }
+                }
+            }
+        }
+        Err(Error::retry("the claimed segment changes too fast"))
+    }
+
+    /// One transaction for the commit, the seal and the decision. `None`: records had changed, or
+    /// the stage is not complete after all.
+    async fn commit_and_step(
+        &self,
+        claim: &ClaimedSlices,
+        output: &MapOutput,
+    ) -> Result<Option<Committed>> {
+        let records = self.load(claim.query, Purpose::Step).await?;
+        let mut records = records.ok_or_else(|| over(claim))?;
+        let place = (claim.stage.0, claim.segment);
+        let stored = records.segments.get(&place).cloned().ok_or_else(|| over(claim))?;
+        let mut next = match segment::commit(&stored.record, &claim.held.token.claimer(), output) {
+            CommitStep::Done => return self.after_commit(claim, &stored.record).await.map(Some),
+            CommitStep::Lost => return Err(lost(claim)),
+            CommitStep::Next(next) => next,
+        };
+        check_running(claim, &records)?;
+        records.segments.insert(place, Stored { record: next.clone(), modified: stored.modified });
+        let Some(changes) = self.unfold(&records)? else { return Ok(None) };
+        let stage_sealed = changes.seals(claim.stage);
+        if stage_sealed {
+            segment::strip_outputs(&mut next);
+        }
+        let (more, query_ended) = (changes.more, changes.ended.is_some());
+        let sealed = changes.outputs.clone();
+        let mut batch = Batch::owned(claim.query, claim.member().owner());
+        batch.require(Compare::Absent(keys::cancel(claim.query)));
+        batch.put(claim.segment_key(), &stored, next.clone())?;
+        changes.write(&records, &mut batch)?;
+        let Outcome::Committed(revision) = self.apply(batch).await? else {
+            *claim.held.seen.lock() = None;
+            return Ok(None);
+        };
+        claim.saw(&next, Some(revision));
+        self.remember(claim.query, sealed);
+        let committed = Committed { stage_sealed, query_ended };
+        if more { Ok(Some(self.step_after(claim, committed).await)) } else { Ok(Some(committed)) }
+    }
+
+    /// A commit has happened: if it completed the stage, takes the next step.
+    async fn after_commit(&self, claim: &ClaimedSlices, segment: &Segment) -> Result<Committed> {
+        claim.held.view.saw(claim.segment, segment, 0);
+        if !segment::is_complete(segment) || !self.others_complete(claim).await {
+            return Ok(Committed::default());
+        }
+        let committed = Committed { stage_sealed: true, query_ended: false };
+        Ok(self.step_after(claim, committed).await)
+    }
+
+    /// The commit stands whatever becomes of the step: others will take it if this fails.
+    async fn step_after(&self, claim: &ClaimedSlices, committed: Committed) -> Committed {
+        match self.advance(claim.query).await {
+            Ok(advanced) => Committed { query_ended: advanced.ended, ..committed },
+            Err(error) => {
+                tracing::warn!(query = %claim.query, %error, "the step after a commit is left to others");
+                committed
+            }
+        }
+    }
+
+    /// True unless a segment of the stage is found that is not complete. Reads them one by one:
+    /// while many are incomplete the first look ends it, when few are the others are known.
+    async fn others_complete(&self, claim: &ClaimedSlices) -> bool {
+        let view = &claim.held.view;
+        let mut doubtful = view.doubtful(claim.segment);
+        let start = doubtful.partition_point(|k| *k < claim.segment);
+        doubtful.rotate_left(start);
+        for number in doubtful {
+            let key = keys::segment(claim.query, claim.stage, number);
+            // An unreadable one is left to `advance`, which reads all.
+            let Ok(entry) = self.store().get(&key).await else { return true };
+            let Some(Ok(stored)) = entry.map(|entry| Stored::<Segment>::read(&entry)) else {
+                return false;
+            };
+            if !segment::is_complete(&stored.record) {
+                return false;
+            }
+            view.saw(number, &stored.record, 0);
+        }
+        true
+    }
+
+    /// The claim's segment as last seen, else as it is now. `Fenced` if it is gone.
+    pub(crate) async fn segment_of(&self, claim: &ClaimedSlices) -> Result<Stored<Segment>> {
+        if let Some(stored) = claim.held.seen.lock().take() {
+            return Ok(stored);
+        }
+        let entry = self.store().get(&claim.segment_key()).await?;
+        Stored::read(&entry.ok_or_else(|| over(claim))?)
+    }
+
+    /// A batch that changes the claim's segment while the claimer lives and the stage is open.
+    pub(crate) fn segment_batch(
+        &self,
+        claim: &ClaimedSlices,
+        stored: &Stored<Segment>,
+        next: Segment,
+    ) -> Result<Batch> {
+        let mut batch = Batch::owned(claim.query, claim.member().owner());
+        let stage = keys::stage(claim.query, claim.stage);
+        batch.require(Compare::Modified(stage, claim.held.view.modified));
+        batch.require(Compare::Absent(keys::cancel(claim.query)));
+        batch.put(claim.segment_key(), stored, next)?;
+        Ok(batch)
+    }
+
+    /// The claim's segment at a conflict. `Fenced` if it is gone.
+    pub(crate) fn segment_found(
+        &self,
+        claim: &ClaimedSlices,
+        found: &Found,
+    ) -> Result<Stored<Segment>> {
+        Stored::read(found.entry(&claim.segment_key()).ok_or_else(|| over(claim))?)
+    }
+}
+
+impl ClaimedSlices {
+    fn saw(&self, segment: &Segment, modified: Option<dunlin_base::Revision>) {
+        *self.held.seen.lock() = Some(Stored { record: segment.clone(), modified });
+    }
+}
+
+fn check_output(claim: &ClaimedSlices, output: &MapOutput) -> Result<()> {
+    let slices = segment::slices_of(output.first_slice, output.slice_count);
+    let inside = claim.slices.start <= slices.start && slices.end <= claim.slices.end;
+    if output.attempt != claim.attempt.0 || !inside || slices.is_empty() {
+        return Err(Error::invalid(format!(
+            "output of slices {slices:?} attempt {} is not of the claim of {:?} attempt {}",
+            output.attempt, claim.slices, claim.attempt
+        )));
+    }
+    Ok(())
+}
+
+fn check_running(claim: &ClaimedSlices, records: &Records) -> Result<()> {
+    let stage = records.stages.get(&claim.stage.0).and_then(|stage| stage.modified);
+    let open = stage == Some(claim.held.view.modified);
+    if !records.is_running() || records.cancelled || !open { Err(over(claim)) } else { Ok(()) }
+}
+
+/// `Fenced` if a conflict shows that the claimer is dead, or that the work is over.
+pub(crate) fn still_allowed(claim: &ClaimedSlices, found: &Found) -> Result<()> {
+    let member = claim.member();
+    let card = found.entry(&keys::executor(&member.id().to_string()));
+    if card.map(|entry| entry.created) != Some(member.fence()) {
+        member.fence_now();
+        member.check()?;
+    }
+    let stage = found.entry(&keys::stage(claim.query, claim.stage)).map(|entry| entry.modified);
+    let cancelled = found.entry(&keys::cancel(claim.query)).is_some();
+    if cancelled || stage != Some(claim.held.view.modified) {
+        return Err(over(claim));
+    }
+    Ok(())
+}
+
+pub(crate) fn over(claim: &ClaimedSlices) -> Error {
+    Error::fenced(format!("stage {} of query {} is over", claim.stage, claim.query))
+}
+
+pub(crate) fn lost(claim: &ClaimedSlices) -> Error {
+    Error::fenced(format!(
+        "slices {:?} of stage {} are no longer held by attempt {}",
+        claim.slices, claim.stage, claim.attempt
+    ))
+}

@@ -1,0 +1,99 @@
+//! The processes that are alive, by their cards.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dunlin_base::env::Task;
+use dunlin_base::{Env, ProcessId, Result, Revision};
+use dunlin_metadata::StoreRef;
+use parking_lot::RwLock;
+use tokio::sync::Notify;
+
+use crate::member::Role;
+use crate::mirror::Mirror;
+
+/// Middle of the interval of safety re-reads, and of the wait after a failed one.
+const REREAD: Duration = Duration::from_secs(5);
+
+/// The live processes of a role, kept current by a watch in a task of its own. A hint: claims
+/// verify a death against the store in their transaction.
+#[derive(Debug)]
+pub struct LiveSet {
+    shared: Arc<Shared>,
+    task: Task<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    cards: RwLock<BTreeMap<ProcessId, (Revision, Bytes)>>,
+    changed: Notify,
+}
+
+impl LiveSet {
+    /// Reads the cards of a role and follows them until the set is dropped. `Retry` if the store
+    /// cannot be read now.
+    pub async fn follow(store: StoreRef, env: &Env, role: Role) -> Result<Self> {
+        let mirror = Mirror::open(store, env.clone(), role.prefix().to_owned(), REREAD).await?;
+        let shared = Arc::new(Shared::default());
+        shared.take(&mirror, role);
+        let task = env.spawn("live set", follow(shared.clone(), mirror, env.clone(), role));
+        Ok(Self { shared, task })
+    }
+
+    /// How many are alive.
+    pub fn count(&self) -> usize {
+        self.shared.cards.read().len()
+    }
+
+    /// The fence (revision at which the card came into being) of a live process.
+    pub fn fence(&self, id: ProcessId) -> Option<Revision> {
+        self.shared.cards.read().get(&id).map(|(fence, _)| *fence)
+    }
+
+    /// All live processes with their cards.
+    pub fn cards(&self) -> Vec<(ProcessId, Bytes)> {
+        self.shared.cards.read().iter().map(|(id, (_, card))| (*id, card.clone())).collect()
+    }
+
+    /// Returns when a process came or went since the last call returned. For one waiter; dropping
+    /// it loses nothing.
+    pub async fn changed(&self) {
+        self.shared.changed.notified().await;
+    }
+}
+
+impl Drop for LiveSet {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn take(&self, mirror: &Mirror, role: Role) {
+        let cards: BTreeMap<_, _> = mirror
+            .entries()
+            .values()
+            .filter_map(|entry| {
+                let id = entry.key.strip_prefix(role.prefix())?.parse().ok()?;
+                Some((id, (entry.created, entry.value.clone())))
+            })
+            .collect();
+        let mut current = self.cards.write();
+        if *current != cards {
+            *current = cards;
+            self.changed.notify_one();
+        }
+    }
+}
+
+async fn follow(shared: Arc<Shared>, mut mirror: Mirror, env: Env, role: Role) {
+    loop {
+        if let Err(error) = mirror.changed().await {
+            tracing::debug!(%error, role = role.prefix(), "the live set cannot be read");
+            env.sleep(crate::mirror::jittered(&env, REREAD / 5)).await;
+        }
+        shared.take(&mirror, role);
+    }
+}

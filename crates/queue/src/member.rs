@@ -1,0 +1,231 @@
+//! A process's membership: its card under a lease, and the fence that its writes carry.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dunlin_base::{Env, Error, Kind, LeaseId, ProcessId, Result, Revision};
+use dunlin_metadata::{Compare, Op, StoreRef, Txn, TxnOutcome};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::invariants::Owner;
+use crate::queue::settle;
+use crate::segment::Claimer;
+
+/// What a process does. Each role of a process is a member of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Runs slices: `ex/{id}`.
+    Executor,
+    /// Holds shuffle blocks: `sh/{id}`.
+    Shuffle,
+    /// Answers clients: `gw/{id}`.
+    Gateway,
+}
+
+impl Role {
+    /// Where the cards of this role are.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Executor => "ex/",
+            Self::Shuffle => "sh/",
+            Self::Gateway => "gw/",
+        }
+    }
+}
+
+/// A live member. Cheap to clone. It ends with [`Member::leave`], or when it fences itself.
+///
+/// The lease is kept every third of its time to live. After 0.6 of it without a successful keep,
+/// by the own monotonic clock, the member is fenced for good: it must stop claiming and
+/// committing, and the role joins again under a new id. When the last clone is dropped the lease
+/// is no longer kept and runs out.
+#[derive(Clone, Debug)]
+pub struct Member {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    id: ProcessId,
+    role: Role,
+    fence: Revision,
+    lease: LeaseId,
+    ttl: Duration,
+    store: StoreRef,
+    env: Env,
+    /// When the last successful keep was sent.
+    kept: Mutex<Duration>,
+    fenced: watch::Sender<bool>,
+    /// Tokens of claims that this process knows it holds.
+    tokens: Mutex<HashSet<u64>>,
+}
+
+impl Member {
+    /// Grants a lease, writes the card under it and keeps it on `env` (give it an `Env` of a
+    /// runtime that no query work runs on). `Retry` if the store cannot be reached.
+    pub async fn join(
+        store: StoreRef,
+        env: Env,
+        role: Role,
+        card: Bytes,
+        ttl: Duration,
+    ) -> Result<Self> {
+        let id = ProcessId::generate(&env);
+        let sent = env.now();
+        let lease = store.lease_grant(ttl).await?;
+        let key = format!("{}{id}", role.prefix());
+        let txn = Txn {
+            compares: vec![Compare::Absent(key.clone())],
+            ops: vec![Op::Put(key, card, Some(lease.id))],
+        };
+        let fence = match settle(&store, &env, txn).await? {
+            TxnOutcome::Committed(revision) => revision,
+            // The id is ours alone: what is there is what we wrote and did not hear of.
+            TxnOutcome::Conflict(found) => match found.into_iter().flatten().next() {
+                Some(entry) => entry.created,
+                None => return Err(Error::retry("the process's card is gone again")),
+            },
+        };
+        let inner = Arc::new(Inner {
+            id,
+            role,
+            fence,
+            lease: lease.id,
+            ttl,
+            store,
+            env: env.clone(),
+            kept: Mutex::new(sent),
+            fenced: watch::Sender::new(false),
+            tokens: Mutex::default(),
+        });
+        env.spawn("keep lease", keep(Arc::downgrade(&inner), env.clone(), ttl));
+        Ok(Self { inner })
+    }
+
+    /// The id of this life of the process.
+    pub fn id(&self) -> ProcessId {
+        self.inner.id
+    }
+
+    /// The role.
+    pub fn role(&self) -> Role {
+        self.inner.role
+    }
+
+    /// Revision at which the card came into being: every write of this member compares it.
+    pub fn fence(&self) -> Revision {
+        self.inner.fence
+    }
+
+    /// `Fenced` once the lease may have ended. Cheap: no I/O.
+    pub fn check(&self) -> Result<()> {
+        self.inner.check()
+    }
+
+    /// Returns when the member is fenced.
+    pub async fn fenced(&self) {
+        // The sender lives in `self`, so this cannot fail before it is true.
+        let _ = self.inner.fenced.subscribe().wait_for(|fenced| *fenced).await;
+    }
+
+    /// Revokes the lease: the card goes now, and with it all claims. The member is fenced after,
+    /// whether or not the store could be told (`Retry`: the lease runs out by itself).
+    pub async fn leave(&self) -> Result<()> {
+        self.fence_now();
+        self.inner.store.lease_revoke(self.inner.lease).await
+    }
+
+    pub(crate) fn fence_now(&self) {
+        self.inner.fenced.send_replace(true);
+    }
+
+    pub(crate) fn owner(&self) -> Owner {
+        Owner { executor: self.inner.id.to_string(), fence: self.inner.fence }
+    }
+
+    /// Draws a token for a claim and remembers it until the token is dropped. A claim of this
+    /// process in a record whose token is not remembered is one that it does not know of (an
+    /// unknown outcome, a dropped future): it is void.
+    pub(crate) fn token(&self) -> Token {
+        let mut tokens = self.inner.tokens.lock();
+        loop {
+            let value = self.inner.env.random();
+            if tokens.insert(value) {
+                return Token { member: self.clone(), value };
+            }
+        }
+    }
+
+    pub(crate) fn holds(&self, token: u64) -> bool {
+        self.inner.tokens.lock().contains(&token)
+    }
+}
+
+/// A claim that this process knows it holds.
+#[derive(Debug)]
+pub(crate) struct Token {
+    pub(crate) member: Member,
+    pub(crate) value: u64,
+}
+
+impl Token {
+    pub(crate) fn claimer(&self) -> Claimer {
+        Claimer { owner: self.member.owner(), lease: self.member.inner.lease.0, token: self.value }
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.member.inner.tokens.lock().remove(&self.value);
+    }
+}
+
+impl Inner {
+    fn check(&self) -> Result<()> {
+        let late = self.env.now() >= self.fences_at();
+        if late {
+            self.fenced.send_if_modified(|fenced| !std::mem::replace(fenced, true));
+        }
+        if late || *self.fenced.borrow() {
+            return Err(Error::fenced(format!("the lease of process {} may have ended", self.id)));
+        }
+        Ok(())
+    }
+
+    fn fences_at(&self) -> Duration {
+        *self.kept.lock() + self.ttl.mul_f64(0.6)
+    }
+}
+
+/// Keeps the lease until the member is fenced or nobody holds it.
+async fn keep(member: Weak<Inner>, env: Env, ttl: Duration) {
+    let mut wait = ttl / 3;
+    loop {
+        env.sleep(wait).await;
+        let Some(member) = member.upgrade() else { return };
+        if member.check().is_err() {
+            break;
+        }
+        let sent = env.now();
+        let left = member.fences_at().saturating_sub(sent);
+        match env.timeout(left.min(ttl / 5), member.store.lease_keep(member.lease)).await {
+            Some(Ok(())) => {
+                *member.kept.lock() = sent;
+                wait = ttl / 3;
+            }
+            Some(Err(error)) if error.kind() == Kind::Fenced => {
+                member.fenced.send_replace(true);
+                return;
+            }
+            Some(Err(_)) | None => wait = ttl / 20,
+        }
+        wait = wait.min(member.fences_at().saturating_sub(env.now()));
+    }
+    // Nothing depends on this: it lets others take the claims sooner.
+    if let Some(member) = member.upgrade() {
+        let _ = env.timeout(ttl, member.store.lease_revoke(member.lease)).await;
+    }
+}

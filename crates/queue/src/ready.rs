@@ -1,0 +1,114 @@
+//! Claimable stages and the watch that tells of them.
+
+use dunlin_base::{QueryId, Result, Revision, StageId};
+use dunlin_metadata::Entry;
+use dunlin_proto::queue::Ready;
+use prost::Message;
+
+use crate::keys;
+use crate::mirror::Mirror;
+
+/// Which executors' slots a stage competes for. A few slots are kept for short stages, so that a
+/// stage of ten thousand slices does not stand before one of four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Stages of few slices.
+    Short,
+    /// All others.
+    Long,
+}
+
+impl Lane {
+    /// Most slices of a stage in the short lane.
+    pub const SHORT_SLICES_MAX: u32 = 16;
+
+    /// Both lanes.
+    pub const ALL: [Self; 2] = [Self::Short, Self::Long];
+
+    /// The lane of a stage of so many slices.
+    pub fn of(slice_count: u32) -> Self {
+        if slice_count <= Self::SHORT_SLICES_MAX { Self::Short } else { Self::Long }
+    }
+
+    /// The word for it in keys.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Short => "short",
+            Self::Long => "long",
+        }
+    }
+
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|lane| lane.as_str() == word)
+    }
+}
+
+/// A stage that may have slices to claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadyStage {
+    /// The query.
+    pub query: QueryId,
+    /// The stage.
+    pub stage: StageId,
+    /// Its lane.
+    pub lane: Lane,
+    /// Relative share of executors among ready stages.
+    pub weight: u32,
+    /// How many slices it has in all, claimed or not.
+    pub slice_count: u32,
+    /// How many segments its slices are spread over.
+    pub segment_count: u32,
+    /// When it became claimable, in milliseconds since 1970.
+    pub opened_unix_ms: u64,
+    /// Grows whenever slices of the stage became claimable again: look at it again then.
+    pub touched: Revision,
+}
+
+impl ReadyStage {
+    /// Reads an entry below `ready/`; `None` for one of another build.
+    pub(crate) fn read(entry: &Entry) -> Option<Self> {
+        let (lane, query, stage) = keys::parse_ready(&entry.key)?;
+        let ready = Ready::decode(entry.value.clone()).ok()?;
+        Some(Self {
+            query,
+            stage,
+            lane,
+            weight: ready.weight,
+            slice_count: ready.slice_count,
+            segment_count: ready.segment_count,
+            opened_unix_ms: ready.opened_unix_ms,
+            touched: entry.modified,
+        })
+    }
+}
+
+/// The stages of entries in key order: short lane first, within a lane by age of their query.
+pub(crate) fn sorted<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<ReadyStage> {
+    let mut stages: Vec<ReadyStage> = entries.filter_map(ReadyStage::read).collect();
+    stages.sort_by_key(|stage| stage.lane);
+    stages
+}
+
+/// The claimable stages, kept current by a watch.
+#[derive(Debug)]
+pub struct ReadyWatch {
+    mirror: Mirror,
+}
+
+impl ReadyWatch {
+    pub(crate) fn new(mirror: Mirror) -> Self {
+        Self { mirror }
+    }
+
+    /// The stages as of the last change, short lane first, within a lane by age of their query.
+    pub fn stages(&self) -> Vec<ReadyStage> {
+        sorted(self.mirror.entries().values())
+    }
+
+    /// Returns after a stage came, went or was touched, and at the latest after a few seconds (the
+    /// safety re-read, with jitter). Dropping the future loses nothing. `Retry` if the store
+    /// cannot be read: back off and call again.
+    pub async fn changed(&mut self) -> Result<()> {
+        self.mirror.changed().await
+    }
+}

@@ -1,0 +1,161 @@
+//! All records of one query at one revision.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use dunlin_base::{Error, QueryId, Result, StageId};
+use dunlin_metadata::Entry;
+use dunlin_proto::output::{MapOutput, StageOutput};
+use dunlin_proto::queue::{Body, Decision, Phase, Plan, Query, Segment, Stage, StagePhase, body};
+
+use crate::depot::{self, Depot};
+use crate::keys::{self, Part};
+use crate::record::Stored;
+use crate::segment;
+
+/// Blobs read at once.
+const BLOB_READS_MAX: usize = 8;
+
+/// A query's records. Of the opaque bodies, those that a step needs are at hand; see
+/// [`Records::body`].
+#[derive(Clone, Debug)]
+pub(crate) struct Records {
+    pub(crate) query: QueryId,
+    pub(crate) meta: Stored<Query>,
+    pub(crate) plan: Plan,
+    pub(crate) decisions: BTreeMap<u32, Decision>,
+    pub(crate) stages: BTreeMap<u32, Stored<Stage>>,
+    pub(crate) segments: BTreeMap<(u32, u32), Stored<Segment>>,
+    pub(crate) cancelled: bool,
+    blobs: HashMap<String, Bytes>,
+}
+
+/// What the records are read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To take the next step: plan, decisions and the outputs of stages that are or can be sealed.
+    Step,
+    /// To report: all outputs.
+    Report,
+}
+
+impl Records {
+    /// A query that has no records yet.
+    pub(crate) fn new(query: QueryId, meta: Query, plan: Plan) -> Self {
+        Self {
+            query,
+            meta: Stored::absent(meta),
+            plan,
+            decisions: BTreeMap::new(),
+            stages: BTreeMap::new(),
+            segments: BTreeMap::new(),
+            cancelled: false,
+            blobs: HashMap::new(),
+        }
+    }
+
+    /// Reads the entries below `q/{query}/`; `None` if there is no query.
+    pub(crate) fn read(query: QueryId, entries: &[Entry]) -> Result<Option<Self>> {
+        let meta_key = keys::meta(query);
+        let Some(meta) = entries.iter().find(|e| e.key == meta_key) else { return Ok(None) };
+        let mut records = Self::new(query, Query::default(), Plan::default());
+        records.meta = Stored::read(meta)?;
+        for entry in entries {
+            match keys::parse(&entry.key) {
+                Some((_, Part::Plan)) => records.plan = Stored::read(entry)?.record,
+                Some((_, Part::Cancel)) => records.cancelled = true,
+                Some((_, Part::Decision(n))) => {
+                    records.decisions.insert(n, Stored::read(entry)?.record);
+                }
+                Some((_, Part::Stage(s))) => {
+                    records.stages.insert(s, Stored::read(entry)?);
+                }
+                Some((_, Part::Segment(s, k))) => {
+                    records.segments.insert((s, k), Stored::read(entry)?);
+                }
+                Some((_, Part::Meta)) | None => {}
+            }
+        }
+        Ok(Some(records))
+    }
+
+    /// Fetches the blobs that `purpose` needs.
+    pub(crate) async fn fetch(&mut self, depot: &Depot, purpose: Purpose) -> Result<()> {
+        use futures::{StreamExt, TryStreamExt};
+        let mut reads = Vec::new();
+        for name in self.needed(purpose) {
+            let name = name.clone();
+            reads.push(async move { depot.read(&name).await.map(|bytes| (name, bytes)) });
+        }
+        let reads = futures::stream::iter(reads).buffer_unordered(BLOB_READS_MAX);
+        self.blobs = reads.try_collect().await?;
+        Ok(())
+    }
+
+    fn needed(&self, purpose: Purpose) -> BTreeSet<&String> {
+        let mut bodies: Vec<Option<&Body>> = Vec::new();
+        if purpose == Purpose::Step && self.is_running() {
+            bodies.push(self.plan.graph.as_ref());
+            bodies.extend(self.decisions.values().map(|d| d.body.as_ref()));
+            bodies.extend(self.decisions.values().map(|d| d.deferred.as_ref()));
+        }
+        if purpose == Purpose::Report || self.is_running() {
+            for (&number, stage) in &self.stages {
+                if stage.record.phase() == StagePhase::Sealed {
+                    bodies.push(stage.record.output.as_ref());
+                } else if purpose == Purpose::Report || self.is_complete(number) {
+                    bodies.extend(self.segments_of(number).flat_map(|s| s.packs.iter().map(Some)));
+                }
+            }
+        }
+        bodies.into_iter().filter_map(depot::blob_name).collect()
+    }
+
+    /// The bytes of a body that is inline or was fetched.
+    pub(crate) fn body(&self, body: Option<&Body>) -> Result<Bytes> {
+        match body.and_then(|b| b.kind.as_ref()) {
+            None => Ok(Bytes::new()),
+            Some(body::Kind::Inline(bytes)) => Ok(bytes.clone()),
+            Some(body::Kind::Blob(name)) => self
+                .blobs
+                .get(name)
+                .cloned()
+                .ok_or_else(|| Error::bug(format!("blob {name} was not fetched"))),
+        }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.meta.record.phase(), Phase::Running | Phase::Queued)
+    }
+
+    pub(crate) fn segments_of(&self, stage: u32) -> impl Iterator<Item = &Segment> {
+        self.segments.range((stage, 0)..=(stage, u32::MAX)).map(|(_, s)| &s.record)
+    }
+
+    /// True if every slice of the stage is committed.
+    pub(crate) fn is_complete(&self, stage: u32) -> bool {
+        let Some(record) = self.stages.get(&stage).map(|s| &s.record) else { return false };
+        record.slice_count == self.segments_of(stage).map(segment::done).sum::<u32>()
+    }
+
+    /// The outputs of a stage's committed slices, in slice order.
+    pub(crate) fn committed(&self, stage: u32) -> Result<StageOutput> {
+        let mut maps: Vec<MapOutput> = Vec::new();
+        for record in self.segments_of(stage) {
+            maps.extend(segment::outputs(record, |body| self.body(Some(body)))?);
+        }
+        maps.sort_by_key(|map| map.first_slice);
+        Ok(StageOutput { maps })
+    }
+
+    /// The outputs of all sealed stages.
+    pub(crate) fn sealed(&self) -> Result<Vec<(StageId, StageOutput)>> {
+        let sealed = self.stages.iter().filter(|(_, s)| s.record.phase() == StagePhase::Sealed);
+        sealed
+            .map(|(number, stage)| {
+                let bytes = self.body(stage.record.output.as_ref())?;
+                Ok((StageId(*number), depot::decode(bytes, "the output of a stage")?))
+            })
+            .collect()
+    }
+}

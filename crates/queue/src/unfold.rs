@@ -1,0 +1,414 @@
+//! How a query goes on: from its records to the changes that are due. Pure: the same records give
+//! the same changes in every process.
+//!
+//! One call seals every complete stage and then asks the decision function until it waits. All of
+//! it goes into one transaction that compares and rewrites `meta`, so of two processes that do it
+//! at once one wins and the other starts again from the winner's records. The rewrite is what
+//! makes a waiting decision safe: nobody can seal a stage beside one who has just decided without
+//! it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dunlin_base::{Error, Result, StageId};
+use dunlin_proto::decide::{Decide, OpenStage, Situation, Step};
+use dunlin_proto::output::StageOutput;
+use dunlin_proto::queue::{
+    Decision, Deferred, DeferredStage, Live, Phase, Query, Ready, Stage, StagePhase,
+};
+use prost::Message;
+
+use crate::depot;
+use crate::failure;
+use crate::keys;
+use crate::ready::Lane;
+use crate::record::Batch;
+use crate::records::Records;
+use crate::segment;
+
+/// Operations of one transaction that the queue fills; the rest is room for the caller's.
+const OPS_MAX: usize = 100;
+
+/// Operations that a step may need beside its stages: meta, live, plan, cancel and two prefixes.
+const OPS_OVERHEAD: usize = 6;
+
+/// Decisions after which a query is taken to be one that never ends.
+const DECISIONS_MAX: u32 = 10_000;
+
+/// Bytes of SQL kept in `live/`.
+const LIVE_SQL_MAX: usize = 256;
+
+/// The changes that are due.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Changes {
+    meta: Query,
+    decisions: BTreeMap<u32, Decision>,
+    /// Stages that are new or newly sealed.
+    stages: BTreeMap<u32, Stage>,
+    ready: BTreeSet<u32>,
+    /// Outputs of the stages sealed by these changes. Read by `write`: clone, do not take.
+    pub(crate) outputs: Vec<(StageId, StageOutput)>,
+    pub(crate) sealed: u32,
+    pub(crate) opened: u32,
+    /// More is due than one transaction holds: apply these and look again.
+    pub(crate) more: bool,
+    /// The query ends with these changes.
+    pub(crate) ended: Option<Phase>,
+    stop: bool,
+}
+
+struct Unfold<'a> {
+    records: &'a Records,
+    now_unix_ms: u64,
+    segment_slices: u32,
+    situation: Situation,
+    changes: Changes,
+}
+
+/// The changes that are due now; `None` if there are none.
+pub(crate) fn unfold(
+    records: &Records,
+    decide: &dyn Decide,
+    now_unix_ms: u64,
+    segment_slices: u32,
+) -> Result<Option<Changes>> {
+    if !records.is_running() {
+        return Ok(None);
+    }
+    let mut decisions = Vec::with_capacity(records.decisions.len());
+    for decision in records.decisions.values() {
+        decisions.push(records.body(decision.body.as_ref())?);
+    }
+    let graph = records.body(records.plan.graph.as_ref())?;
+    let situation = Situation { graph, decisions, sealed: records.sealed()? };
+    let changes = Changes { meta: records.meta.record.clone(), ..Changes::default() };
+    let mut unfold = Unfold { records, now_unix_ms, segment_slices, situation, changes };
+    unfold.run(decide)?;
+    let changes = unfold.changes;
+    let any = !changes.decisions.is_empty() || !changes.stages.is_empty();
+    Ok((any || changes.ended.is_some()).then_some(changes))
+}
+
+impl Unfold<'_> {
+    fn run(&mut self, decide: &dyn Decide) -> Result<()> {
+        let deadline = self.changes.meta.deadline_unix_ms;
+        if deadline > 0 && self.now_unix_ms >= deadline {
+            let error = Error::exhausted("the query passed its deadline")
+                .with_hint("allow the query more time, or make it smaller");
+            self.end_failed(&error);
+            return Ok(());
+        }
+        self.seal_complete()?;
+        self.open_deferred()?;
+        while !self.changes.more && self.changes.ended.is_none() {
+            // Their order tells nothing, so the decision function does not see any.
+            self.situation.sealed.sort_by_key(|(stage, _)| *stage);
+            match decide.decide(&self.situation).and_then(|step| self.checked(step)) {
+                Ok(step) if step.body.is_none() && step.finished.is_none() => return Ok(()),
+                Ok(step) => self.take(step)?,
+                Err(error) => self.end_failed(&error),
+            }
+        }
+        Ok(())
+    }
+
+    fn seal_complete(&mut self) -> Result<()> {
+        for (&number, stage) in &self.records.stages {
+            let open = stage.record.phase() == StagePhase::Open;
+            if !open || !self.records.is_complete(number) {
+                continue;
+            }
+            if !self.has_room() {
+                self.changes.more = true;
+                break;
+            }
+            let output = self.records.committed(number)?;
+            self.seal(number, stage.record.clone(), output);
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, number: u32, mut stage: Stage, output: StageOutput) {
+        stage.set_phase(StagePhase::Sealed);
+        stage.sealed_unix_ms = self.now_unix_ms;
+        stage.output = depot::inline(output.encode_to_vec().into());
+        self.changes.stages.insert(number, stage);
+        self.changes.sealed += 1;
+        self.changes.outputs.push((StageId(number), output.clone()));
+        self.situation.sealed.push((StageId(number), output));
+    }
+
+    /// Opens the stages of the last decision that did not fit its transaction.
+    fn open_deferred(&mut self) -> Result<()> {
+        let Some(last) = self.records.decisions.values().next_back() else { return Ok(()) };
+        let bytes = self.records.body(last.deferred.as_ref())?;
+        let deferred: Deferred = depot::decode(bytes, "the deferred stages of a decision")?;
+        for stage in deferred.stages {
+            if self.records.stages.contains_key(&stage.stage) {
+                continue;
+            }
+            if !self.has_room() {
+                self.changes.more = true;
+                return Ok(());
+            }
+            self.open(OpenStage {
+                stage: StageId(stage.stage),
+                template: stage.template,
+                slices: stage.slices,
+                slice_count: stage.slice_count,
+                inputs: stage.inputs.into_iter().map(StageId).collect(),
+            });
+        }
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        let used = self.changes.decisions.len() + 2 * self.changes.stages.len();
+        used + OPS_OVERHEAD + 2 <= OPS_MAX
+    }
+
+    fn is_sealed(&self, stage: StageId) -> bool {
+        self.situation.sealed.iter().any(|(sealed, _)| *sealed == stage)
+    }
+
+    fn stage_exists(&self, stage: StageId) -> bool {
+        self.records.stages.contains_key(&stage.0) || self.changes.stages.contains_key(&stage.0)
+    }
+
+    fn any_open(&self) -> bool {
+        let new_open = self.changes.stages.values().any(|s| s.phase() == StagePhase::Open);
+        new_open
+            || self.records.stages.iter().any(|(number, stage)| {
+                let sealed_now = self.changes.stages.contains_key(number);
+                stage.record.phase() == StagePhase::Open && !sealed_now
+            })
+    }
+
+    /// Refuses steps that would leave the query stuck or contradictory.
+    fn checked(&self, step: Step) -> Result<Step> {
+        let bad = |what: String| Err(Error::bug(format!("the decision function {what}")));
+        let mut opened = BTreeSet::new();
+        for stage in &step.open {
+            if !opened.insert(stage.stage) || self.stage_exists(stage.stage) {
+                return bad(format!("opens stage {} twice", stage.stage));
+            }
+            if let Some(input) = stage.inputs.iter().find(|input| !self.is_sealed(**input)) {
+                return bad(format!("opens stage {} before its input {input}", stage.stage));
+            }
+            if stage.stage.0 > keys::STAGE_MAX || stage.slice_count > segment::SLICES_MAX {
+                let (stage, slices) = (stage.stage, stage.slice_count);
+                return Err(Error::exhausted(format!("stage {stage} has {slices} slices"))
+                    .with_hint("make slices larger"));
+            }
+        }
+        if self.changes.meta.decisions >= DECISIONS_MAX && step.body.is_some() {
+            return bad(format!("does not end after {DECISIONS_MAX} decisions"));
+        }
+        if step.body.is_none() && !step.open.is_empty() {
+            return bad("opens stages without a decision".to_owned());
+        }
+        if let Some(stage) = step.finished.filter(|stage| !self.is_sealed(*stage)) {
+            return bad(format!("gives stage {stage} as the result before it is sealed"));
+        }
+        if step.body.is_none() && step.finished.is_none() && !self.any_open() {
+            return bad("waits though no stage is open".to_owned());
+        }
+        Ok(step)
+    }
+
+    fn take(&mut self, step: Step) -> Result<()> {
+        if let Some(body) = step.body {
+            if !self.has_room() {
+                self.changes.more = true;
+                return Ok(());
+            }
+            let number = self.changes.meta.decisions;
+            self.changes.meta.decisions += 1;
+            let opened = step.open.iter().map(|open| open.stage.0).collect();
+            self.situation.decisions.push(body.clone());
+            self.changes.decisions.insert(
+                number,
+                Decision { number, body: depot::inline(body), opened, deferred: None },
+            );
+            let mut deferred = Vec::new();
+            for open in step.open {
+                if self.has_room() { self.open(open) } else { deferred.push(open) }
+            }
+            if !deferred.is_empty() {
+                self.defer(number, deferred);
+                return Ok(());
+            }
+        }
+        if let Some(stage) = step.finished {
+            self.changes.meta.result_stage = stage.0;
+            self.changes.meta.rows = self.rows_of(stage);
+            self.end(Phase::Done);
+        }
+        Ok(())
+    }
+
+    fn rows_of(&self, stage: StageId) -> u64 {
+        let output = self.situation.sealed.iter().find(|(sealed, _)| *sealed == stage);
+        let maps = output.map_or(&[][..], |(_, output)| &output.maps);
+        maps.iter().map(crate::status::rows_of).sum()
+    }
+
+    fn defer(&mut self, number: u32, stages: Vec<OpenStage>) {
+        let stages = stages
+            .into_iter()
+            .map(|open| DeferredStage {
+                stage: open.stage.0,
+                template: open.template,
+                slices: open.slices,
+                slice_count: open.slice_count,
+                inputs: open.inputs.into_iter().map(|input| input.0).collect(),
+            })
+            .collect();
+        if let Some(decision) = self.changes.decisions.get_mut(&number) {
+            decision.deferred = depot::inline(Deferred { stages }.encode_to_vec().into());
+        }
+        self.changes.more = true;
+    }
+
+    fn open(&mut self, open: OpenStage) {
+        let mut stage = Stage {
+            epoch: 0,
+            template: depot::inline(open.template),
+            slices: depot::inline(open.slices),
+            slice_count: open.slice_count,
+            segment_count: segment::count(open.slice_count, self.segment_slices),
+            inputs: open.inputs.into_iter().map(|input| input.0).collect(),
+            opened_unix_ms: self.now_unix_ms,
+            weight: 1,
+            deadline_unix_ms: self.changes.meta.deadline_unix_ms,
+            ..Stage::default()
+        };
+        self.changes.opened += 1;
+        if open.slice_count == 0 {
+            self.seal(open.stage.0, stage, StageOutput::default());
+            return;
+        }
+        stage.set_phase(StagePhase::Open);
+        self.changes.ready.insert(open.stage.0);
+        self.changes.stages.insert(open.stage.0, stage);
+    }
+
+    fn end_failed(&mut self, error: &Error) {
+        self.changes.meta.failure = Some(failure::to_record(error));
+        self.end(Phase::Failed);
+    }
+
+    fn end(&mut self, phase: Phase) {
+        self.changes.meta.set_phase(phase);
+        self.changes.meta.ended_unix_ms = self.now_unix_ms;
+        self.changes.ended = Some(phase);
+        self.changes.more = false;
+        self.changes.stop = phase != Phase::Done || self.any_open();
+    }
+}
+
+impl Changes {
+    /// The failure that the query ends with.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.meta.failure.as_ref().map(failure::to_error)
+    }
+
+    /// How many decisions are taken.
+    pub(crate) fn decided(&self) -> u32 {
+        self.decisions.len() as u32
+    }
+
+    /// True if this stage is sealed by the changes.
+    pub(crate) fn seals(&self, stage: StageId) -> bool {
+        self.outputs.iter().any(|(sealed, _)| *sealed == stage)
+    }
+
+    /// Adds the changes to a batch.
+    pub(crate) fn write(self, records: &Records, batch: &mut Batch) -> Result<()> {
+        let query = records.query;
+        let sealed_before =
+            records.stages.iter().filter(|(_, s)| s.record.phase() == StagePhase::Sealed);
+        let mut sealed: BTreeSet<u32> = sealed_before.map(|(number, _)| *number).collect();
+        sealed.extend(self.outputs.iter().map(|(stage, _)| stage.0));
+        batch.set_sealed(sealed);
+        let index_stages = self.ended.is_none();
+        for (number, stage) in self.stages {
+            let old = records.stages.get(&number);
+            let absent = crate::record::Stored::absent(Stage::default());
+            if index_stages && self.ready.contains(&number) {
+                put_ready(batch, records, StageId(number), &stage);
+            } else if index_stages && old.is_some() {
+                let lane = Lane::of(stage.slice_count);
+                batch.delete(keys::ready(lane, query, StageId(number)));
+            }
+            batch.put(keys::stage(query, StageId(number)), old.unwrap_or(&absent), stage)?;
+        }
+        for (number, decision) in self.decisions {
+            let absent = crate::record::Stored::absent(Decision::default());
+            batch.put(keys::decision(query, number), &absent, decision)?;
+        }
+        write_meta(batch, records, self.meta, self.stop)
+    }
+}
+
+fn put_ready(batch: &mut Batch, records: &Records, number: StageId, stage: &Stage) {
+    let key = keys::ready(Lane::of(stage.slice_count), records.query, number);
+    batch.put_index(key, &ready_entry(stage));
+}
+
+/// The ready entry of an open stage.
+pub(crate) fn ready_entry(stage: &Stage) -> Ready {
+    Ready {
+        weight: stage.weight,
+        slice_count: stage.slice_count,
+        segment_count: stage.segment_count,
+        opened_unix_ms: stage.opened_unix_ms,
+    }
+}
+
+/// Writes meta and what follows it: the index entry and, at the end, the end of all work.
+fn write_meta(batch: &mut Batch, records: &Records, meta: Query, stop: bool) -> Result<()> {
+    let query = records.query;
+    let ended = !matches!(meta.phase(), Phase::Running | Phase::Queued);
+    if ended || records.meta.modified.is_none() {
+        batch.put_index(keys::live(query), &live_entry(&meta));
+    }
+    if ended {
+        for lane in Lane::ALL {
+            batch.delete_prefix(keys::ready_of(lane, query));
+        }
+    }
+    if stop {
+        batch.put_cancel();
+    }
+    batch.put(keys::meta(query), &records.meta, meta)
+}
+
+fn live_entry(meta: &Query) -> Live {
+    Live {
+        phase: meta.phase,
+        sql: failure::cut(&meta.sql, LIVE_SQL_MAX),
+        user: meta.user.clone(),
+        gateway: meta.gateway.clone(),
+        created_unix_ms: meta.created_unix_ms,
+        ended_unix_ms: meta.ended_unix_ms,
+        deadline_unix_ms: meta.deadline_unix_ms,
+    }
+}
+
+/// Adds the end of a running query to a batch: failed, or cancelled.
+pub(crate) fn write_end(
+    batch: &mut Batch,
+    records: &Records,
+    phase: Phase,
+    error: &Error,
+    now_unix_ms: u64,
+) -> Result<()> {
+    let mut meta = records.meta.record.clone();
+    meta.set_phase(phase);
+    meta.ended_unix_ms = now_unix_ms;
+    meta.failure = Some(failure::to_record(error));
+    write_meta(batch, records, meta, true)
+}
+
+#[cfg(test)]
+mod tests;

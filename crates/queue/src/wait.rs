@@ -1,0 +1,170 @@
+//! Waiting for what others do: woken by watches, never later than a safety re-read.
+
+use std::time::Duration;
+
+use dunlin_base::{Error, Kind, QueryId, Result, Revision, StageEpoch, StageId};
+use dunlin_metadata::Entry;
+use dunlin_proto::output::StageOutput;
+use dunlin_proto::queue::{Phase, Query};
+use futures::StreamExt;
+
+use crate::failure;
+use crate::keys;
+use crate::mirror::{Mirror, jittered};
+use crate::queue::Queue;
+use crate::record::Stored;
+use crate::status::{Ended, QueryStatus};
+use crate::sweep;
+
+/// Failed reads in a row after which a wait gives up.
+const FAILURES_MAX: u32 = 8;
+
+/// Middle of the wait between two looks at a query's cancel mark.
+const CANCEL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Changes of a query within this time are one.
+const STATUS_INTERVAL: Duration = Duration::from_millis(100);
+
+impl Queue {
+    pub(crate) async fn mirror(&self, prefix: String) -> Result<Mirror> {
+        Mirror::open(self.store_ref(), self.env().clone(), prefix, self.tuning().reread).await
+    }
+
+    /// True if work for the query is pointless: it was cancelled, has failed, or is gone.
+    pub async fn is_cancelled(&self, query: QueryId) -> Result<bool> {
+        if self.store().get(&keys::cancel(query)).await?.is_some() {
+            return Ok(true);
+        }
+        Ok(self.store().get(&keys::meta(query)).await?.is_none())
+    }
+
+    /// Returns once [`Queue::is_cancelled`] is true; a store that cannot be reached only delays it.
+    /// Dropping it ends the watch.
+    pub async fn wait_cancelled(&self, query: QueryId) {
+        while !self.cancelled_or_wait(query).await.unwrap_or(false) {
+            // After an error or a change: not at once again, should the store be in trouble.
+            self.env().sleep(jittered(self.env(), CANCEL_INTERVAL)).await;
+        }
+    }
+
+    async fn cancelled_or_wait(&self, query: QueryId) -> Result<bool> {
+        let key = keys::cancel(query);
+        let mark = self.store().range(&key).await?;
+        if !mark.entries.is_empty() || self.store().get(&keys::meta(query)).await?.is_none() {
+            return Ok(true);
+        }
+        let mut watch = self.store().watch(&key, Revision(mark.revision.0 + 1)).await?;
+        self.env().timeout(jittered(self.env(), self.tuning().reread), watch.next()).await;
+        Ok(false)
+    }
+
+    /// Waits for the end of the query: woken by a watch, with a safety re-read (that also takes
+    /// overdue steps) every few seconds. `Invalid`: no such query, not even in the history.
+    pub async fn wait_ended(&self, query: QueryId) -> Result<Ended> {
+        let mut failures = 0;
+        loop {
+            match self.ended_or_wait(query).await {
+                Ok(Some(ended)) => return Ok(ended),
+                Ok(None) => failures = 0,
+                Err(error) if error.kind() == Kind::Retry && failures < FAILURES_MAX => {
+                    failures += 1;
+                    self.env().sleep(jittered(self.env(), self.tuning().reread / 10)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The end, if the query has ended; else returns after a change or the safety interval.
+    async fn ended_or_wait(&self, query: QueryId) -> Result<Option<Ended>> {
+        let key = keys::meta(query);
+        let Some(entry) = self.store().get(&key).await? else {
+            return self.ended_and_removed(query).await.map(Some);
+        };
+        let meta = Stored::<Query>::read(&entry)?.record;
+        if !matches!(meta.phase(), Phase::Running | Phase::Queued) {
+            return self.ended(query, &meta).await.map(Some);
+        }
+        let mut limit = jittered(self.env(), self.tuning().reread);
+        if meta.deadline_unix_ms > 0 {
+            let left = meta.deadline_unix_ms.saturating_sub(self.env().unix_ms());
+            limit = limit.min(Duration::from_millis(left));
+        }
+        if self.meta_changed(&entry, limit).await? {
+            return Ok(None);
+        }
+        self.advance(query).await?;
+        Ok(None)
+    }
+
+    /// False if nothing happened for `limit`.
+    async fn meta_changed(&self, entry: &Entry, limit: Duration) -> Result<bool> {
+        let from = Revision(entry.modified.0 + 1);
+        let mut watch = self.store().watch(&entry.key, from).await?;
+        Ok(self.env().timeout(limit, watch.next()).await.is_some())
+    }
+
+    async fn ended(&self, query: QueryId, meta: &Query) -> Result<Ended> {
+        let result = if meta.phase() == Phase::Done {
+            self.result(query, StageId(meta.result_stage)).await?
+        } else {
+            None
+        };
+        let failure = meta.failure.as_ref().map(failure::to_error);
+        Ok(Ended { phase: meta.phase(), failure, result, rows: meta.rows })
+    }
+
+    async fn result(
+        &self,
+        query: QueryId,
+        stage: StageId,
+    ) -> Result<Option<(StageId, StageEpoch, StageOutput)>> {
+        match self.sealed_stage(query, stage).await {
+            Ok((epoch, output)) => Ok(Some((stage, epoch, (*output).clone()))),
+            // Removed since its meta was read.
+            Err(error) if error.kind() == Kind::Lost => {
+                let gone = self.store().get(&keys::meta(query)).await?.is_none();
+                if gone { Ok(None) } else { Err(error) }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn ended_and_removed(&self, query: QueryId) -> Result<Ended> {
+        let entry = self.store().get(&keys::history(query)).await?;
+        let history = entry.as_ref().and_then(sweep::history_entry);
+        let history =
+            history.ok_or_else(|| Error::invalid(format!("there is no query {query}")))?;
+        let (phase, failure, rows) = (history.phase, history.failure, history.rows);
+        Ok(Ended { phase, failure, result: None, rows })
+    }
+
+    /// The query's state on every change.
+    pub async fn watch_query(&self, query: QueryId) -> Result<QueryWatch> {
+        Ok(QueryWatch { queue: self.clone(), query, mirror: None })
+    }
+}
+
+/// The status of one query, each time it has changed.
+#[derive(Debug)]
+pub struct QueryWatch {
+    queue: Queue,
+    query: QueryId,
+    mirror: Option<Mirror>,
+}
+
+impl QueryWatch {
+    /// The status: at once on the first call, then after each change (changes within a tenth of a
+    /// second are one). `None` when the query's records are gone. Dropping the future loses
+    /// nothing that the next call does not show.
+    pub async fn next(&mut self) -> Result<Option<QueryStatus>> {
+        match &mut self.mirror {
+            None => self.mirror = Some(self.queue.mirror(keys::query(self.query)).await?),
+            Some(mirror) => {
+                mirror.changed().await?;
+                self.queue.env().sleep(STATUS_INTERVAL).await;
+            }
+        }
+        self.queue.status(self.query).await
+    }
+}

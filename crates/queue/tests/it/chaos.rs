@@ -1,0 +1,456 @@
+//! Random graphs, executors that crash, pause, fail and give back, a store that delays, loses
+//! answers and drops watches: every query ends as it must, and nothing is left behind.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dunlin_base::{Env, Error, Kind, QueryId, Result};
+use dunlin_metadata::Store;
+use dunlin_metadata::sim::{Faults, Fired};
+use dunlin_queue::{ClaimedSlices, Ended, LiveSet, Member, Phase, Queue, Role};
+use parking_lot::Mutex;
+
+use crate::checker::Checker;
+use crate::toy::{Graph, Toy};
+use crate::world::{Link, TTL, World, output};
+
+/// Virtual time in which a query must end, whatever happens.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// What befalls a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Run,
+    RunInParts,
+    CommitTwice,
+    /// The process dies: nothing of it is heard again.
+    Crash,
+    /// The process stands still for longer than its lease, then goes on with its commit.
+    Pause,
+    Fail,
+    HandBack,
+    /// The task forgets its claim.
+    Forget,
+}
+
+struct Chaos {
+    world: World,
+    checker: Checker,
+    query: QueryId,
+    stop: Arc<AtomicBool>,
+    /// Failures that the test may still cause for a slice.
+    failures: Mutex<BTreeMap<(u32, u32), u32>>,
+}
+
+fn chance(env: &Env, thousandths: u64) -> bool {
+    env.random_below(1000) < thousandths
+}
+
+fn random_graph(env: &Env) -> Graph {
+    let stages = 1 + env.random_below(5) as u32;
+    let stage = |number: u32| {
+        let inputs: Vec<u32> = (0..number).filter(|_| chance(env, 450)).collect();
+        let slices = if chance(env, 100) { 0 } else { 1 + env.random_below(9) as u32 };
+        (inputs, slices)
+    };
+    Graph { eager: chance(env, 700), stages: (0..stages).map(stage).collect() }
+}
+
+fn faults(env: &Env) -> Faults {
+    if chance(env, 100) {
+        return Faults::default();
+    }
+    Faults {
+        delay_before_max: Duration::from_millis(env.random_below(30)),
+        delay_after_max: Duration::from_millis(env.random_below(30)),
+        refused: env.random_below(60),
+        lost_acknowledgement: env.random_below(80),
+        late: env.random_below(50),
+        late_max: Duration::from_millis(env.random_below(20_000)),
+        watch_dropped: env.random_below(200),
+        watch_delay_max: Duration::from_millis(env.random_below(500)),
+    }
+}
+
+impl Chaos {
+    /// Notes errors that must never be. True if the call is to be tried again.
+    fn expected(&self, who: &str, what: &str, error: &Error) {
+        self.checker.note(who, format!("{what}: {} {error}", error.kind()));
+        if !matches!(error.kind(), Kind::Retry | Kind::Fenced) {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            self.checker.complain(format!("{who} {what}: {} {error} {cause:?}", error.kind()));
+        }
+    }
+
+    async fn until_done<T, F: Future<Output = Result<T>>>(
+        &self,
+        who: &str,
+        what: &str,
+        call: impl Fn() -> F,
+    ) -> T {
+        loop {
+            match call().await {
+                Ok(value) => return value,
+                Err(error) => self.expected(who, what, &error),
+            }
+            self.world.env.sleep(Duration::from_millis(300)).await;
+        }
+    }
+
+    async fn executor(self: Arc<Self>, number: u64) {
+        let who = format!("ex{number}");
+        while !self.stop.load(Ordering::Relaxed) {
+            let (link, queue) = self.world.process();
+            if let Err(error) = self.life(&who, &link, &queue).await {
+                self.expected(&who, "life", &error);
+            }
+            let rest = self.world.env.random_below(5000);
+            self.world.env.sleep(Duration::from_millis(rest)).await;
+        }
+    }
+
+    /// One life of an executor, from joining to death.
+    async fn life(&self, who: &str, link: &Arc<Link>, queue: &Queue) -> Result<()> {
+        let env = &self.world.env;
+        let card = Bytes::from_static(b"card");
+        let member = Member::join(link.clone(), env.clone(), Role::Executor, card, TTL).await?;
+        self.checker.note(who, format!("joined with fence {}", member.fence()));
+        let live = LiveSet::follow(link.clone(), env, Role::Executor).await?;
+        let mut ready = queue.watch_ready().await?;
+        while !self.stop.load(Ordering::Relaxed) {
+            let mut idle = true;
+            for stage in ready.stages() {
+                let slots = 1 + env.random_below(3) as u32;
+                match queue.claim(&member, &stage, slots, &live).await {
+                    Ok(Some(claim)) => {
+                        idle = false;
+                        if !self.meet_fate(who, link, queue, claim).await {
+                            return Ok(());
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(error) if error.kind() == Kind::Fenced => return Err(error),
+                    Err(error) => self.expected(who, "claim", &error),
+                }
+            }
+            member.check()?;
+            if idle {
+                env.timeout(Duration::from_secs(2), ready.changed()).await;
+            }
+        }
+        member.leave().await
+    }
+
+    fn draw_fate(&self, claim: &ClaimedSlices) -> Fate {
+        let env = &self.world.env;
+        match env.random_below(100) {
+            0..60 => Fate::Run,
+            60..70 => Fate::RunInParts,
+            70..77 => Fate::CommitTwice,
+            77..81 => Fate::Crash,
+            81..86 => Fate::Pause,
+            86..92 if self.may_fail(claim) => Fate::Fail,
+            92..97 => Fate::HandBack,
+            97..100 => Fate::Forget,
+            _ => Fate::Run,
+        }
+    }
+
+    /// Three failures of a slice are allowed: the fourth would rightly end the query.
+    fn may_fail(&self, claim: &ClaimedSlices) -> bool {
+        let mut failures = self.failures.lock();
+        let counts = claim.slices.clone().map(|slice| (claim.stage.0, slice));
+        let few = counts.clone().all(|slice| failures.get(&slice).copied().unwrap_or(0) < 3);
+        if few {
+            for slice in counts {
+                *failures.entry(slice).or_default() += 1;
+            }
+        }
+        few
+    }
+
+    /// False if the process died of it.
+    async fn meet_fate(
+        &self,
+        who: &str,
+        link: &Arc<Link>,
+        queue: &Queue,
+        claim: ClaimedSlices,
+    ) -> bool {
+        let env = &self.world.env;
+        let fate = self.draw_fate(&claim);
+        let (stage, slices, attempt) = (claim.stage, claim.slices.clone(), claim.attempt);
+        self.checker.note(who, format!("claimed {stage}:{slices:?} #{attempt}, fate {fate:?}"));
+        env.sleep(Duration::from_millis(env.random_below(1500))).await;
+        let middle = slices.start + (slices.end - slices.start) / 2;
+        match fate {
+            Fate::Crash => {
+                link.freeze(PATIENCE * 2);
+                return false;
+            }
+            Fate::Forget => {}
+            Fate::Pause => {
+                link.freeze(TTL + Duration::from_millis(env.random_below(5000)));
+                self.commit(who, queue, &claim, slices).await;
+            }
+            Fate::Run => self.commit(who, queue, &claim, slices).await,
+            Fate::CommitTwice => {
+                self.commit(who, queue, &claim, slices.clone()).await;
+                self.commit(who, queue, &claim, slices).await;
+            }
+            Fate::RunInParts if middle > slices.start => {
+                let (first, second) = (slices.start..middle, middle..slices.end);
+                let first = self.commit(who, queue, &claim, first);
+                futures::join!(first, self.commit(who, queue, &claim, second));
+            }
+            Fate::RunInParts => self.commit(who, queue, &claim, slices).await,
+            Fate::Fail => {
+                let error = Error::lost("a block is gone");
+                if let Err(error) = queue.failed(&claim, &error).await {
+                    self.expected(who, "failed", &error);
+                }
+            }
+            Fate::HandBack => {
+                if let Err(error) = queue.hand_back(&claim, middle..slices.end).await {
+                    self.expected(who, "hand back", &error);
+                }
+                if middle > slices.start {
+                    self.commit(who, queue, &claim, slices.start..middle).await;
+                }
+            }
+        }
+        true
+    }
+
+    /// Commits, and holds the answer against the record of who won.
+    async fn commit(
+        &self,
+        who: &str,
+        queue: &Queue,
+        claim: &ClaimedSlices,
+        slices: std::ops::Range<u32>,
+    ) {
+        let answer = queue.commit(claim, output(claim, slices.clone())).await;
+        let won =
+            slices.clone().all(|s| self.checker.winner(claim.stage.0, s) == Some(claim.attempt.0));
+        self.checker.note(who, format!("commit {}:{slices:?}: {answer:?}", claim.stage));
+        match answer {
+            Ok(_) if !won => self.checker.complain(format!("{who}: an acknowledged commit lost")),
+            // Once the query's records are gone nobody can tell, and nobody needs to.
+            Err(error) if error.kind() == Kind::Fenced && won && self.checker.has_query() => {
+                self.checker.complain(format!("{who}: a winner was told to discard: {error}"));
+            }
+            Err(error) => self.expected(who, "commit", &error),
+            Ok(_) => {}
+        }
+    }
+
+    /// Decides at bad moments, as a second process would.
+    async fn meddler(self: Arc<Self>) {
+        let (_, queue) = self.world.process();
+        while !self.stop.load(Ordering::Relaxed) {
+            let wait = self.world.env.random_below(1200);
+            self.world.env.sleep(Duration::from_millis(wait)).await;
+            if let Err(error) = queue.advance(self.query).await {
+                self.expected("medd", "advance", &error);
+            }
+        }
+    }
+
+    async fn wait_ended(&self, who: &str) -> Ended {
+        let (_, queue) = self.world.process();
+        self.until_done(who, "wait", || queue.wait_ended(self.query)).await
+    }
+}
+
+/// How a run is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plan {
+    Finish,
+    Cancel,
+    Deadline,
+}
+
+async fn run(seed: u64) -> (Vec<String>, Checker, Fired) {
+    let mut world = World::new(seed);
+    let env = world.env.clone();
+    world.tuning.segment_slices = 1 + env.random_below(4) as u32;
+    world.tuning.grace = Duration::from_secs(30);
+    if chance(&env, 100) {
+        world.toy = Arc::new(Toy::padded(70_000));
+    }
+    let checker = Checker::watch(&world.store, world.blobs.clone(), env.clone());
+    world.store.set_faults(faults(&env));
+    let graph = random_graph(&env);
+    let mut query = world.new_query(&graph);
+    let plan = match env.random_below(12) {
+        0 => Plan::Cancel,
+        1 => Plan::Deadline,
+        _ => Plan::Finish,
+    };
+    if plan == Plan::Deadline {
+        query.deadline_unix_ms = Some(env.unix_ms() + 500 + env.random_below(20_000));
+    }
+    checker.note("test", format!("{graph:?} {plan:?}"));
+    let chaos = Arc::new(Chaos {
+        world,
+        checker,
+        query: query.id,
+        stop: Arc::default(),
+        failures: Mutex::default(),
+    });
+    let (_, gateway) = chaos.world.process();
+    chaos.until_done("gate", "publish", || gateway.publish(query.clone())).await;
+    let mut tasks = vec![env.spawn("meddler", chaos.clone().meddler())];
+    for number in 0..2 + env.random_below(3) {
+        tasks.push(env.spawn("executor", chaos.clone().executor(number)));
+    }
+    if plan == Plan::Cancel {
+        env.sleep(Duration::from_millis(env.random_below(8000))).await;
+        chaos.until_done("gate", "cancel", || gateway.cancel(query.id)).await;
+    }
+    let both = async { futures::join!(chaos.wait_ended("gwa"), chaos.wait_ended("gwb")) };
+    match env.timeout(PATIENCE, both).await {
+        None => chaos.checker.complain("the query did not end".to_owned()),
+        Some((first, second)) => {
+            check_end(&chaos, &graph, plan, &first);
+            if first.phase != second.phase || first.rows != second.rows {
+                chaos.checker.complain(format!("{first:?} is not {second:?}"));
+            }
+            clean_up(&chaos, tasks).await;
+        }
+    }
+    let mut complaints = chaos.checker.complaints();
+    complaints.extend(chaos.world.toy.complaints());
+    (complaints, chaos.checker.clone(), chaos.world.store.fired())
+}
+
+fn check_end(chaos: &Chaos, graph: &Graph, plan: Plan, ended: &Ended) {
+    let right = match (ended.phase, plan) {
+        (Phase::Done, _) => {
+            let rows = graph.expected_rows();
+            let result = ended.result.as_ref();
+            let of_maps: u64 = result.map_or(0, |(_, _, output)| {
+                output.maps.iter().flat_map(|m| &m.partitions).map(|p| p.rows).sum()
+            });
+            ended.rows == rows && of_maps == rows
+        }
+        (Phase::Cancelled, Plan::Cancel) => true,
+        (Phase::Failed, Plan::Deadline) => {
+            ended.failure.as_ref().is_some_and(|e| e.kind() == Kind::Exhausted)
+        }
+        _ => false,
+    };
+    if !right {
+        chaos.checker.complain(format!("{plan:?} of {graph:?} ended as {ended:?}"));
+    }
+}
+
+/// Removes the query while its executors are still about, and looks for what is left.
+async fn clean_up(chaos: &Arc<Chaos>, tasks: Vec<dunlin_base::env::Task<()>>) {
+    let env = &chaos.world.env;
+    let (_, other) = chaos.world.process();
+    let (_, gateway) = chaos.world.process();
+    let removals = [("gwa", gateway.clone()), ("gwb", other)];
+    let removals = removals
+        .iter()
+        .map(|(who, queue)| chaos.until_done(who, "remove", || queue.remove(chaos.query)));
+    futures::future::join_all(removals).await;
+    env.sleep(Duration::from_millis(env.random_below(3000))).await;
+    chaos.stop.store(true, Ordering::Relaxed);
+    for task in tasks {
+        if let Err(panic) = task.join().await {
+            chaos.checker.complain(panic);
+        }
+    }
+    // Longer than any lease, pause or late transaction.
+    env.sleep(Duration::from_secs(60)).await;
+    for _ in 0..3 {
+        chaos.until_done("gwa", "sweep", || gateway.sweep(env.unix_ms())).await;
+        env.sleep(Duration::from_secs(60)).await;
+    }
+    chaos.world.store.set_faults(Faults::default());
+    let history = format!("hist/{}", chaos.query);
+    let left = chaos.world.store.range("").await.map(|s| s.entries).unwrap_or_default();
+    let left: Vec<String> = left.into_iter().map(|e| e.key).collect();
+    if left != [history] {
+        chaos.checker.complain(format!("left in the store: {left:?}"));
+    }
+    let blobs = chaos.world.blobs.names();
+    if !blobs.is_empty() {
+        chaos.checker.complain(format!("left among the blobs: {blobs:?}"));
+    }
+}
+
+fn simulate(seed: u64) -> (Vec<String>, Checker, Fired) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(run(seed))
+}
+
+fn seeds(seeds: std::ops::Range<u64>) {
+    let mut fired = Fired::default();
+    for seed in seeds {
+        let (complaints, checker, f) = simulate(seed);
+        if !complaints.is_empty() {
+            panic!("seed {seed}\n{}\n{}", checker.table(), complaints.join("\n"));
+        }
+        fired.refused += f.refused;
+        fired.lost_acknowledgements += f.lost_acknowledgements;
+        fired.late += f.late;
+        fired.watch_dropped += f.watch_dropped;
+    }
+    let all = [fired.refused, fired.lost_acknowledgements, fired.late, fired.watch_dropped];
+    assert!(all.iter().all(|fired| *fired > 100), "the faults did not fire: {fired:?}");
+}
+
+/// Runs the seeds that the variable names (`17` or `0..5000`), else a share of the standard ones.
+fn share(part: u64) {
+    let standard = part * 520..(part + 1) * 520;
+    let Ok(wish) = std::env::var("DUNLIN_QUEUE_SEEDS") else { return seeds(standard) };
+    let (from, to) = wish.split_once("..").map_or((wish.as_str(), None), |(a, b)| (a, Some(b)));
+    let from: u64 = from.parse().expect("a seed");
+    match to {
+        Some(to) => {
+            let count = (to.parse::<u64>().expect("a seed") - from) / 4;
+            seeds(from + part * count..from + (part + 1) * count);
+        }
+        None if part == 0 => {
+            let (complaints, checker, _) = simulate(from);
+            println!("{}\n{}", checker.table(), complaints.join("\n"));
+            assert!(complaints.is_empty());
+        }
+        None => {}
+    }
+}
+
+#[test]
+fn chaos_part_1() {
+    share(0);
+}
+
+#[test]
+fn chaos_part_2() {
+    share(1);
+}
+
+#[test]
+fn chaos_part_3() {
+    share(2);
+}
+
+#[test]
+fn chaos_part_4() {
+    share(3);
+}
+
+#[test]
+fn a_run_is_a_function_of_its_seed() {
+    assert_eq!(simulate(11).1.table(), simulate(11).1.table());
+}

@@ -1,0 +1,7 @@
+//! Tests of the queue through its public interface, on the simulated store.
+
+mod chaos;
+mod checker;
+mod life;
+mod toy;
+mod world;

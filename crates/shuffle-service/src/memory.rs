@@ -1,0 +1,124 @@
+//! The memory budget of a worker: one number, reserved before a block is stored and released when
+//! its body leaves memory.
+
+use std::sync::atomic::{AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
+
+use tokio::sync::Notify;
+
+/// Charged for the index entry of a block, for as long as the block exists, so that very many
+/// very small blocks are bounded too.
+pub(crate) const ENTRY_COST: u64 = 128;
+
+/// The budget.
+pub(crate) struct Memory {
+    used: AtomicU64,
+    /// Sum of the pushes that wait for memory.
+    wanted: AtomicU64,
+    /// Never exceeded.
+    pub(crate) limit: u64,
+    /// Flushing starts above it.
+    mark: u64,
+    /// Woken whenever memory was released, and when a flush has ended.
+    pub(crate) freed: Notify,
+}
+
+impl Memory {
+    pub(crate) fn new(limit: u64, mark_percent: u8) -> Self {
+        let mark = limit / 100 * u64::from(mark_percent.min(100));
+        let (used, wanted) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { used, wanted, limit, mark, freed: Notify::new() }
+    }
+
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Acquire)
+    }
+
+    pub(crate) fn over_mark(&self) -> bool {
+        self.used() > self.mark
+    }
+
+    /// True while a flusher has work: it stops an eighth below the mark, so that it does not start
+    /// again at once, and not before the pushes that wait have room.
+    pub(crate) fn over_target(&self) -> bool {
+        let used = self.used();
+        used > self.mark - self.mark / 8
+            || used.saturating_add(self.wanted.load(Acquire)) > self.limit
+    }
+
+    /// Says that a push waits for `bytes`, until the guard is dropped.
+    pub(crate) fn want(&self, bytes: u64) -> Want<'_> {
+        self.wanted.fetch_add(bytes, AcqRel);
+        Want { memory: self, bytes }
+    }
+
+    /// Takes `bytes` from the budget, or nothing if that would exceed the limit.
+    pub(crate) fn try_reserve(&self, bytes: u64) -> Option<Reservation<'_>> {
+        let grow = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        self.used.fetch_update(AcqRel, Acquire, grow).ok()?;
+        Some(Reservation { memory: self, bytes })
+    }
+
+    pub(crate) fn release(&self, bytes: u64) {
+        if bytes > 0 {
+            let before = self.used.fetch_sub(bytes, Relaxed);
+            debug_assert!(before >= bytes, "more memory released than was reserved");
+            self.freed.notify_waiters();
+        }
+    }
+}
+
+/// Memory taken from the budget. What was not kept goes back on drop, so that a push that is
+/// dropped or refused costs nothing.
+pub(crate) struct Reservation<'a> {
+    memory: &'a Memory,
+    bytes: u64,
+}
+
+impl Reservation<'_> {
+    /// Leaves `bytes` charged: they belong to a stored block now.
+    pub(crate) fn keep(&mut self, bytes: u64) {
+        debug_assert!(self.bytes >= bytes, "more memory kept than was reserved");
+        self.bytes -= bytes;
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.memory.release(self.bytes);
+    }
+}
+
+/// A push that waits.
+pub(crate) struct Want<'a> {
+    memory: &'a Memory,
+    bytes: u64,
+}
+
+impl Drop for Want<'_> {
+    fn drop(&mut self) {
+        self.memory.wanted.fetch_sub(self.bytes, AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reservation_gives_back_what_was_not_kept() {
+        let memory = Memory::new(1000, 50);
+        let mut reserved = memory.try_reserve(800).expect("800 of 1000 fit");
+        assert!(memory.try_reserve(201).is_none(), "the limit holds");
+        assert!(memory.over_mark());
+        reserved.keep(300);
+        drop(memory.want(701));
+        assert!(memory.over_target());
+        drop(reserved);
+        assert_eq!(memory.used(), 300);
+        assert!(!memory.over_target());
+        let _waiting = memory.want(701);
+        assert!(memory.over_target(), "a push that waits is work for the flusher");
+        memory.release(300);
+        assert_eq!(memory.used(), 0);
+    }
+}

@@ -1,0 +1,280 @@
+//! One partition of one shuffle: the index of its blocks, in memory and in at most one file.
+//!
+//! Everything here is synchronous and holds one lock for a few instructions; writing the file
+//! happens between [`Partition::begin_flush`] and [`Partition::end_flush`], without the lock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use dunlin_base::{Attempt, Error, PartitionId, Result};
+use dunlin_proto::block::{Block, BlockId, Codec, ShuffleId};
+use dunlin_proto::shuffle::MapAttempt;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::disk::DiskFile;
+use crate::flush::{Flush, Flushed, Written};
+use crate::memory::{ENTRY_COST, Memory};
+
+/// Position of a block in its partition; the order is that of reads and of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) map: u32,
+    pub(crate) attempt: Attempt,
+    pub(crate) batch: u32,
+}
+
+impl Key {
+    fn of(id: &BlockId) -> Self {
+        Self { map: id.map, attempt: id.attempt, batch: id.batch }
+    }
+
+    fn all_of(of: MapAttempt) -> std::ops::RangeInclusive<Self> {
+        let at = |batch| Self { map: of.map, attempt: of.attempt, batch };
+        at(0)..=at(u32::MAX)
+    }
+}
+
+struct Stored {
+    rows: u32,
+    codec: Codec,
+    checksum: u64,
+    length: usize,
+    place: Place,
+}
+
+enum Place {
+    Memory(Bytes),
+    /// Offset of the header in the partition's file.
+    File(u64),
+}
+
+/// Where a block is now: with its body, or in a file.
+pub(crate) struct Located {
+    /// The block; its body is empty if it is in a file.
+    pub(crate) block: Block,
+    pub(crate) length: usize,
+    pub(crate) file: Option<(Arc<dyn DiskFile>, u64)>,
+}
+
+/// The partition.
+pub(crate) struct Partition {
+    shuffle: ShuffleId,
+    id: PartitionId,
+    /// Body bytes in memory: what a flush would free. Read without the lock to find the largest.
+    memory_bytes: AtomicU64,
+    inner: Mutex<Inner>,
+    /// Woken when blocks have come and when the shuffle is sealed or deleted.
+    pub(crate) arrived: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    blocks: BTreeMap<Key, Stored>,
+    /// Keys in order of arrival, for followers. Discarded blocks stay in it.
+    arrivals: Vec<Key>,
+    file: Option<Arc<dyn DiskFile>>,
+    file_length: u64,
+    flushing: bool,
+    gone: bool,
+}
+
+/// What became of a pushed block.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Appended {
+    Stored,
+    Duplicate,
+}
+
+/// What a partition gave back when it, or a part of it, was removed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Removed {
+    pub(crate) blocks: u64,
+    pub(crate) disk_bytes: u64,
+}
+
+impl Partition {
+    pub(crate) fn new(shuffle: ShuffleId, id: PartitionId) -> Self {
+        Self {
+            shuffle,
+            id,
+            memory_bytes: AtomicU64::new(0),
+            inner: Mutex::default(),
+            arrived: Notify::new(),
+        }
+    }
+
+    pub(crate) fn shuffle(&self) -> ShuffleId {
+        self.shuffle
+    }
+
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Relaxed)
+    }
+
+    /// Stores a block unless one of its identity is there. `Bug` if that one has other bytes: two
+    /// blocks with one identity mean that an attempt number was used twice.
+    pub(crate) fn append(&self, block: Block) -> Result<Appended> {
+        let mut inner = self.inner.lock();
+        let key = Key::of(&block.id);
+        if let Some(stored) = inner.blocks.get(&key) {
+            if stored.checksum == block.checksum && stored.length == block.body.len() {
+                return Ok(Appended::Duplicate);
+            }
+            let place = block.place();
+            return Err(Error::bug(format!("two different blocks were pushed as {place}")));
+        }
+        let length = block.body.len();
+        let (rows, codec, checksum) = (block.rows, block.codec, block.checksum);
+        let place = Place::Memory(block.body);
+        inner.blocks.insert(key, Stored { rows, codec, checksum, length, place });
+        inner.arrivals.push(key);
+        self.memory_bytes.fetch_add(length as u64, Relaxed);
+        drop(inner);
+        self.arrived.notify_waiters();
+        Ok(Appended::Stored)
+    }
+
+    /// True if a block of this identity and checksum is stored.
+    pub(crate) fn holds(&self, block: &Block) -> bool {
+        let inner = self.inner.lock();
+        inner.blocks.get(&Key::of(&block.id)).is_some_and(|s| s.checksum == block.checksum)
+    }
+
+    /// The keys of these attempts, in the order of `maps`, then by batch.
+    pub(crate) fn keys(&self, maps: &[MapAttempt]) -> Vec<Key> {
+        let inner = self.inner.lock();
+        let of = |map: &MapAttempt| inner.blocks.range(Key::all_of(*map)).map(|(key, _)| *key);
+        maps.iter().flat_map(of).collect()
+    }
+
+    /// The keys that arrived from position `from` on, at most `limit`.
+    pub(crate) fn arrivals(&self, from: usize, limit: usize) -> Vec<Key> {
+        let inner = self.inner.lock();
+        inner.arrivals.iter().skip(from).take(limit).copied().collect()
+    }
+
+    /// Where the blocks of `keys` are now, up to about `bytes` of them: always at least one. A key
+    /// that is not there any more gives `None`.
+    pub(crate) fn locate(&self, keys: &[Key], bytes: usize) -> Vec<Option<Located>> {
+        let inner = self.inner.lock();
+        let mut located = Vec::new();
+        let mut sum = 0;
+        for key in keys {
+            let found = inner.blocks.get(key).and_then(|s| self.located(*key, s, &inner));
+            sum += found.as_ref().map_or(0, |f| f.length);
+            located.push(found);
+            if sum >= bytes {
+                break;
+            }
+        }
+        located
+    }
+
+    fn located(&self, key: Key, stored: &Stored, inner: &Inner) -> Option<Located> {
+        let Stored { rows, codec, checksum, length, ref place } = *stored;
+        let (body, file) = match place {
+            Place::Memory(body) => (body.clone(), None),
+            Place::File(offset) => {
+                (Bytes::new(), Some((Arc::clone(inner.file.as_ref()?), *offset)))
+            }
+        };
+        let id = BlockId {
+            shuffle: self.shuffle,
+            partition: self.id,
+            map: key.map,
+            attempt: key.attempt,
+            batch: key.batch,
+        };
+        Some(Located { block: Block { id, rows, codec, checksum, body }, length, file })
+    }
+
+    /// Removes the blocks of one attempt. Their bytes in the file stay until the file goes.
+    pub(crate) fn discard(&self, attempt: MapAttempt, memory: &Memory) -> Removed {
+        let mut inner = self.inner.lock();
+        let keys: Vec<_> = inner.blocks.range(Key::all_of(attempt)).map(|(key, _)| *key).collect();
+        for key in &keys {
+            if let Some(stored) = inner.blocks.remove(key) {
+                self.free(&stored, memory);
+            }
+        }
+        Removed { blocks: keys.len() as u64, disk_bytes: 0 }
+    }
+
+    /// Removes everything, for ever. The caller removes the file.
+    pub(crate) fn remove(&self, memory: &Memory) -> Removed {
+        let mut inner = self.inner.lock();
+        let all = std::mem::replace(&mut *inner, Inner { gone: true, ..Inner::default() });
+        all.blocks.values().for_each(|stored| self.free(stored, memory));
+        drop(inner);
+        self.arrived.notify_waiters();
+        Removed { blocks: all.blocks.len() as u64, disk_bytes: all.file_length }
+    }
+
+    fn free(&self, stored: &Stored, memory: &Memory) {
+        let body = match stored.place {
+            Place::Memory(_) => stored.length as u64,
+            Place::File(_) => 0,
+        };
+        self.memory_bytes.fetch_sub(body, Relaxed);
+        memory.release(ENTRY_COST + body);
+    }
+
+    /// Takes a look at what is in memory, to be written by [`Flush::write`]. `None` if there is
+    /// nothing, or another flush of this partition runs.
+    pub(crate) fn begin_flush(&self) -> Option<Flush> {
+        let mut inner = self.inner.lock();
+        if inner.flushing || inner.gone {
+            return None;
+        }
+        let in_memory = |stored: &Stored| matches!(stored.place, Place::Memory(_));
+        let blocks: Vec<_> = inner
+            .blocks
+            .iter()
+            .filter(|(_, stored)| in_memory(stored))
+            .filter_map(|(key, stored)| Some((*key, self.located(*key, stored, &inner)?.block)))
+            .collect();
+        if blocks.is_empty() {
+            return None;
+        }
+        inner.flushing = true;
+        let (shuffle, partition) = (self.shuffle, self.id);
+        Some(Flush {
+            shuffle,
+            partition,
+            blocks,
+            file: inner.file.clone(),
+            start: inner.file_length,
+        })
+    }
+
+    /// Ends a flush. On success the bodies leave memory; a failed one changes nothing. Blocks that
+    /// were discarded meanwhile stay discarded. `None`: the partition was removed meanwhile, and
+    /// whatever was written for it must go too.
+    pub(crate) fn end_flush(&self, written: Option<Written>, memory: &Memory) -> Option<Flushed> {
+        let mut inner = self.inner.lock();
+        inner.flushing = false;
+        if inner.gone {
+            return None;
+        }
+        let Some(written) = written else { return Some(Flushed::default()) };
+        let disk_bytes = written.end - inner.file_length;
+        inner.file = Some(written.file);
+        inner.file_length = written.end;
+        let mut freed = 0;
+        for (key, offset) in written.offsets {
+            if let Some(stored) = inner.blocks.get_mut(&key)
+                && matches!(stored.place, Place::Memory(_))
+            {
+                stored.place = Place::File(offset);
+                freed += stored.length as u64;
+            }
+        }
+        drop(inner);
+        self.memory_bytes.fetch_sub(freed, Relaxed);
+        memory.release(freed);
+        Some(Flushed { freed, disk_bytes })
+    }
+}

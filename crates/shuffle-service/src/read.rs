@@ -1,0 +1,130 @@
+//! Block streams: a few megabytes at a time are located, read from disk if need be, verified and
+//! handed out. A slow reader therefore pins little memory, and a flush may happen in between.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use dunlin_base::{Error, PartitionId, Result};
+use dunlin_proto::block::{Block, HEADER_LEN, ShuffleId};
+use dunlin_proto::shuffle::{BlockStream, MapAttempt};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::core::Core;
+use crate::partition::{Key, Located, Partition};
+use crate::shuffle::{Phase, Shuffle};
+
+/// Bytes located and read at once.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// Keys that a follower takes at once.
+const CHUNK_KEYS: usize = 256;
+
+/// The blocks of these attempts that are there now, in the order of `maps`, then by batch.
+pub(crate) fn by_maps(
+    core: Arc<Core>,
+    partition: Arc<Partition>,
+    maps: &[MapAttempt],
+) -> BlockStream {
+    let keys = partition.keys(maps);
+    let start = (core, partition, keys, 0);
+    let chunks = stream::try_unfold(start, |(core, partition, keys, next)| async move {
+        if next == keys.len() {
+            return Ok(None);
+        }
+        let located = partition.locate(&keys[next..], CHUNK_BYTES);
+        let taken = located.len();
+        let gone =
+            || Error::lost(format!("shuffle {} was removed while read", partition.shuffle()));
+        let located =
+            located.into_iter().map(|l| l.ok_or_else(gone)).collect::<Result<Vec<_>>>()?;
+        let blocks = fetch(&core, located).await?;
+        Ok(Some((blocks, (core, partition, keys, next + taken))))
+    });
+    flatten(chunks)
+}
+
+/// All blocks of the partition in order of arrival, waiting for more until the shuffle is sealed.
+/// Ends with `Lost` if the shuffle is deleted.
+pub(crate) fn follow(
+    core: Arc<Core>,
+    shuffle: Arc<Shuffle>,
+    id: ShuffleId,
+    partition: PartitionId,
+) -> BlockStream {
+    let partition = shuffle.partition_or_new(partition);
+    let start = (core, shuffle, partition, 0);
+    let chunks = stream::try_unfold(start, move |(core, shuffle, partition, next)| async move {
+        let Some(keys) = arrivals(&shuffle, &partition, next, id).await? else { return Ok(None) };
+        let located = partition.locate(&keys, CHUNK_BYTES);
+        let next = next + located.len();
+        // Discarded meanwhile: not the follower's business.
+        let blocks = fetch(&core, located.into_iter().flatten().collect()).await?;
+        Ok(Some((blocks, (core, shuffle, partition, next))))
+    });
+    flatten(chunks)
+}
+
+async fn arrivals(
+    shuffle: &Shuffle,
+    partition: &Partition,
+    next: usize,
+    id: ShuffleId,
+) -> Result<Option<Vec<Key>>> {
+    loop {
+        let mut arrived = std::pin::pin!(partition.arrived.notified());
+        arrived.as_mut().enable();
+        // The phase is read before the keys: after a seal nothing more can come.
+        let phase = shuffle.phase();
+        let keys = partition.arrivals(next, CHUNK_KEYS);
+        match phase {
+            Phase::Deleted => return Err(Error::lost(format!("shuffle {id} was deleted"))),
+            _ if !keys.is_empty() => return Ok(Some(keys)),
+            Phase::Sealed => return Ok(None),
+            Phase::Open => arrived.await,
+        }
+    }
+}
+
+fn flatten(chunks: impl stream::Stream<Item = Result<Vec<Block>>> + Send + 'static) -> BlockStream {
+    chunks.map_ok(|blocks| stream::iter(blocks.into_iter().map(Ok))).try_flatten().boxed()
+}
+
+/// The blocks with their bodies, verified. Files are read on a thread that may block.
+async fn fetch(core: &Arc<Core>, located: Vec<Located>) -> Result<Vec<Block>> {
+    let blocks = if located.iter().any(|l| l.file.is_some()) {
+        let read = move || located.into_iter().map(load).collect::<Result<Vec<_>>>();
+        let read = core.env.blocking(read).await;
+        read.unwrap_or_else(|panic| Err(Error::bug(format!("reading shuffle data: {panic}"))))
+    } else {
+        located.into_iter().map(load).collect()
+    };
+    blocks.inspect_err(|_| {
+        core.counters.corrupt.fetch_add(1, Relaxed);
+    })
+}
+
+fn load(located: Located) -> Result<Block> {
+    let Located { mut block, length, file } = located;
+    let Some((file, offset)) = file else {
+        block.verify()?;
+        return Ok(block);
+    };
+    let lost = |why: String| {
+        let path = file.path().display();
+        Error::lost(format!("{} in file {path} at offset {offset}: {why}", block.place()))
+    };
+    let mut header = [0; HEADER_LEN];
+    file.read_at(offset, &mut header).map_err(|e| lost(format!("cannot be read: {e}")))?;
+    // A body in an allocation of its own is aligned for every Arrow type, so readers need not copy.
+    let mut body = vec![0; length];
+    let at = offset + HEADER_LEN as u64;
+    file.read_at(at, &mut body).map_err(|e| lost(format!("cannot be read: {e}")))?;
+    let body = Bytes::from(body);
+    let whole = Block { body, ..block.clone() };
+    if header != whole.header() || whole.verify().is_err() {
+        return Err(lost("corrupt shuffle block".to_owned()));
+    }
+    block = whole;
+    Ok(block)
+}

@@ -1,0 +1,70 @@
+//! All shuffles of a worker by id, and the queries that have ended.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dunlin_base::{Error, QueryId, Result, StageEpoch, StageId};
+use dunlin_proto::block::ShuffleId;
+use parking_lot::RwLock;
+
+use crate::bounded::BoundedSet;
+use crate::partition::Partition;
+use crate::shuffle::Shuffle;
+
+/// The table of shuffles.
+pub(crate) struct Registry(RwLock<Inner>);
+
+struct Inner {
+    shuffles: BTreeMap<ShuffleId, Arc<Shuffle>>,
+    ended: BoundedSet<QueryId>,
+}
+
+impl Registry {
+    pub(crate) fn new(tombstones: usize) -> Self {
+        let ended = BoundedSet::new(tombstones);
+        Self(RwLock::new(Inner { shuffles: BTreeMap::new(), ended }))
+    }
+
+    pub(crate) fn get(&self, id: ShuffleId) -> Option<Arc<Shuffle>> {
+        self.0.read().shuffles.get(&id).cloned()
+    }
+
+    /// The shuffle, made known if need be. `Fenced` if its query has ended.
+    pub(crate) fn open(&self, id: ShuffleId) -> Result<Arc<Shuffle>> {
+        if let Some(shuffle) = self.get(id) {
+            return Ok(shuffle);
+        }
+        let mut inner = self.0.write();
+        if inner.ended.contains(&id.query) {
+            return Err(Error::fenced(format!("query {} has ended", id.query)));
+        }
+        let new = || Arc::new(Shuffle::new(id));
+        Ok(Arc::clone(inner.shuffles.entry(id).or_insert_with(new)))
+    }
+
+    /// Takes out all shuffles of a query and remembers that it has ended.
+    pub(crate) fn end(&self, query: QueryId) -> Vec<Arc<Shuffle>> {
+        let at = |word| ShuffleId { query, stage: StageId(word), epoch: StageEpoch(word) };
+        let mut inner = self.0.write();
+        inner.ended.insert(query);
+        let ids: Vec<_> = inner.shuffles.range(at(0)..=at(u32::MAX)).map(|(id, _)| *id).collect();
+        ids.iter().filter_map(|id| inner.shuffles.remove(id)).collect()
+    }
+
+    pub(crate) fn ids(&self) -> Vec<ShuffleId> {
+        self.0.read().shuffles.keys().copied().collect()
+    }
+
+    /// All partitions with bodies in memory, the largest first.
+    pub(crate) fn largest(&self) -> Vec<Arc<Partition>> {
+        let shuffles: Vec<_> = self.0.read().shuffles.values().cloned().collect();
+        let mut sized: Vec<_> = shuffles
+            .iter()
+            .flat_map(|shuffle| shuffle.partitions())
+            .map(|partition| (partition.memory_bytes(), partition))
+            .filter(|(bytes, _)| *bytes > 0)
+            .collect();
+        sized.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        sized.into_iter().map(|(_, partition)| partition).collect()
+    }
+}

@@ -1,0 +1,147 @@
+//! One shuffle: its partitions, and the gate that decides whether a push may come in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use dunlin_base::{Error, PartitionId, Result};
+use dunlin_proto::block::{Block, ShuffleId};
+use dunlin_proto::shuffle::MapAttempt;
+use parking_lot::RwLock;
+
+use crate::bounded::BoundedSet;
+use crate::memory::{ENTRY_COST, Memory, Reservation};
+use crate::partition::{Appended, Partition, Removed};
+
+/// Discarded attempts that are remembered for one shuffle.
+const DISCARDED_MAX: usize = 4096;
+
+/// The shuffle. Pushes hold the gate for reading while they append, so sealing, discarding and
+/// deleting happen wholly before or wholly after a push.
+pub(crate) struct Shuffle {
+    id: ShuffleId,
+    gate: RwLock<Gate>,
+    partitions: RwLock<HashMap<PartitionId, Arc<Partition>>>,
+}
+
+struct Gate {
+    sealed: bool,
+    deleted: bool,
+    discarded: BoundedSet<MapAttempt>,
+}
+
+/// Whether more blocks can come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Open,
+    Sealed,
+    Deleted,
+}
+
+/// What a push changed, also one that failed in the middle.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pushed {
+    pub(crate) stored: i64,
+    pub(crate) duplicates: u64,
+}
+
+impl Shuffle {
+    pub(crate) fn new(id: ShuffleId) -> Self {
+        let gate =
+            Gate { sealed: false, deleted: false, discarded: BoundedSet::new(DISCARDED_MAX) };
+        Self { id, gate: RwLock::new(gate), partitions: RwLock::default() }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        let gate = self.gate.read();
+        match (gate.deleted, gate.sealed) {
+            (true, _) => Phase::Deleted,
+            (false, true) => Phase::Sealed,
+            (false, false) => Phase::Open,
+        }
+    }
+
+    /// Stores the blocks. `reserved` covers them all; what duplicates do not need goes back.
+    pub(crate) fn push(
+        &self,
+        blocks: Vec<Block>,
+        reserved: &mut Reservation<'_>,
+        pushed: &mut Pushed,
+    ) -> Result<()> {
+        let gate = self.gate.read();
+        self.admit(&gate, &blocks)?;
+        for block in blocks {
+            let cost = cost(&block);
+            match self.partition_or_new(block.id.partition).append(block)? {
+                Appended::Stored => {
+                    reserved.keep(cost);
+                    pushed.stored += 1;
+                }
+                Appended::Duplicate => pushed.duplicates += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn admit(&self, gate: &Gate, blocks: &[Block]) -> Result<()> {
+        if gate.deleted {
+            return Err(Error::fenced(format!("shuffle {} was deleted", self.id)));
+        }
+        for block in blocks {
+            let attempt = MapAttempt { map: block.id.map, attempt: block.id.attempt };
+            if gate.discarded.contains(&attempt) {
+                let place = block.place();
+                return Err(Error::fenced(format!("{place} belongs to a discarded attempt")));
+            }
+            let holds = || self.partition(block.id.partition).is_some_and(|p| p.holds(block));
+            // What is there already passes: it is a repeated push of an acknowledged one.
+            if gate.sealed && !holds() {
+                return Err(Error::fenced(format!("shuffle {} is sealed", self.id)));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn seal(&self) {
+        self.gate.write().sealed = true;
+        self.partitions.read().values().for_each(|p| p.arrived.notify_waiters());
+    }
+
+    pub(crate) fn discard(&self, attempt: MapAttempt, memory: &Memory) -> Removed {
+        let mut gate = self.gate.write();
+        gate.discarded.insert(attempt);
+        sum(self.partitions.read().values().map(|p| p.discard(attempt, memory)))
+    }
+
+    pub(crate) fn delete(&self, memory: &Memory) -> Removed {
+        self.gate.write().deleted = true;
+        sum(std::mem::take(&mut *self.partitions.write()).values().map(|p| p.remove(memory)))
+    }
+
+    pub(crate) fn partition(&self, id: PartitionId) -> Option<Arc<Partition>> {
+        self.partitions.read().get(&id).cloned()
+    }
+
+    pub(crate) fn partition_or_new(&self, id: PartitionId) -> Arc<Partition> {
+        if let Some(partition) = self.partition(id) {
+            return partition;
+        }
+        let new = || Arc::new(Partition::new(self.id, id));
+        Arc::clone(self.partitions.write().entry(id).or_insert_with(new))
+    }
+
+    pub(crate) fn partitions(&self) -> Vec<Arc<Partition>> {
+        self.partitions.read().values().cloned().collect()
+    }
+}
+
+/// Memory that a block is charged with.
+pub(crate) fn cost(block: &Block) -> u64 {
+    ENTRY_COST + block.body.len() as u64
+}
+
+fn sum(all: impl Iterator<Item = Removed>) -> Removed {
+    all.fold(Removed::default(), |a, b| Removed {
+        blocks: a.blocks + b.blocks,
+        disk_bytes: a.disk_bytes + b.disk_bytes,
+    })
+}

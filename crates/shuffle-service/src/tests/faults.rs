@@ -1,0 +1,205 @@
+//! Disks that fill up, fail, stall and change bytes.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+use dunlin_base::Kind;
+use parking_lot::{Condvar, Mutex};
+
+use super::*;
+use crate::disk::{Disk, DiskFile, LocalDisk};
+
+/// A disk whose writes fail, or wait, on demand.
+struct Moody {
+    inner: LocalDisk,
+    mood: Arc<Mood>,
+}
+
+#[derive(Default)]
+struct Mood {
+    full: AtomicBool,
+    stalled: Mutex<bool>,
+    resumed: Condvar,
+}
+
+impl Mood {
+    fn stall(&self, yes: bool) {
+        *self.stalled.lock() = yes;
+        self.resumed.notify_all();
+    }
+
+    fn wait(&self) {
+        self.resumed.wait_while(&mut self.stalled.lock(), |stalled| *stalled);
+    }
+}
+
+struct MoodyFile(Arc<dyn DiskFile>, Arc<Mood>);
+
+impl Disk for Moody {
+    fn create(&self, shuffle: ShuffleId, partition: PartitionId) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.inner.create(shuffle, partition)?;
+        Ok(Arc::new(MoodyFile(file, Arc::clone(&self.mood))))
+    }
+
+    fn remove_query(&self, query: QueryId) -> io::Result<()> {
+        self.inner.remove_query(query)
+    }
+
+    fn directory(&self) -> &Path {
+        self.inner.directory()
+    }
+}
+
+impl DiskFile for MoodyFile {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.1.wait();
+        if self.1.full.load(SeqCst) {
+            // Half of it arrives, as on a real full disk.
+            self.0.write_at(offset, &bytes[..bytes.len() / 2])?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.0.write_at(offset, bytes)
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(offset, bytes)
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.0.truncate(length)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+fn moody(directory: &Path, push_wait: Duration) -> (Arc<ShuffleWorker>, Arc<Mood>) {
+    let mood = Arc::new(Mood::default());
+    let inner = LocalDisk::open(directory).expect("the directory is usable");
+    let disk = Moody { inner, mood: Arc::clone(&mood) };
+    let options = Options { push_wait, ..Options::new(ByteCount(100_000)) };
+    (ShuffleWorker::with_disk(options, Some(Arc::new(disk)), Env::seeded(1)), mood)
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_full_disk_refuses_by_name_and_loses_nothing() {
+    let directory = tempfile::tempdir().expect("a place to write");
+    let (worker, mood) = moody(directory.path(), LONG);
+    let map = attempt(0, 0);
+    mood.full.store(true, SeqCst);
+    let mut acknowledged = 0;
+    let error = loop {
+        match worker.push(vec![block(1, map, acknowledged, 20_000)]).await {
+            Ok(()) => acknowledged += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(acknowledged, 4, "the memory limit holds");
+    assert_eq!(error.kind(), Kind::Exhausted);
+    let place = directory.path().display().to_string();
+    assert!(error.message().contains(&place), "{error}");
+    let left = std::fs::metadata(only_file(directory.path())).expect("was created").len();
+    assert_eq!(left, 0, "a failed write gives its space back");
+    let expected = |n| (0..n).map(|n| block(1, map, n, 20_000)).collect::<Vec<_>>();
+    let blocks = read(&worker, 1, Some(&[map])).await.expect("acknowledged blocks stay");
+    assert!(same(&blocks, &expected(4)));
+
+    // Once there is room again, the same file takes over from the last whole block.
+    mood.full.store(false, SeqCst);
+    let env = Env::seeded(1);
+    let bounded = env.timeout(LONG, async {
+        while worker.push(vec![block(1, map, 4, 20_000)]).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        worker.flush().await
+    });
+    bounded.await.expect("recovers in time").expect("the disk works again");
+    let blocks = read(&worker, 1, Some(&[map])).await.expect("all there");
+    assert!(same(&blocks, &expected(5)));
+}
+
+#[tokio::test]
+async fn a_push_waits_for_a_slow_disk_and_not_for_ever() {
+    let directory = tempfile::tempdir().expect("a place to write");
+    let (worker, mood) = moody(directory.path(), LONG);
+    let map = attempt(0, 0);
+    mood.stall(true);
+    for batch in 0..4 {
+        worker.push(vec![block(1, map, batch, 20_000)]).await.expect("fits");
+    }
+    let mut waiting = Box::pin(worker.push(vec![block(1, map, 4, 20_000)]));
+    assert!(futures::poll!(&mut waiting).is_pending(), "over the limit");
+    mood.stall(false);
+    waiting.await.expect("goes on when memory is free");
+    drop(worker);
+
+    let directory = tempfile::tempdir().expect("a place to write");
+    let (worker, mood) = moody(directory.path(), Duration::from_millis(20));
+    mood.stall(true);
+    worker.push(vec![block(1, map, 0, 90_000)]).await.expect("fits");
+    let refused = worker.push(vec![block(1, map, 1, 20_000)]).await;
+    mood.stall(false);
+    assert_eq!(error(refused).kind(), Kind::Exhausted);
+}
+
+#[tokio::test]
+async fn a_query_that_ends_during_its_flush_leaves_no_file() {
+    let directory = tempfile::tempdir().expect("a place to write");
+    let (worker, mood) = moody(directory.path(), LONG);
+    mood.stall(true);
+    worker.push(vec![block(1, attempt(0, 0), 0, 1000)]).await.expect("fits");
+    let mut flush = Box::pin(worker.flush());
+    assert!(futures::poll!(&mut flush).is_pending());
+    tokio::task::yield_now().await;
+    worker.delete_query(shuffle(1).query).await.expect("does not wait for the flush");
+    mood.stall(false);
+    flush.await.expect("nothing left to do");
+    let left =
+        std::fs::read_dir(directory.path().join("dunlin-shuffle")).expect("is there").count();
+    assert_eq!(left, 0);
+    let stats = worker.stats();
+    assert_eq!((stats.memory_bytes, stats.disk_bytes, stats.blocks), (0, 0, 0));
+}
+
+fn only_file(directory: &Path) -> PathBuf {
+    let mut at = directory.join("dunlin-shuffle");
+    while at.is_dir() {
+        let mut entries = std::fs::read_dir(&at).expect("readable");
+        at = entries.next().expect("one entry").expect("readable").path();
+    }
+    at
+}
+
+#[tokio::test]
+async fn every_changed_byte_on_disk_is_noticed_and_named() {
+    let directory = tempfile::tempdir().expect("a place to write");
+    let worker = on_disk(1 << 20, directory.path());
+    let map = attempt(0, 0);
+    worker.push(vec![block(7, map, 0, 20), block(7, map, 1, 20)]).await.expect("fits");
+    worker.flush().await.expect("the disk works");
+    let path = only_file(directory.path());
+    let whole = std::fs::read(&path).expect("written");
+    assert_eq!(whole.len(), 2 * 92);
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 4;
+        std::fs::write(&path, &changed).expect("writable");
+        let error = error(read(&worker, 7, Some(&[map])).await);
+        assert_eq!(error.kind(), Kind::Lost, "byte {at}");
+        let offset = if at < 92 { "offset 0" } else { "offset 92" };
+        for word in ["partition 7", offset, path.to_str().expect("plain name")] {
+            assert!(error.message().contains(word), "byte {at}: {error}");
+        }
+    }
+    std::fs::write(&path, &whole[..100]).expect("writable");
+    assert_eq!(error(read(&worker, 7, Some(&[map])).await).kind(), Kind::Lost, "a short file");
+    // Two valid blocks in each other's place.
+    let swapped = [&whole[92..], &whole[..92]].concat();
+    std::fs::write(&path, swapped).expect("writable");
+    assert_eq!(error(read(&worker, 7, Some(&[map])).await).kind(), Kind::Lost, "swapped blocks");
+}

@@ -1,0 +1,89 @@
+//! What one map task reported for one partition, held against the blocks that come. Pure.
+
+use dunlin_base::{Error, PartitionId, Result};
+use dunlin_proto::block::{Block, ShuffleId};
+use dunlin_proto::output::PartitionOutput;
+use dunlin_proto::shuffle::MapAttempt;
+
+/// The report of one map, and what of it has come so far.
+pub(crate) struct Expected {
+    pub(crate) partition: PartitionId,
+    pub(crate) attempt: MapAttempt,
+    shuffle: ShuffleId,
+    reported: PartitionOutput,
+    seen: PartitionOutput,
+    /// Where the blocks come from, for messages.
+    from: String,
+}
+
+/// What a block is to the map that is being read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Its next block.
+    Mine,
+    /// Seen before, or of an attempt that did not win.
+    Skip,
+    /// Of another map.
+    OtherMap,
+}
+
+impl Expected {
+    pub(crate) fn new(
+        shuffle: ShuffleId,
+        partition: PartitionId,
+        attempt: MapAttempt,
+        reported: PartitionOutput,
+        from: String,
+    ) -> Self {
+        let seen = PartitionOutput { partition: partition.0, ..PartitionOutput::default() };
+        Self { partition, attempt, shuffle, reported, seen, from }
+    }
+
+    /// A name of the place for error messages.
+    pub(crate) fn place(&self) -> String {
+        let Self { shuffle, partition, attempt, from, .. } = self;
+        let MapAttempt { map, attempt } = attempt;
+        format!("shuffle {shuffle} partition {partition} map {map} attempt {attempt} from {from}")
+    }
+
+    /// Judges and counts a block. `Lost` if it is of another partition, or one before it is
+    /// missing.
+    pub(crate) fn take(&mut self, block: &Block) -> Result<Taken> {
+        let id = &block.id;
+        if (id.shuffle, id.partition) != (self.shuffle, self.partition) {
+            return Err(Error::lost(format!("{}: got {} instead", self.place(), block.place())));
+        }
+        if id.map != self.attempt.map {
+            return Ok(Taken::OtherMap);
+        }
+        if id.attempt != self.attempt.attempt || id.batch < self.seen.blocks {
+            return Ok(Taken::Skip);
+        }
+        if id.batch > self.seen.blocks {
+            let missing = self.seen.blocks;
+            return Err(Error::lost(format!("{}: block {missing} is missing", self.place())));
+        }
+        self.seen.blocks += 1;
+        self.seen.rows += u64::from(block.rows);
+        self.seen.bytes += block.body.len() as u64;
+        self.seen.checksum = self.seen.checksum.wrapping_add(block.checksum);
+        if self.seen.blocks > self.reported.blocks {
+            return Err(self.mismatch());
+        }
+        Ok(Taken::Mine)
+    }
+
+    /// Called when no more blocks of this map come. `Lost` if they are not what was reported.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.seen == self.reported { Ok(()) } else { Err(self.mismatch()) }
+    }
+
+    fn mismatch(&self) -> Error {
+        let show = |output: &PartitionOutput| {
+            let PartitionOutput { blocks, rows, bytes, checksum, .. } = output;
+            format!("{blocks} blocks, {rows} rows, {bytes} bytes, checksum {checksum:016x}")
+        };
+        let (seen, reported) = (show(&self.seen), show(&self.reported));
+        Error::lost(format!("{}: found {seen}; reported {reported}", self.place()))
+    }
+}

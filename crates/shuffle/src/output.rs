@@ -1,0 +1,95 @@
+//! What goes into a [`crate::ShuffleWriter`] beside the rows, and what comes out of it.
+
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use dunlin_base::{Attempt, ProcessId};
+use dunlin_proto::block::{Codec, ShuffleId};
+use dunlin_proto::output::{MapOutput, PartitionOutput};
+
+/// What a writer writes, and within which bounds.
+#[derive(Clone, Debug)]
+pub struct WriterOptions {
+    /// The shuffle.
+    pub shuffle: ShuffleId,
+    /// The map task: the first slice of the range it runs.
+    pub map: u32,
+    /// The attempt of the map task.
+    pub attempt: Attempt,
+    /// Schema of every batch.
+    pub schema: SchemaRef,
+    /// Number of partitions; partition ids are below it.
+    pub partitions: u32,
+    /// Encoding of the bodies. Default: [`Codec::Plain`].
+    pub codec: Codec,
+    /// Up to this many encoded bytes stay with the writer and come back from
+    /// [`crate::ShuffleWriter::finish`] as inline blocks; 0 (the default) pushes everything.
+    pub inline_max: usize,
+    /// A block is formed when a partition has gathered this many rows. Default: 8192.
+    pub block_rows: usize,
+    /// A block is formed when a partition has gathered about this many bytes. Default: 1 MiB.
+    pub block_bytes: usize,
+    /// Finished blocks are pushed together when they reach this many bytes. Default: 1 MiB.
+    pub push_bytes: usize,
+    /// Bytes that may be on their way to the worker; who would exceed it waits. Default: 16 MiB.
+    pub in_flight_max: usize,
+}
+
+impl WriterOptions {
+    /// The defaults for one attempt of a map task.
+    pub fn new(
+        shuffle: ShuffleId,
+        map: u32,
+        attempt: Attempt,
+        schema: SchemaRef,
+        partitions: u32,
+    ) -> Self {
+        Self {
+            shuffle,
+            map,
+            attempt,
+            schema,
+            partitions,
+            codec: Codec::Plain,
+            inline_max: 0,
+            block_rows: 8192,
+            block_bytes: 1 << 20,
+            push_bytes: 1 << 20,
+            in_flight_max: 16 << 20,
+        }
+    }
+}
+
+/// What a finished writer reports: the numbers that readers check. `inline_blocks` are counted
+/// like pushed ones.
+#[derive(Clone, Debug, Default)]
+pub struct WrittenOutput {
+    /// Partitions that have rows, in ascending order.
+    pub partitions: Vec<PartitionOutput>,
+    /// All blocks (header and body), if `inlined`.
+    pub inline_blocks: Vec<Bytes>,
+    /// The blocks are in `inline_blocks`; nothing was pushed to the worker.
+    pub inlined: bool,
+}
+
+impl WrittenOutput {
+    /// The record of a winning task: this output, of `slice_count` slices from slice `map` on,
+    /// held by `worker`. Task statistics are left empty.
+    pub fn into_map_output(
+        self,
+        map: u32,
+        slice_count: u32,
+        attempt: Attempt,
+        worker: ProcessId,
+    ) -> MapOutput {
+        MapOutput {
+            first_slice: map,
+            slice_count,
+            attempt: attempt.0,
+            worker: worker.to_string(),
+            partitions: self.partitions,
+            stats: None,
+            inline_blocks: self.inline_blocks,
+            inlined: self.inlined,
+        }
+    }
+}

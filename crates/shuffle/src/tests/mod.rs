@@ -1,0 +1,31 @@
+//! Tests of the client half: bodies alone, then writers and readers on a worker that misbehaves,
+//! then all of it on the real worker.
+
+mod codec;
+mod data;
+mod end_to_end;
+mod faults;
+mod writer;
+
+use std::sync::Arc;
+
+use dunlin_base::{Attempt, Env, Error, ProcessId, QueryId, Result, StageEpoch, StageId};
+use dunlin_proto::block::ShuffleId;
+
+use crate::{ShuffleWriter, WriterOptions};
+
+fn shuffle() -> ShuffleId {
+    ShuffleId { query: QueryId::from_u128(1), stage: StageId(2), epoch: StageEpoch(0) }
+}
+
+fn process(n: u128) -> ProcessId {
+    ProcessId::from_u128(n)
+}
+
+fn options(map: u32, partitions: u32) -> WriterOptions {
+    WriterOptions::new(shuffle(), map, Attempt(1), data::schema(), partitions)
+}
+
+fn error<T>(result: Result<T>) -> Error {
+    result.err().expect("an error was due")
+}

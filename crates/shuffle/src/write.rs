@@ -1,0 +1,270 @@
+//! The map side: one task's output, partition by partition, to one shuffle worker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use bytes::{Bytes, BytesMut};
+use dunlin_base::{Error, PartitionId, ProcessId, Result};
+use dunlin_proto::block::{Block, BlockId, HEADER_LEN};
+use dunlin_proto::shuffle::{MapAttempt, ShuffleApi};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use crate::codec::Encoder;
+use crate::gather::{Gather, Numbered, Target};
+use crate::output::{WriterOptions, WrittenOutput};
+
+/// Writes one attempt of one map task.
+///
+/// [`ShuffleWriter::write`] may be called from several tasks at once. Batches that one caller
+/// writes to a partition keep their order.
+/// Durability: after [`ShuffleWriter::finish`] every block was acknowledged by the worker or is
+/// inline in its result. Nothing is promised before that.
+/// Dropping a writer pushes nothing more, but blocks already pushed stay until
+/// [`ShuffleWriter::abort`] or the end of the query.
+pub struct ShuffleWriter {
+    api: Arc<dyn ShuffleApi>,
+    worker: ProcessId,
+    options: WriterOptions,
+    encoder: Encoder,
+    partitions: Vec<Mutex<Gather>>,
+    pending: Mutex<Pending>,
+    /// One permit for each [`PERMIT`] bytes that may be in flight.
+    in_flight: Semaphore,
+    held: AtomicUsize,
+    /// Why the writer has ended: its output would not be whole.
+    failure: Mutex<Option<Error>>,
+}
+
+/// Bytes for one permit of the in-flight limit.
+const PERMIT: usize = 1024;
+
+/// Encoded blocks that wait to be pushed.
+#[derive(Default)]
+struct Pending {
+    blocks: Vec<Block>,
+    bytes: usize,
+    /// Something was pushed: the output cannot be inline any more.
+    pushed: bool,
+}
+
+impl ShuffleWriter {
+    /// A writer to `worker`, reached through `api`. Does no I/O.
+    pub fn new(api: Arc<dyn ShuffleApi>, worker: ProcessId, options: WriterOptions) -> Self {
+        let encoder = Encoder::new(Arc::clone(&options.schema), options.codec);
+        let permits = options.in_flight_max.div_ceil(PERMIT).clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            api,
+            worker,
+            encoder,
+            partitions: (0..options.partitions).map(|_| Mutex::default()).collect(),
+            pending: Mutex::default(),
+            in_flight: Semaphore::new(permits),
+            held: AtomicUsize::new(0),
+            failure: Mutex::new(None),
+            options,
+        }
+    }
+
+    /// Takes rows of one partition. Waits while too many bytes are on their way: this is the
+    /// back-pressure of the shuffle.
+    ///
+    /// Errors of the worker (`Exhausted`, `Fenced`, `Lost`) end the writer: all later calls return
+    /// the same error. Dropping the future in the middle also ends it, since blocks may be missing.
+    pub async fn write(&self, partition: PartitionId, batch: RecordBatch) -> Result<()> {
+        self.check()?;
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let gather = self.partitions.get(partition.0 as usize).ok_or_else(|| {
+            let known = self.partitions.len();
+            Error::bug(format!("partition {partition} of a shuffle with {known}"))
+        })?;
+        let ending = Ending::new(self);
+        let outcome = self.add(partition, gather, batch).await;
+        ending.is(outcome)
+    }
+
+    async fn add(
+        &self,
+        partition: PartitionId,
+        gather: &Mutex<Gather>,
+        batch: RecordBatch,
+    ) -> Result<()> {
+        let mut ready = Vec::new();
+        self.gather(gather, |g| g.add(batch, &self.options.schema, self.target(), &mut ready))?;
+        self.send(partition, gather, ready).await
+    }
+
+    /// Pushes what is left and reports the output. Call it after all writes have returned. If it
+    /// fails, or a write has failed before, the attempt is given up as by [`ShuffleWriter::abort`].
+    pub async fn finish(self) -> Result<WrittenOutput> {
+        let outcome = self.complete().await;
+        if outcome.is_err() {
+            // The cause is what the caller needs; the sweeper removes what stays.
+            drop(self.abort().await);
+        }
+        outcome
+    }
+
+    async fn complete(&self) -> Result<WrittenOutput> {
+        self.check()?;
+        for (partition, gather) in (0..).map(PartitionId).zip(&self.partitions) {
+            let mut ready = Vec::new();
+            self.gather(gather, |g| g.finish(self.target(), &mut ready))?;
+            self.send(partition, gather, ready).await?;
+            tokio::task::consume_budget().await;
+        }
+        let partitions =
+            (0..).zip(&self.partitions).filter_map(|(id, gather)| gather.lock().output(id));
+        let partitions = partitions.collect();
+        let Pending { blocks, pushed, .. } = std::mem::take(&mut *self.pending.lock());
+        let inlined = !pushed && self.options.inline_max > 0;
+        if inlined {
+            let inline_blocks = blocks.iter().map(inline).collect();
+            return Ok(WrittenOutput { partitions, inline_blocks, inlined });
+        }
+        self.push(blocks).await?;
+        Ok(WrittenOutput { partitions, inline_blocks: Vec::new(), inlined })
+    }
+
+    /// Gives the attempt up: the worker forgets what was pushed. Idempotent, and harmless after a
+    /// failed [`ShuffleWriter::write`].
+    pub async fn abort(self) -> Result<()> {
+        let WriterOptions { shuffle, map, attempt, .. } = self.options;
+        self.api.discard(shuffle, MapAttempt { map, attempt }).await
+    }
+
+    /// Bytes that the writer holds: gathered rows and blocks that were not acknowledged. Slices
+    /// are counted as what they show, not as the buffers that they keep alive.
+    pub fn buffered_bytes(&self) -> usize {
+        self.held.load(Relaxed)
+    }
+
+    /// The worker that holds the blocks.
+    pub fn worker(&self) -> ProcessId {
+        self.worker
+    }
+
+    fn target(&self) -> Target {
+        Target { rows: self.options.block_rows.max(1), bytes: self.options.block_bytes.max(1) }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.failure.lock().clone().map_or(Ok(()), Err)
+    }
+
+    /// Changes one partition and keeps count of what it holds.
+    fn gather(
+        &self,
+        gather: &Mutex<Gather>,
+        change: impl FnOnce(&mut Gather) -> Result<(), ArrowError>,
+    ) -> Result<()> {
+        let mut gather = gather.lock();
+        let before = gather.gathered_bytes();
+        let changed = change(&mut gather);
+        self.held.fetch_add(gather.gathered_bytes(), Relaxed);
+        self.held.fetch_sub(before, Relaxed);
+        changed.map_err(|e| Error::bug(format!("cannot gather shuffle rows: {e}")).with_source(e))
+    }
+
+    /// Encodes full blocks and pushes them as soon as there are enough. Encoding holds no lock:
+    /// the numbers keep the order.
+    async fn send(
+        &self,
+        partition: PartitionId,
+        gather: &Mutex<Gather>,
+        ready: Vec<Numbered>,
+    ) -> Result<()> {
+        for (batch, rows) in ready {
+            let block = self.encode(partition, batch, &rows)?;
+            gather.lock().count(&block);
+            self.held.fetch_add(size(&block), Relaxed);
+            if let Some(blocks) = self.add_pending(block) {
+                self.push(blocks).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode(&self, partition: PartitionId, batch: u32, rows: &RecordBatch) -> Result<Block> {
+        let WriterOptions { shuffle, map, attempt, .. } = self.options;
+        let id = BlockId { shuffle, partition, map, attempt, batch };
+        let count = u32::try_from(rows.num_rows());
+        let count = count.map_err(|_| Error::bug("more rows in a block than can be counted"))?;
+        let body = self.encoder.encode(rows)?;
+        Ok(Block::new(id, count, self.encoder.codec(), body))
+    }
+
+    /// Adds a block to those that wait, and takes them all if it is time to push.
+    fn add_pending(&self, block: Block) -> Option<Vec<Block>> {
+        let mut pending = self.pending.lock();
+        pending.bytes += size(&block);
+        pending.blocks.push(block);
+        let may_be_inline = !pending.pushed && self.options.inline_max > 0;
+        let due = match may_be_inline {
+            true => pending.bytes > self.options.inline_max,
+            false => pending.bytes >= self.options.push_bytes,
+        };
+        due.then(|| {
+            pending.pushed = true;
+            pending.bytes = 0;
+            std::mem::take(&mut pending.blocks)
+        })
+    }
+
+    async fn push(&self, blocks: Vec<Block>) -> Result<()> {
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        let bytes: usize = blocks.iter().map(size).sum();
+        let most = self.options.in_flight_max.div_ceil(PERMIT).max(1);
+        let permits = u32::try_from(bytes.div_ceil(PERMIT).min(most)).unwrap_or(u32::MAX);
+        let permit = self.in_flight.acquire_many(permits).await;
+        let _permit = permit.map_err(|_| Error::bug("the in-flight limit was closed"))?;
+        self.api.push(blocks).await?;
+        self.held.fetch_sub(bytes, Relaxed);
+        Ok(())
+    }
+}
+
+/// What a block takes where it is held or sent.
+fn size(block: &Block) -> usize {
+    HEADER_LEN + block.body.len()
+}
+
+fn inline(block: &Block) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(size(block));
+    bytes.extend_from_slice(&block.header());
+    bytes.extend_from_slice(&block.body);
+    bytes.freeze()
+}
+
+/// Ends the writer unless the write under way returns well. A write that is dropped in the middle
+/// may have lost blocks that it had taken, so nothing after it can make the output whole.
+struct Ending<'a> {
+    writer: &'a ShuffleWriter,
+    error: Option<Error>,
+}
+
+impl<'a> Ending<'a> {
+    fn new(writer: &'a ShuffleWriter) -> Self {
+        let error = Error::retry("a shuffle write was dropped before it returned");
+        Self { writer, error: Some(error) }
+    }
+
+    fn is(mut self, outcome: Result<()>) -> Result<()> {
+        self.error = outcome.as_ref().err().cloned();
+        outcome
+    }
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if let Some(error) = self.error.take() {
+            self.writer.failure.lock().get_or_insert(error);
+        }
+    }
+}
