@@ -1,1 +1,17 @@
-//! placeholder
+//! The demo and the benchmarks: the engine beside plain DataFusion, on the same files.
+//!
+//! `main` is the command line; [`engine`] is where the engine is put in; [`measure`] times;
+//! [`report`] writes what was found, with the conditions under which it was found. Data, queries
+//! and the comparison of results come from `dunlin_corpus`.
+
+pub mod cli;
+pub mod clock;
+pub mod commands;
+pub mod demo;
+pub mod engine;
+pub mod machine;
+pub mod measure;
+pub mod report;
+pub mod suite;
+
+pub use dunlin_corpus::{compare, oracle, tpcds, tpch};

@@ -6,6 +6,9 @@ use dunlin_corpus::{oracle, tpcds};
 /// list must be taken out, so that the engine is held to it from then on.
 const NOT_RUN_BY_DATAFUSION: &[u8] = &[];
 
+/// Queries that select no row at this scale: that the engine agrees on them says little.
+const WITHOUT_A_ROW: &[u8] = &[8, 10, 23, 24, 31, 37, 41, 44, 54, 58, 64, 82, 83, 84, 85, 91];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn plain_datafusion_runs_all_but_the_listed_queries() {
     let queries = tpcds::load_queries().expect("query texts");
@@ -23,6 +26,6 @@ async fn plain_datafusion_runs_all_but_the_listed_queries() {
             }
         }
     }
-    println!("TPC-DS queries without a row at this scale: {empty:?}");
     assert_eq!(failed, NOT_RUN_BY_DATAFUSION);
+    assert_eq!(empty, WITHOUT_A_ROW);
 }

@@ -81,6 +81,19 @@ fn tests_may_use_the_corpus_but_products_may_not() {
 }
 
 #[test]
+fn a_dev_dependency_on_the_other_half_of_a_contract() {
+    let dev = "[lints]\nworkspace = true\n[dev-dependencies]\n";
+    let service = format!("{dev}dunlin-shuffle-service.workspace = true\n");
+    let house = House::new()
+        .with("ARCHITECTURE.md", "| `queue` |\n| `base` |\n| `shuffle` |\n")
+        .with("crates/shuffle/Cargo.toml", service);
+    assert_eq!(house.findings(), Vec::<String>::new());
+    house
+        .with("crates/shuffle/Cargo.toml", format!("{dev}dunlin-node.workspace = true\n"))
+        .breaks("crates/shuffle/Cargo.toml", "may not depend on `node`");
+}
+
+#[test]
 fn a_forbidden_external() {
     House::new()
         .with("crates/queue/Cargo.toml", manifest_with("datafusion-proto.workspace = true"))

@@ -1,0 +1,115 @@
+//! The command line of `dunlin-bench`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::engine::Setup;
+use crate::suite::SuiteName;
+
+/// Makes benchmark data, runs the demo and the benchmarks.
+#[derive(Debug, Parser)]
+#[command(name = "dunlin-bench", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Write the TPC-H tables as Parquet files.
+    TpchData(DataArgs),
+    /// Write the TPC-DS tables as Parquet files.
+    TpcdsData(DataArgs),
+    /// Time plain DataFusion alone.
+    Plain(RunArgs),
+    /// Time the engine against plain DataFusion, query by query in turn, on TPC-H.
+    Tpch(RunArgs),
+    /// All TPC-H queries through all roles, with an executor stopped on the way, beside plain
+    /// DataFusion.
+    Demo(DemoArgs),
+}
+
+/// Where data go, and how many.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// Scale factor: 1 is about 360 MB of TPC-H Parquet.
+    #[arg(long, default_value_t = 1.0)]
+    pub scale: f64,
+    /// The folder to write to; files that exist are kept.
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// A benchmark run.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The folder under which generated data are kept, a folder for each scale.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Scale factor.
+    #[arg(long, default_value_t = 1.0)]
+    pub scale: f64,
+    /// Which queries: `plain` may also run TPC-DS.
+    #[arg(long, value_enum, default_value_t = SuiteName::Tpch)]
+    pub suite: SuiteName,
+    /// Only these queries, by number.
+    #[arg(long, value_delimiter = ',')]
+    pub queries: Vec<u8>,
+    /// Runs that count; one more goes before them to warm up.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
+    /// How the engines are set up.
+    #[command(flatten)]
+    pub setup: SetupArgs,
+    /// Write the report (Markdown and JSON) into this folder, too.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// The demo.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// The folder under which generated data are kept, a folder for each scale.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Scale factor.
+    #[arg(long, default_value_t = 1.0)]
+    pub scale: f64,
+    /// How the engines are set up.
+    #[command(flatten)]
+    pub setup: SetupArgs,
+}
+
+/// How the engines are set up.
+#[derive(Clone, Debug, Args)]
+pub struct SetupArgs {
+    /// Threads of each engine; the number of cores unless told.
+    #[arg(long, value_parser = positive)]
+    pub threads: Option<usize>,
+    /// Partitions of each plan; the number of threads unless told.
+    #[arg(long, value_parser = positive)]
+    pub partitions: Option<usize>,
+    /// Executor roles in the process.
+    #[arg(long, default_value_t = 2, value_parser = positive)]
+    pub executors: usize,
+}
+
+impl SetupArgs {
+    /// The set-up with its defaults filled in.
+    pub fn resolve(&self) -> Setup {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.unwrap_or(cores);
+        Setup { threads, partitions: self.partitions.unwrap_or(threads), executors: self.executors }
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
+}

@@ -1,0 +1,70 @@
+//! What each verb does, the demo aside.
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cli::{Cli, RunArgs, Verb};
+use crate::engine::{self, Engine, Plain, Setup};
+use crate::measure::measure;
+use crate::report::Report;
+use crate::suite::{Suite, SuiteName};
+use crate::{demo, tpcds, tpch};
+
+/// Runs a verb. False: it ran, and what it found is bad (the demo's answers differ).
+pub fn run(cli: Cli) -> Result<bool> {
+    match cli.verb {
+        Verb::TpchData(args) => tpch::generate(&args.out, args.scale).map(|()| true),
+        Verb::TpcdsData(args) => tpcds::generate(&args.out, args.scale).map(|()| true),
+        Verb::Plain(args) => benchmark(&args, false).map(|()| true),
+        Verb::Tpch(args) => {
+            ensure!(args.suite == SuiteName::Tpch, "`tpch` runs TPC-H only");
+            benchmark(&args, true).map(|()| true)
+        }
+        Verb::Demo(args) => on_runtime(args.setup.resolve(), demo::run(&args)),
+    }
+}
+
+fn benchmark(args: &RunArgs, with_engine: bool) -> Result<()> {
+    let suite = Suite::open(args.suite, &args.data, args.scale, &args.queries)?;
+    let setup = args.setup.resolve();
+    let report = on_runtime(setup, async {
+        let base = Plain::open(&suite.data, setup).await?;
+        let engine = match with_engine {
+            true => Some(engine::open(&suite.data, setup).await?),
+            false => None,
+        };
+        compare_engines(&suite, setup, args.runs, &base, engine.as_deref()).await
+    })?;
+    println!("{}", report.markdown());
+    if let Some(out) = &args.out {
+        println!("written to {}", report.write(out)?.display());
+    }
+    Ok(())
+}
+
+/// Every query of the suite on both engines.
+async fn compare_engines(
+    suite: &Suite,
+    setup: Setup,
+    runs: u32,
+    base: &dyn Engine,
+    engine: Option<&dyn Engine>,
+) -> Result<Report> {
+    let mut report = Report::new(suite.name, suite.scale, runs, setup, base.name());
+    report.engine = engine.map(Engine::name);
+    for (number, sql) in &suite.queries {
+        let measured = measure(*number, sql, base, engine, runs).await?;
+        eprintln!("query {number}: {:.1} ms", measured.base.median_ms);
+        report.queries.push(measured);
+    }
+    Ok(report)
+}
+
+/// Runs on a runtime with as many threads as the set-up has.
+fn on_runtime<T>(setup: Setup, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(setup.threads)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(work)
+}
