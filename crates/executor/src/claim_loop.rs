@@ -33,7 +33,8 @@ impl ClaimLoop {
                 return Ok(());
             }
             self.member.check()?;
-            let freed = self.shared.slots.notified();
+            let slots = Arc::clone(&self.shared.slots);
+            let freed = slots.notified();
             let took = self.take_what_fits(&mut stride, &mut exhausted).await?;
             if took {
                 continue;

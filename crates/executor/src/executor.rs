@@ -80,6 +80,11 @@ impl Executor {
         *self.shared.id.lock()
     }
 
+    /// False once it was drained or killed.
+    pub fn is_alive(&self) -> bool {
+        !self.shared.draining()
+    }
+
     /// Takes nothing new, finishes what runs, leaves. Costs no recomputation.
     pub async fn drain(&self) {
         self.shared.draining.store(true, Ordering::Release);

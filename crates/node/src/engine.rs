@@ -221,6 +221,11 @@ impl Engine {
         Ok(executor)
     }
 
+    /// Drops the handles of executors that were killed or drained.
+    pub fn forget_killed(&self) {
+        self.executors.lock().retain(|executor| executor.is_alive());
+    }
+
     /// Ends the gateway as a crash would and starts another; sessions made before are useless.
     /// Queries that run go on.
     pub async fn replace_gateway(&self) -> Result<Gateway> {
@@ -271,7 +276,7 @@ impl Drop for Engine {
 
 impl Runtimes {
     fn new(threads: usize) -> Result<Self> {
-        let failed = |e| Error::bug("can not start threads").with_source::<std::io::Error>(e);
+        let failed = |e: std::io::Error| Error::bug("can not start threads").with_source(e);
         let cpu = Builder::new_multi_thread()
             .worker_threads(threads.max(1))
             .thread_name("dunlin-cpu")

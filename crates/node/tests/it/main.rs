@@ -1,0 +1,8 @@
+//! The whole path in one process: SQL through gateway, queue, executors and shuffle, held against
+//! plain DataFusion, with roles stopped on the way, and nothing left behind.
+
+mod cluster;
+mod left_behind;
+mod stopped;
+mod tpcds;
+mod tpch;
