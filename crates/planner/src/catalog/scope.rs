@@ -19,6 +19,7 @@ use super::table::{Reading, resolve};
 use super::{Definition, Entry, Name, Snapshot};
 use crate::errors::{in_text, into_datafusion};
 use crate::object_stores::ObjectStores;
+use crate::session::RECURSION_MAX;
 
 /// The one catalog.
 pub(crate) const CATALOG: &str = "dunlin";
@@ -137,6 +138,7 @@ impl Scope {
         options.catalog.default_schema.clone_from(&view.default_schema);
         let failed = |e: DataFusionError| in_text(&e, &view.query);
         let statement = DFParserBuilder::new(view.query.as_str())
+            .with_recursion_limit(RECURSION_MAX)
             .build()
             .and_then(|mut parser| parser.parse_statement())
             .map_err(failed)?;

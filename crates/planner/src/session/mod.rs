@@ -28,6 +28,7 @@ use crate::catalog::{CatalogCache, CatalogStoreRef, Entry, Overlay, Scope, Scope
 use crate::object_stores::ObjectStores;
 use crate::settings::Settings;
 
+pub(crate) use text::RECURSION_MAX;
 pub use text::Statement;
 
 /// What a table scan reads.

@@ -150,4 +150,4 @@ fn parse(mut tokens: Vec<TokenWithSpan>, sql: &str) -> Result<DeepAst> {
 }
 
 /// How deep the parser may recurse: enough for the nesting that `size` lets through.
-const RECURSION_MAX: usize = 600;
+pub(crate) const RECURSION_MAX: usize = 600;

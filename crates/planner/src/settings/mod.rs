@@ -58,7 +58,7 @@ impl Default for Settings {
 }
 
 /// DataFusion options that no session may change, with their values and the reason.
-pub const FORCED: [(&str, &str, &str); 9] = [
+pub const FORCED: [(&str, &str, &str); 8] = [
     (
         "datafusion.optimizer.enable_round_robin_repartition",
         "false",
@@ -74,7 +74,6 @@ pub const FORCED: [(&str, &str, &str); 9] = [
     ("datafusion.catalog.create_default_catalog_and_schema", "false", "the catalog is shared"),
     ("datafusion.catalog.default_catalog", "dunlin", "there is one catalog"),
     ("datafusion.sql_parser.collect_spans", "true", "errors name the place in the text"),
-    ("datafusion.sql_parser.recursion_limit", "50", "it bounds the depth of plans"),
     ("datafusion.explain.logical_plan_only", "false", "EXPLAIN shows stages"),
 ];
 

@@ -13,6 +13,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::physical_plan::collect;
+use datafusion_proto::bytes::{physical_plan_from_bytes, physical_plan_to_bytes};
 use dunlin_base::{Env, Error, Result};
 
 use super::*;
@@ -95,9 +96,12 @@ impl Lab {
         Ok(batches.iter().flat_map(shown).collect())
     }
 
+    /// Encodes, decodes and runs a plan: whatever a session plans must travel.
     async fn run(&self, query: QueryPlan) -> Result<Vec<RecordBatch>> {
-        let state = engine::state(&query.settings, &self.planner.runtime)?;
-        collect(query.physical, state.task_ctx()).await.map_err(from_datafusion)
+        let context = engine::state(&query.settings, &self.planner.runtime)?.task_ctx();
+        let bytes = physical_plan_to_bytes(query.physical).map_err(from_datafusion)?;
+        let plan = physical_plan_from_bytes(&bytes, &context).map_err(from_datafusion)?;
+        collect(plan, context).await.map_err(from_datafusion)
     }
 
     pub(super) async fn query(&self, sql: &str) -> QueryPlan {

@@ -167,3 +167,41 @@ async fn a_text_is_split_into_statements_with_their_places() {
     let (message, _) = lab.error("SELECT 1;\nSELECT nope FROM scores").await;
     assert!(message.contains("(line 2, column 8)"), "{message}");
 }
+
+#[tokio::test]
+async fn planning_can_move_between_threads_and_be_dropped() {
+    let lab = lab().await;
+    let statement = lab.session.prepare("SELECT * FROM scores").expect("parses").remove(0);
+    let session = Arc::new(lab.planner.session().expect("a session"));
+    let planning = {
+        let (session, statement) = (Arc::clone(&session), statement.clone());
+        async move { session.plan(&statement).await }
+    };
+    let env = Env::seeded(1);
+    let task = env.spawn("plan", planning);
+    assert!(matches!(task.join().await.expect("no panic"), Ok(Planned::Query(_))));
+    // Dropped after its first step, wherever that is.
+    let mut dropped = Box::pin(session.plan(&statement));
+    let _ = futures::poll!(dropped.as_mut());
+    drop(dropped);
+    assert!(session.plan(&statement).await.is_ok());
+}
+
+#[tokio::test]
+async fn views_may_be_as_deep_as_statements() {
+    let lab = lab().await;
+    let deep = format!("CREATE VIEW deep AS SELECT {}1{} AS x", "abs(".repeat(60), ")".repeat(60));
+    lab.plan(&deep).await.expect("created");
+    assert_eq!(lab.rows("SELECT x FROM deep").await.expect("runs"), ["1"]);
+    // A chain of views: the limit is the scope's, not the stack's.
+    lab.plan("CREATE VIEW v0 AS SELECT 1 AS x").await.expect("created");
+    for i in 1..40 {
+        let sql = format!("CREATE VIEW v{i} AS SELECT x FROM v{}", i - 1);
+        if let Err(error) = lab.plan(&sql).await {
+            assert!(error.message().ends_with("more than 32 views on each other"), "{error}");
+            assert_eq!(i, 32);
+            return;
+        }
+    }
+    panic!("no limit");
+}
