@@ -1,8 +1,6 @@
 //! Cutting, deciding, binding and the codec, held against plain DataFusion: a miniature cluster in
 //! one thread runs the stage graphs and compares rows.
 
-mod compare;
 mod data;
 mod mini;
 mod tpch;
-mod traps;

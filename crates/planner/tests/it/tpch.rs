@@ -1,22 +1,11 @@
 //! All TPC-H queries, cut in several ways, give DataFusion's own rows.
 
 use dunlin_base::ByteCount;
+use dunlin_corpus::{compare, tpch as corpus};
 use dunlin_planner::{CutOptions, DecideOptions};
 
-use crate::compare::assert_same_rows;
 use crate::data::session;
 use crate::mini::{Variant, run};
-
-pub(crate) fn queries() -> Vec<(String, String)> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/tpch");
-    (1..=22)
-        .map(|n| {
-            let path = format!("{folder}/q{n:02}.sql");
-            let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-            (format!("q{n}"), text)
-        })
-        .collect()
-}
 
 /// Cut wherever it can be cut, into slices as small as they come.
 pub(crate) fn finest(seed: u64) -> Variant {
@@ -37,11 +26,14 @@ async fn check_all(partitions: usize, variant: Variant) -> Vec<String> {
     let plain = session(partitions, false).await;
     let ours = session(partitions, true).await;
     let mut notes = Vec::new();
-    for (name, sql) in queries() {
-        let frame = plain.sql(&sql).await.expect("plain DataFusion plans it");
+    for (number, sql) in corpus::QUERIES {
+        let name = format!("q{number}");
+        let frame = plain.sql(sql).await.expect("plain DataFusion plans it");
         let expected = frame.collect().await.expect("plain DataFusion runs it");
-        let (rows, trace) = run(&ours, &sql, &variant).await.unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert_same_rows(&format!("{name} with {partitions} partitions"), &rows, &expected);
+        let (rows, trace) = run(&ours, sql, &variant).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+        if let Err(difference) = compare::same_rows(&expected, &rows) {
+            panic!("{name} with {partitions} partitions: {difference}");
+        }
         notes.extend(trace.notes);
     }
     notes
