@@ -39,8 +39,17 @@ impl ClaimLoop {
             if took {
                 continue;
             }
+            let seen = self.ready.stages();
             tokio::select! {
-                changed = self.ready.changed() => changed?,
+                changed = self.ready.changed() => {
+                    changed?;
+                    // Nothing new: this was the safety re-read, so look at everything again.
+                    if self.ready.stages() == seen {
+                        exhausted.clear();
+                    }
+                }
+                // Claims of an executor that went are void, and nobody touches the stage for it.
+                () = self.live.changed() => exhausted.clear(),
                 () = freed => {}
                 () = self.member.fenced() => {}
             }

@@ -160,7 +160,7 @@ fn snapshot(table: &dunlin_planner::TableInfo) -> TableSnapshot {
 /// A text as rows of one column, a line each.
 fn text_reply(column: &str, text: &str) -> Reply {
     let schema = Arc::new(Schema::new(vec![Field::new(column, DataType::Utf8, false)]));
-    let lines = StringArray::from_iter_values(text.lines());
+    let lines = StringArray::from(text.lines().collect::<Vec<_>>());
     let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(lines)]);
     let batch = batch.map_err(|e| Error::bug("a text is a column").with_source(e));
     Reply::Rows(Rows { query: None, schema, batches: stream::iter([batch]).boxed() })

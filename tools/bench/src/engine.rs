@@ -4,11 +4,15 @@
 //! sees only [`Engine`] and so treats both alike.
 
 use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::prelude::SessionContext;
+use dunlin_gateway::{Reply, Session};
+use dunlin_node::EngineOptions;
+use futures::TryStreamExt;
 
 use crate::oracle;
 
@@ -64,8 +68,80 @@ impl Engine for Plain {
 
 /// Dunlin with all roles in this process, over the Parquet files of `dir`.
 pub async fn open(dir: &Path, setup: Setup) -> Result<Box<dyn Engine>> {
-    bail!(
-        "the engine is not wired into dunlin-bench yet (asked for {setup:?} over {})",
-        dir.display()
-    )
+    let (dir, scratch) = (dir.to_owned(), tempfile::tempdir()?);
+    // The engine makes its own runtimes, so it is started and dropped outside of this one.
+    let started = std::thread::spawn(move || start(&dir, setup, scratch));
+    let (node, session, scratch) = started.join().map_err(|_| anyhow!("the engine panicked"))??;
+    Ok(Box::new(Dunlin { node: Some(node), session, _scratch: scratch }))
+}
+
+type Started = (dunlin_node::Engine, Session, tempfile::TempDir);
+
+fn start(dir: &Path, setup: Setup, scratch: tempfile::TempDir) -> Result<Started> {
+    let state = scratch.path();
+    let mut options = EngineOptions::ephemeral(state.join("scratch"));
+    // Durable, as a user has it: every transaction of the figures was synced.
+    options.metadata = state.join("metadata").display().to_string();
+    options.blobs = state.join("blobs").display().to_string();
+    options.threads = setup.threads;
+    options.executors = setup.executors;
+    options.lease_ttl = LEASE_TTL;
+    options.settings.partitions = setup.partitions;
+    let node = dunlin_node::Engine::start(options)?;
+    node.block_on(async {
+        for (table, registered) in node.planner().register_folder(dir).await? {
+            registered.with_context(|| format!("table {table}"))?;
+        }
+        anyhow::Ok(())
+    })?;
+    let session = node.session("bench")?;
+    Ok((node, session, scratch))
+}
+
+/// Short, so that a crash in the demo is noticed while somebody watches.
+const LEASE_TTL: Duration = Duration::from_secs(2);
+
+struct Dunlin {
+    node: Option<dunlin_node::Engine>,
+    session: Session,
+    _scratch: tempfile::TempDir,
+}
+
+impl Dunlin {
+    fn node(&self) -> Result<&dunlin_node::Engine> {
+        self.node.as_ref().context("the engine was stopped")
+    }
+}
+
+impl Drop for Dunlin {
+    fn drop(&mut self) {
+        let node = self.node.take();
+        // Its runtimes may not be dropped on a thread of another.
+        let _ = std::thread::spawn(move || drop(node)).join();
+    }
+}
+
+#[async_trait]
+impl Engine for Dunlin {
+    fn name(&self) -> &'static str {
+        "Dunlin"
+    }
+
+    async fn rows(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        match self.session.sql(sql).await? {
+            Reply::Rows(rows) => Ok(rows.batches.try_collect().await?),
+            Reply::Done(what) => bail!("no query: {what}"),
+        }
+    }
+
+    async fn crash_an_executor(&self) -> Result<bool> {
+        let node = self.node()?;
+        // The other first, so that there is never none.
+        node.add_executor().await?;
+        let executors = node.executors();
+        let Some(victim) = executors.first() else { return Ok(false) };
+        victim.kill();
+        node.forget_killed();
+        Ok(true)
+    }
 }

@@ -2,6 +2,7 @@
 //! plain DataFusion, with roles stopped on the way, and nothing left behind.
 
 mod cluster;
+mod explain;
 mod left_behind;
 mod stopped;
 mod tpcds;

@@ -1,10 +1,13 @@
 //! Queries: from a syntax tree to a physical plan.
 
-use arrow::datatypes::SchemaRef;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement as Ast;
 use datafusion::sql::sqlparser::ast::{ObjectName, Spanned, Statement as Sql, visit_relations};
 use dunlin_base::{Error, Result};
@@ -33,7 +36,7 @@ impl Session {
         let physical = physical.map_err(failed)?;
         let tables = tables_of(&logical, &physical)?;
         Ok(Planned::Query(Box::new(QueryPlan {
-            schema: SchemaRef::clone(logical.schema().inner()),
+            schema: result_schema(&logical, &physical),
             logical: optimized.display_indent().to_string(),
             settings: self.settings(),
             physical,
@@ -59,6 +62,21 @@ impl Session {
             )),
         }
     }
+}
+
+/// The columns of the result: names as the user wrote them, types as they really come. An optimizer
+/// rule may widen a decimal that the logical plan still has narrow.
+fn result_schema(logical: &LogicalPlan, physical: &Arc<dyn ExecutionPlan>) -> SchemaRef {
+    let (names, types) = (logical.schema().inner(), physical.schema());
+    if names.fields().len() != types.fields().len() {
+        return types;
+    }
+    let field = |(name, kind): (&FieldRef, &FieldRef)| {
+        Field::new(name.name(), kind.data_type().clone(), kind.is_nullable())
+            .with_metadata(name.metadata().clone())
+    };
+    let fields: Vec<Field> = names.fields().iter().zip(types.fields()).map(field).collect();
+    Arc::new(Schema::new_with_metadata(fields, names.metadata().clone()))
 }
 
 /// The logical plan of a statement; unknown tables and columns with their place and a suggestion.
