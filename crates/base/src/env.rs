@@ -75,11 +75,7 @@ impl Env {
     /// The real world. Spawns on `runtime`, or on the caller's runtime if none is given.
     pub fn real(runtime: Option<tokio::runtime::Handle>) -> Self {
         let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Self::build(
-            unix.unwrap_or_default().as_millis() as u64,
-            SmallRng::from_os_rng(),
-            runtime,
-        )
+        Self::build(unix.unwrap_or_default().as_millis() as u64, SmallRng::from_os_rng(), runtime)
     }
 
     /// A world of its own for tests and simulations: chance comes from `seed`, the wall clock
@@ -172,11 +168,11 @@ impl Env {
     /// Starts an operating-system thread for work that blocks all its life (a writer that waits
     /// for the disk). Its owner ends it by closing its queue, then joins it. `Exhausted` if the
     /// system grants no more threads.
-    pub fn thread(
+    pub fn thread<T: Send + 'static>(
         &self,
         name: &str,
-        work: impl FnOnce() + Send + 'static,
-    ) -> Result<std::thread::JoinHandle<()>, crate::Error> {
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<std::thread::JoinHandle<T>, crate::Error> {
         std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|e| {
             crate::Error::exhausted(format!("the system refuses thread '{name}'"))
                 .with_source(e)

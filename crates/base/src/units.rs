@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn amounts_of_bytes_round_trip_through_text() {
-        for (text, bytes) in [("64MiB", 64 << 20), ("1.5GiB", 3 << 29), ("10kB", 10_000), ("7", 7)] {
+        for (text, bytes) in [("64MiB", 64 << 20), ("1.5GiB", 3 << 29), ("10kB", 10_000), ("7", 7)]
+        {
             assert_eq!(text.parse::<ByteCount>().ok(), Some(ByteCount(bytes)), "{text}");
         }
         assert_eq!(ByteCount(64 << 20).to_string(), "64MiB");

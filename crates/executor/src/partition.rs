@@ -48,7 +48,10 @@ pub(crate) async fn write_stream(
     Ok(())
 }
 
-fn split(partitioner: &mut BatchPartitioner, batch: RecordBatch) -> Result<Vec<(u32, RecordBatch)>> {
+fn split(
+    partitioner: &mut BatchPartitioner,
+    batch: RecordBatch,
+) -> Result<Vec<(u32, RecordBatch)>> {
     let mut parts = Vec::new();
     partitioner
         .partition(batch, |partition, rows| {

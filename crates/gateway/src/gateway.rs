@@ -91,7 +91,8 @@ impl Gateway {
         let member = Member::join(store, env, Role::Gateway, Bytes::new(), ttl).await?;
         let background = Mutex::new(BTreeMap::new());
         let killed = AtomicBool::new(false);
-        let gateway = Self { inner: Arc::new(Inner { parts, member, shuffles, background, killed }) };
+        let gateway =
+            Self { inner: Arc::new(Inner { parts, member, shuffles, background, killed }) };
         gateway.keep_sweeping(options.sweep_every);
         Ok(gateway)
     }

@@ -117,8 +117,7 @@ impl Engine {
         let contexts = Contexts::new(task_runtime(&options.scratch, &stores, planner.runtime())?)?;
         let decider = Arc::new(Decider::new(contexts.base()));
         let tuning = options.tuning.clone();
-        let queue =
-            Queue::with_tuning(Arc::clone(&store), blobs, env.clone(), decider, tuning);
+        let queue = Queue::with_tuning(Arc::clone(&store), blobs, env.clone(), decider, tuning);
         let workers = Arc::new(LocalWorkers::new());
         let shuffle = start_shuffle(&options, &env, &store, &workers).await?;
         let parts = dunlin_gateway::Parts {

@@ -51,7 +51,8 @@ impl Template {
         let template = StageTemplate::decode(bytes)
             .map_err(|e| Error::invalid("stage template can not be read").with_source(e))?;
         check_header(template.header.as_ref())?;
-        let spec = template.spec.clone().ok_or_else(|| Error::bug("stage template without stage"))?;
+        let spec =
+            template.spec.clone().ok_or_else(|| Error::bug("stage template without stage"))?;
         Ok(Self { spec, header: template.header.unwrap_or_default() })
     }
 

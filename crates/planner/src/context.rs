@@ -10,12 +10,13 @@ use datafusion::execution::{SessionStateBuilder, TaskContext};
 use dunlin_base::{Error, Result};
 use dunlin_proto::plan::{Header, Setting};
 
+use crate::codec::{BUILD, CODEC_VERSION, DATAFUSION_VERSION};
 use crate::errors::from_datafusion;
 use crate::functions;
-use crate::codec::{BUILD, CODEC_VERSION, DATAFUSION_VERSION};
 
 /// Settings of a session that change what operators do; they travel in the header.
-const TRAVELLING: [&str; 3] = ["datafusion.execution.", "datafusion.optimizer.", "datafusion.format."];
+const TRAVELLING: [&str; 3] =
+    ["datafusion.execution.", "datafusion.optimizer.", "datafusion.format."];
 
 /// Makes task contexts. One for each process, shared.
 #[derive(Clone)]
@@ -26,10 +27,8 @@ pub struct Contexts {
 impl Contexts {
     /// Contexts over the stores, caches and spill folder of `runtime`, with DataFusion's functions.
     pub fn new(runtime: Arc<RuntimeEnv>) -> Result<Self> {
-        let mut state = SessionStateBuilder::new()
-            .with_default_features()
-            .with_runtime_env(runtime)
-            .build();
+        let mut state =
+            SessionStateBuilder::new().with_default_features().with_runtime_env(runtime).build();
         functions::register(&mut state).map_err(from_datafusion)?;
         Ok(Self { base: state.task_ctx() })
     }
@@ -80,10 +79,8 @@ pub fn header(config: &SessionConfig, more: Vec<(String, String)>) -> Header {
             && standard.get(&entry.key) != Some(&entry.value)
     });
     let own = more.into_iter().map(|(key, value)| Setting { key, value });
-    let settings = changed
-        .filter_map(|e| Some(Setting { key: e.key, value: e.value? }))
-        .chain(own)
-        .collect();
+    let settings =
+        changed.filter_map(|e| Some(Setting { key: e.key, value: e.value? })).chain(own).collect();
     Header {
         codec_version: CODEC_VERSION,
         build: BUILD.to_owned(),

@@ -14,7 +14,6 @@ pub mod catalog {
 }
 
 /// Stored records of the queue. Generated from `proto/queue.proto`, which documents every field.
-
 pub mod queue {
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/dunlin.queue.v1.rs"));

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::prelude::SessionContext;
+use dunlin_base::Env;
 use dunlin_gateway::{Reply, Session};
 use dunlin_node::EngineOptions;
 use futures::TryStreamExt;
@@ -70,7 +71,7 @@ impl Engine for Plain {
 pub async fn open(dir: &Path, setup: Setup) -> Result<Box<dyn Engine>> {
     let (dir, scratch) = (dir.to_owned(), tempfile::tempdir()?);
     // The engine makes its own runtimes, so it is started and dropped outside of this one.
-    let started = std::thread::spawn(move || start(&dir, setup, scratch));
+    let started = Env::real(None).thread("engine", move || start(&dir, setup, scratch))?;
     let (node, session, scratch) = started.join().map_err(|_| anyhow!("the engine panicked"))??;
     Ok(Box::new(Dunlin { node: Some(node), session, _scratch: scratch }))
 }
@@ -117,7 +118,9 @@ impl Drop for Dunlin {
     fn drop(&mut self) {
         let node = self.node.take();
         // Its runtimes may not be dropped on a thread of another.
-        let _ = std::thread::spawn(move || drop(node)).join();
+        if let Ok(thread) = Env::real(None).thread("engine's end", move || drop(node)) {
+            let _ = thread.join();
+        }
     }
 }
 

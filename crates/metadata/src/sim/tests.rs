@@ -1,3 +1,5 @@
+//! Tests of the simulated store: faults are real faults, and the same seed gives the same run.
+
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 

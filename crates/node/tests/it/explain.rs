@@ -16,7 +16,8 @@ fn text(cluster: &Cluster, sql: &str) -> String {
 fn a_plan_is_shown_by_stages_and_edges() {
     let cluster = Cluster::start(&tpch(), Shape { partitions: 4, executors: 1, fine: true });
     let plan = text(&cluster, &format!("explain {SQL}"));
-    for part in ["Stage 0", "hash(", "in 4 partitions", "ordered gather", "-> result", "slices of"] {
+    for part in ["Stage 0", "hash(", "in 4 partitions", "ordered gather", "-> result", "slices of"]
+    {
         assert!(plan.contains(part), "no '{part}' in\n{plan}");
     }
 }

@@ -17,11 +17,11 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::bytes::{
     physical_plan_from_bytes_with_proto_converter, physical_plan_to_bytes_with_proto_converter,
 };
+use datafusion_proto::physical_plan::from_proto::parse_physical_expr;
+use datafusion_proto::physical_plan::to_proto::serialize_physical_expr;
 use datafusion_proto::physical_plan::{
     DeduplicatingProtoConverter, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
 };
-use datafusion_proto::physical_plan::from_proto::parse_physical_expr;
-use datafusion_proto::physical_plan::to_proto::serialize_physical_expr;
 use datafusion_proto::protobuf;
 use datafusion_proto::protobuf::physical_plan_node::PhysicalPlanType;
 use dunlin_base::{Error, Result};
@@ -113,7 +113,8 @@ pub fn decode_expr(
     schema: &Schema,
     context: &TaskContext,
 ) -> Result<Arc<dyn PhysicalExpr>> {
-    let node = protobuf::PhysicalExprNode::decode(bytes).map_err(|e| cannot("decode", e.into_df()))?;
+    let node =
+        protobuf::PhysicalExprNode::decode(bytes).map_err(|e| cannot("decode", e.into_df()))?;
     parse_physical_expr(&node, context, schema, &NodeCodec).map_err(|e| cannot("decode", e))
 }
 

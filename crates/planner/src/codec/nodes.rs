@@ -8,9 +8,9 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{DataFusionError, Result, internal_err, not_impl_err};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
-use datafusion::physical_expr::equivalence::AcrossPartitions;
 use datafusion::physical_expr::ConstExpr;
+use datafusion::physical_expr::equivalence::AcrossPartitions;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::work_table::WorkTableExec;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning};
@@ -160,8 +160,13 @@ fn decode_exchange(
     } else {
         Partitioning::Hash(read.hash_keys.iter().map(expr).collect::<Result<_>>()?, streams)
     };
-    let exec =
-        ExchangeReadExec::new(read.stages.clone(), kind, read.partitions, partitioning, equivalence);
+    let exec = ExchangeReadExec::new(
+        read.stages.clone(),
+        kind,
+        read.partitions,
+        partitioning,
+        equivalence,
+    );
     Ok(Arc::new(exec.with_driving(read.driving)))
 }
 

@@ -203,8 +203,7 @@ impl Cutter<'_> {
         if let Some(repartition) = node.downcast_ref::<RepartitionExec>()
             && let Partitioning::Hash(keys, n) = repartition.partitioning()
         {
-            let output =
-                Output { kind: EdgeKind::Hash, partitions: *n as u32, keys: keys.clone() };
+            let output = Output { kind: EdgeKind::Hash, partitions: *n as u32, keys: keys.clone() };
             let stages = self.producers(repartition.input(), &output)?;
             return self.hash_read(repartition, stages, &output);
         }
@@ -230,8 +229,7 @@ impl Cutter<'_> {
             }
             let streams = Partitioning::UnknownPartitioning(partitions_of(&node));
             let equivalence = node.properties().eq_properties.clone();
-            let read =
-                ExchangeReadExec::new(stages, EdgeKind::Forward, 0, streams, equivalence);
+            let read = ExchangeReadExec::new(stages, EdgeKind::Forward, 0, streams, equivalence);
             return Ok(Arc::new(read));
         }
         self.cut_children(node)
@@ -350,9 +348,10 @@ pub(crate) fn with_children(node: &Plan, children: Vec<Plan>) -> Result<Plan> {
 
 fn schema_message(schema: &SchemaRef) -> Result<Bytes> {
     use prost::Message;
-    let node: datafusion_proto::protobuf::Schema = schema.as_ref().try_into().map_err(
-        |e: datafusion_proto::protobuf::ToProtoError| Error::bug(format!("result schema: {e}")),
-    )?;
+    let node: datafusion_proto::protobuf::Schema =
+        schema.as_ref().try_into().map_err(|e: datafusion_proto::protobuf::ToProtoError| {
+            Error::bug(format!("result schema: {e}"))
+        })?;
     Ok(node.encode_to_vec().into())
 }
 

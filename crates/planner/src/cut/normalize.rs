@@ -22,11 +22,7 @@ use super::{CutOptions, files, partitions_of};
 type Plan = Arc<dyn ExecutionPlan>;
 
 /// All rewrites, in order.
-pub(super) fn normalize(
-    plan: Plan,
-    options: &CutOptions,
-    config: &SessionConfig,
-) -> Result<Plan> {
+pub(super) fn normalize(plan: Plan, options: &CutOptions, config: &SessionConfig) -> Result<Plan> {
     let partitions = config.target_partitions();
     let plan = plan.transform_down(|node| match node.downcast_ref::<HashJoinExec>() {
         Some(join) if wants_both_hashed(join, options) => {
@@ -34,10 +30,11 @@ pub(super) fn normalize(
         }
         _ => Ok(Transformed::no(node)),
     })?;
-    let plan = plan.data.transform_down(|node| match node.downcast_ref::<RecursiveQueryExec>() {
-        Some(query) => Ok(Transformed::yes(widen_work_tables(query)?)),
-        None => Ok(Transformed::no(node)),
-    })?;
+    let plan =
+        plan.data.transform_down(|node| match node.downcast_ref::<RecursiveQueryExec>() {
+            Some(query) => Ok(Transformed::yes(widen_work_tables(query)?)),
+            None => Ok(Transformed::no(node)),
+        })?;
     Ok(plan.data)
 }
 

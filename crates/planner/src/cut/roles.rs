@@ -162,17 +162,20 @@ pub(crate) fn mark_exchanges(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exe
     })
 }
 
+/// What a leaf becomes.
+type Replace<'a> = dyn FnMut(&Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> + 'a;
+
 /// Replaces the one scan that the slices choose the files of.
 pub(crate) fn replace_scan(
     plan: Arc<dyn ExecutionPlan>,
-    replace: &mut dyn FnMut(&Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>,
+    replace: &mut Replace<'_>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     replace_leaves(plan, replace)
 }
 
 fn replace_leaves(
     plan: Arc<dyn ExecutionPlan>,
-    replace: &mut dyn FnMut(&Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>,
+    replace: &mut Replace<'_>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     if leaf(&plan).is_some() {
         return replace(&plan);

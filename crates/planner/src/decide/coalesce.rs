@@ -61,10 +61,7 @@ pub(super) fn hash_slices(
 }
 
 /// One slice for each stream that was written, in the order of stages and map tasks.
-pub(super) fn forward_slices(
-    inputs: &[u32],
-    sealed: &BTreeMap<u32, &StageOutput>,
-) -> Vec<Slice> {
+pub(super) fn forward_slices(inputs: &[u32], sealed: &BTreeMap<u32, &StageOutput>) -> Vec<Slice> {
     let mut slices = Vec::new();
     for (stage, output) in inputs.iter().filter_map(|i| Some((*i, sealed.get(i)?))) {
         for partition in output.maps.iter().flat_map(|map| &map.partitions) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use datafusion::common::Result as DfResult;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::UnboundedMemoryPool;
@@ -14,7 +14,7 @@ use datafusion::physical_plan::repartition::BatchPartitioner;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::prelude::SessionContext;
-use dunlin_base::StageId;
+use dunlin_base::{Env, StageId};
 use dunlin_planner::nodes::{ExchangeSource, Part};
 use dunlin_planner::{Contexts, CutOptions, DecideOptions, Decider, TaskOutput, Template};
 use dunlin_proto::decide::{Decide, OpenStage, Situation};
@@ -29,7 +29,6 @@ pub(crate) struct Trace {
     pub(crate) stages: usize,
     pub(crate) tasks: usize,
     pub(crate) notes: Vec<String>,
-    pub(crate) graph_bytes: usize,
 }
 
 /// How a run is varied.
@@ -40,10 +39,13 @@ pub(crate) struct Variant {
     pub(crate) seed: u64,
 }
 
+/// Blocks of one partition, each with the map task that wrote it.
+type Blocks = Vec<(u32, RecordBatch)>;
+
 #[derive(Debug, Default)]
 struct Store {
-    /// Blocks by stage and partition, with the map task that wrote them.
-    blocks: Mutex<HashMap<(u32, u32), Vec<(u32, RecordBatch)>>>,
+    /// By stage and partition.
+    blocks: Mutex<HashMap<(u32, u32), Blocks>>,
 }
 
 impl ExchangeSource for Store {
@@ -61,8 +63,7 @@ impl ExchangeSource for Store {
         for part in parts {
             for (_, batch) in blocks.get(&(part.stage, part.partition)).into_iter().flatten() {
                 let columns = batch.columns().to_vec();
-                let options = datafusion::arrow::record_batch::RecordBatchOptions::new()
-                    .with_row_count(Some(batch.num_rows()));
+                let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
                 let schema = Arc::clone(&schema);
                 batches.push(RecordBatch::try_new_with_options(schema, columns, &options)?);
             }
@@ -92,17 +93,13 @@ pub(crate) async fn run_plan(
     let contexts = Contexts::new(session.runtime_env()).map_err(|e| e.to_string())?;
     let task = session.task_ctx();
     let header = dunlin_planner::header(task.session_config(), variant.decide.to_settings());
-    let graph = dunlin_planner::cut(plan, header, &variant.cut, &task).map_err(|e| e.to_string())?;
-    let mut trace = Trace { stages: graph.stages.len(), ..Trace::default() };
+    let graph =
+        dunlin_planner::cut(plan, header, &variant.cut, &task).map_err(|e| e.to_string())?;
+    let trace = Trace { stages: graph.stages.len(), ..Trace::default() };
     let graph = bytes::Bytes::from(graph.encode_to_vec());
-    trace.graph_bytes = graph.len();
     let decider = Decider::new(contexts.base());
-    let mut cluster = Mini {
-        contexts,
-        store: Arc::new(Store::default()),
-        random: variant.seed.max(1),
-        trace,
-    };
+    let mut cluster =
+        Mini { contexts, store: Arc::new(Store::default()), random: variant.seed.max(1), trace };
     let mut sealed: BTreeMap<u32, StageOutput> = BTreeMap::new();
     let mut decisions = Vec::new();
     loop {
@@ -177,14 +174,14 @@ impl Mini {
         let context = self.contexts.for_header(template.header(), pool);
         let context = Arc::new(context.map_err(|e| e.to_string())?);
         let source: Arc<dyn ExchangeSource> = Arc::clone(&self.store) as Arc<dyn ExchangeSource>;
-        let bound = template
-            .bind(slices, first, width, &source, &context)
-            .map_err(|e| e.to_string())?;
+        let bound =
+            template.bind(slices, first, width, &source, &context).map_err(|e| e.to_string())?;
         let n = bound.plan.output_partitioning().partition_count();
+        let env = Env::seeded(self.random);
         let streams = (0..n).map(|i| {
             let (plan, context, output) =
                 (Arc::clone(&bound.plan), Arc::clone(&context), bound.output.clone());
-            tokio::spawn(async move {
+            env.spawn("stream", async move {
                 let rows = plan.execute(i, context)?;
                 route(rows, i, &output).await
             })
@@ -192,7 +189,7 @@ impl Mini {
         let mut sizes: BTreeMap<u32, PartitionOutput> = BTreeMap::new();
         let mut blocks = Vec::new();
         for stream in streams.collect::<Vec<_>>() {
-            let rows = stream.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+            let rows = stream.join().await?.map_err(|e| e.to_string())?;
             blocks.extend(rows);
         }
         let mut store = self.store.blocks.lock().expect("no panic holds it");

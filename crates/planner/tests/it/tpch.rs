@@ -22,20 +22,27 @@ pub(crate) fn finest(seed: u64) -> Variant {
     }
 }
 
+/// Returns the notes of all decisions.
 async fn check_all(partitions: usize, variant: Variant) -> Vec<String> {
     let plain = session(partitions, false).await;
     let ours = session(partitions, true).await;
     let mut notes = Vec::new();
+    let (mut stages, mut tasks) = (0, 0);
     for (number, sql) in corpus::QUERIES {
         let name = format!("q{number}");
         let frame = plain.sql(sql).await.expect("plain DataFusion plans it");
         let expected = frame.collect().await.expect("plain DataFusion runs it");
-        let (rows, trace) = run(&ours, sql, &variant).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+        let (rows, trace) =
+            run(&ours, sql, &variant).await.unwrap_or_else(|e| panic!("{name}: {e}"));
         if let Err(difference) = compare::same_rows(&expected, &rows) {
             panic!("{name} with {partitions} partitions: {difference}");
         }
         notes.extend(trace.notes);
+        stages += trace.stages;
+        tasks += trace.tasks;
     }
+    assert!(stages >= if partitions == 1 { 22 } else { 88 }, "plans were cut: {stages} stages");
+    assert!(partitions == 1 || tasks > 200, "stages were shared out: {tasks} tasks");
     notes
 }
 

@@ -1,3 +1,5 @@
+//! Each invariant, shown to refuse the record that breaks it.
+
 use dunlin_proto::output::MapOutput;
 use dunlin_proto::queue::{Body, FailedAttempt};
 

@@ -1,3 +1,5 @@
+//! What claims, commits and failures do to a segment record.
+
 use std::collections::BTreeSet;
 
 use dunlin_base::Revision;

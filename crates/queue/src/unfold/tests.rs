@@ -1,3 +1,5 @@
+//! How a query goes on: sealing, deciding, opening, ending.
+
 use bytes::Bytes;
 use dunlin_base::{Kind, QueryId};
 use dunlin_proto::queue::{Commit, Plan, Segment};
