@@ -3,4 +3,6 @@
 
 mod data;
 mod mini;
+mod round_trip;
 mod tpch;
+mod traps;
