@@ -40,8 +40,10 @@ async fn scans_that_share_work_are_not_read_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joins_that_wait_for_all_partitions_of_a_dynamic_filter_do_not_hang() {
-    same("select count(*) from lineitem join orders on l_orderkey = o_orderkey \
-          where o_orderpriority = '1-URGENT'")
+    same(
+        "select count(*) from lineitem join orders on l_orderkey = o_orderkey \
+          where o_orderpriority = '1-URGENT'",
+    )
     .await;
 }
 
@@ -54,11 +56,15 @@ async fn rows_of_a_collected_build_side_come_out_once() {
         ))
         .await;
     }
-    same("select n_name from nation where exists \
-          (select 1 from customer where c_nationkey = n_nationkey and c_acctbal > 9000)")
+    same(
+        "select n_name from nation where exists \
+          (select 1 from customer where c_nationkey = n_nationkey and c_acctbal > 9000)",
+    )
     .await;
-    same("select n_name from nation where not exists \
-          (select 1 from customer where c_nationkey = n_nationkey and c_acctbal > 9900)")
+    same(
+        "select n_name from nation where not exists \
+          (select 1 from customer where c_nationkey = n_nationkey and c_acctbal > 9900)",
+    )
     .await;
 }
 
@@ -74,8 +80,10 @@ async fn not_in_knows_of_nulls_anywhere() {
     let maybe_null = "(select case when c_custkey % 7 = 0 then null else c_nationkey end \
                       from customer where c_acctbal > 9900)";
     same(&format!("select n_name from nation where n_nationkey not in {maybe_null}")).await;
-    same("select n_name from nation where n_nationkey not in \
-          (select c_nationkey from customer where c_acctbal > 9900)")
+    same(
+        "select n_name from nation where n_nationkey not in \
+          (select c_nationkey from customer where c_acctbal > 9900)",
+    )
     .await;
 }
 
@@ -83,8 +91,10 @@ async fn not_in_knows_of_nulls_anywhere() {
 async fn scalar_subqueries_are_joined_before_the_cut() {
     same("select count(*) from orders where o_totalprice > (select avg(o_totalprice) from orders)")
         .await;
-    same("select n_name, (select count(*) from customer where c_nationkey = n_nationkey) \
-          from nation")
+    same(
+        "select n_name, (select count(*) from customer where c_nationkey = n_nationkey) \
+          from nation",
+    )
     .await;
 }
 
@@ -152,8 +162,7 @@ fn a_plan_of_another_build_is_refused() {
             datafusion: dunlin_planner::DATAFUSION_VERSION.to_owned(),
             ..Header::default()
         };
-        let template =
-            StageTemplate { header: Some(header), spec: Some(StageSpec::default()) };
+        let template = StageTemplate { header: Some(header), spec: Some(StageSpec::default()) };
         let error = Template::decode(&template.encode_to_vec()).err().expect("refused");
         assert_eq!(error.kind(), dunlin_base::Kind::Invalid);
         assert!(error.message().contains("another build"), "{error}");
