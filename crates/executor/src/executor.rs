@@ -25,6 +25,8 @@ pub struct Parts {
     pub env: Env,
     /// The CPU runtime: plans.
     pub cpu: Env,
+    /// A runtime that nothing else keeps busy: leases are kept there.
+    pub leases: Env,
     /// The metadata store.
     pub store: StoreRef,
     /// The queue.
@@ -132,7 +134,21 @@ impl Shared {
 
     /// The shuffle worker for a claim's output: by rendezvous hash of the query, so that a query's
     /// data meet on few workers and all executors choose alike.
-    pub(crate) fn choose_worker(&self, claim: &ClaimedSlices) -> Result<ProcessId> {
+    ///
+    /// Waits a while for one to come: that none is there now is no fault of the task.
+    pub(crate) async fn choose_worker(&self, claim: &ClaimedSlices) -> Result<ProcessId> {
+        let env = &self.parts.env;
+        let until = env.now() + WORKER_WAIT;
+        loop {
+            match self.present_worker(claim) {
+                Err(error) if env.now() >= until => return Err(error),
+                Err(_) => env.sleep(Duration::from_millis(50)).await,
+                found => return found,
+            }
+        }
+    }
+
+    fn present_worker(&self, claim: &ClaimedSlices) -> Result<ProcessId> {
         let mix = |id: ProcessId| {
             let both = id.to_u128() ^ claim.query.to_u128().rotate_left(claim.stage.0 % 64);
             (both as u64 ^ (both >> 64) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -145,11 +161,14 @@ impl Shared {
     }
 }
 
+/// How long a task waits for a shuffle worker to be alive before it fails.
+const WORKER_WAIT: Duration = Duration::from_secs(30);
+
 async fn join(shared: &Arc<Shared>) -> Result<ClaimLoop> {
     let parts = &shared.parts;
     let card = Bytes::from(format!("slots={}", shared.options.slots));
     let (store, ttl) = (Arc::clone(&parts.store), shared.options.lease_ttl);
-    let member = Member::join(store, parts.env.clone(), Role::Executor, card, ttl).await?;
+    let member = Member::join(store, parts.leases.clone(), Role::Executor, card, ttl).await?;
     *shared.id.lock() = Some(member.id());
     let live = LiveSet::follow(Arc::clone(&parts.store), &parts.env, Role::Executor).await?;
     let ready = parts.queue.watch_ready().await?;

@@ -60,7 +60,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> 
         Arc::new(ShuffleSource::new(claim.query, &claim.inputs, workers));
     let (slices, width) = (work.slices.as_slice(), work.width as usize);
     let bound = work.template.bind(slices, work.first_slice, width, &source, &context)?;
-    let writer = Arc::new(writer(shared, work, &bound.plan, &bound.output)?);
+    let writer = Arc::new(writer(shared, work, &bound.plan, &bound.output).await?);
     let streams = run_streams(shared, &bound.plan, &context, bound.output, &writer).await;
     let writer = Arc::into_inner(writer).ok_or_else(|| Error::bug("a stream outlived its task"))?;
     if let Err(error) = streams {
@@ -94,7 +94,7 @@ fn import_stores(shared: &Shared, header: &Header) -> Result<()> {
     shared.parts.stores.import(&specs)
 }
 
-fn writer(
+async fn writer(
     shared: &Shared,
     work: &Work,
     plan: &Arc<dyn ExecutionPlan>,
@@ -112,7 +112,7 @@ fn writer(
     if let TaskOutput::One { result: true } = output {
         options.inline_max = shared.options.inline_result_bytes.as_usize();
     }
-    let worker = shared.choose_worker(claim)?;
+    let worker = shared.choose_worker(claim).await?;
     Ok(ShuffleWriter::new(shared.parts.workers.connect(worker)?, worker, options))
 }
 

@@ -28,6 +28,8 @@ pub struct Parts {
     pub env: Env,
     /// The CPU runtime: planning runs there.
     pub cpu: Env,
+    /// A runtime that nothing else keeps busy: leases are kept there.
+    pub leases: Env,
     /// The metadata store.
     pub store: StoreRef,
     /// The queue.
@@ -88,7 +90,8 @@ impl Gateway {
         let (store, env) = (Arc::clone(&parts.store), parts.env.clone());
         let shuffles = LiveSet::follow(Arc::clone(&store), &env, Role::Shuffle).await?;
         let ttl = options.lease_ttl;
-        let member = Member::join(store, env, Role::Gateway, Bytes::new(), ttl).await?;
+        let leases = parts.leases.clone();
+        let member = Member::join(store, leases, Role::Gateway, Bytes::new(), ttl).await?;
         let background = Mutex::new(BTreeMap::new());
         let killed = AtomicBool::new(false);
         let gateway =

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use dunlin_base::env::Task;
 use dunlin_base::{ByteCount, Env, Error, Result};
 use dunlin_executor::{Executor, ExecutorOptions};
 use dunlin_gateway::{Gateway, GatewayOptions, MetadataCatalog, Session};
@@ -74,23 +76,33 @@ pub struct Engine {
     options: EngineOptions,
     env: Env,
     cpu: Env,
+    leases: Env,
     store: StoreRef,
     queue: Queue,
     planner: Arc<Planner>,
     contexts: Contexts,
     stores: Arc<ObjectStores>,
     workers: Arc<LocalWorkers>,
-    shuffle: Mutex<Option<(Member, Arc<ShuffleWorker>)>>,
+    shuffle: Mutex<Option<ShuffleRole>>,
     executors: Mutex<Vec<Arc<Executor>>>,
     gateway: Mutex<Gateway>,
     // Last: everything above runs on it.
     runtime: Option<Runtimes>,
 }
 
-/// The runtimes of a process: plans on one, everything else on the other.
+/// The runtimes of a process: plans on one, leases on one that nothing else can keep busy,
+/// everything else on the third.
 struct Runtimes {
     cpu: Runtime,
     control: Runtime,
+    lease: Runtime,
+}
+
+/// The shuffle role: one worker, under one lease after the other.
+struct ShuffleRole {
+    worker: Arc<ShuffleWorker>,
+    member: Arc<Mutex<Member>>,
+    life: Task<()>,
 }
 
 impl Engine {
@@ -101,10 +113,17 @@ impl Engine {
         let handle = runtime.control.handle().clone();
         let env = Env::real(Some(handle.clone()));
         let cpu = env.on(runtime.cpu.handle().clone());
-        handle.block_on(Self::wire(options, env, cpu, runtime))
+        let leases = env.on(runtime.lease.handle().clone());
+        handle.block_on(Self::wire(options, env, cpu, leases, runtime))
     }
 
-    async fn wire(options: EngineOptions, env: Env, cpu: Env, runtime: Runtimes) -> Result<Self> {
+    async fn wire(
+        options: EngineOptions,
+        env: Env,
+        cpu: Env,
+        leases: Env,
+        runtime: Runtimes,
+    ) -> Result<Self> {
         std::fs::create_dir_all(&options.scratch).map_err(|e| {
             Error::invalid(format!("can not use folder {}: {e}", options.scratch.display()))
         })?;
@@ -119,10 +138,11 @@ impl Engine {
         let tuning = options.tuning.clone();
         let queue = Queue::with_tuning(Arc::clone(&store), blobs, env.clone(), decider, tuning);
         let workers = Arc::new(LocalWorkers::new());
-        let shuffle = start_shuffle(&options, &env, &store, &workers).await?;
+        let shuffle = start_shuffle(&options, &env, &leases, &store, &workers).await?;
         let parts = dunlin_gateway::Parts {
             env: env.clone(),
             cpu: cpu.clone(),
+            leases: leases.clone(),
             store: Arc::clone(&store),
             queue: queue.clone(),
             workers: Arc::clone(&workers) as _,
@@ -134,6 +154,7 @@ impl Engine {
         let engine = Self {
             env,
             cpu,
+            leases,
             store,
             queue,
             planner,
@@ -184,7 +205,7 @@ impl Engine {
 
     /// The shuffle worker, while it runs.
     pub fn shuffle_worker(&self) -> Option<Arc<ShuffleWorker>> {
-        self.shuffle.lock().as_ref().map(|(_, worker)| Arc::clone(worker))
+        self.shuffle.lock().as_ref().map(|role| Arc::clone(&role.worker))
     }
 
     /// The executors of the process.
@@ -203,6 +224,7 @@ impl Engine {
         let parts = dunlin_executor::Parts {
             env: self.env.clone(),
             cpu: self.cpu.clone(),
+            leases: self.leases.clone(),
             store: Arc::clone(&self.store),
             queue: self.queue.clone(),
             workers: Arc::clone(&self.workers) as _,
@@ -231,6 +253,7 @@ impl Engine {
         let parts = dunlin_gateway::Parts {
             env: self.env.clone(),
             cpu: self.cpu.clone(),
+            leases: self.leases.clone(),
             store: Arc::clone(&self.store),
             queue: self.queue.clone(),
             workers: Arc::clone(&self.workers) as _,
@@ -255,10 +278,12 @@ impl Engine {
             tracing::warn!(%error, "gateway could not leave");
         }
         let shuffle = self.shuffle.lock().take();
-        if let Some((member, _)) = shuffle
-            && let Err(error) = member.leave().await
-        {
-            tracing::warn!(%error, "shuffle worker could not leave");
+        if let Some(role) = shuffle {
+            role.life.abort();
+            let member = role.member.lock().clone();
+            if let Err(error) = member.leave().await {
+                tracing::warn!(%error, "shuffle worker could not leave");
+            }
         }
     }
 }
@@ -269,6 +294,7 @@ impl Drop for Engine {
         if let Some(runtime) = self.runtime.take() {
             runtime.cpu.shutdown_background();
             runtime.control.shutdown_background();
+            runtime.lease.shutdown_background();
         }
     }
 }
@@ -282,13 +308,12 @@ impl Runtimes {
             .enable_all()
             .build()
             .map_err(failed)?;
-        let control = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("dunlin-control")
-            .enable_all()
-            .build()
-            .map_err(failed)?;
-        Ok(Self { cpu, control })
+        let one = |name: &str| {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(1).thread_name(name).enable_all().build().map_err(failed)
+        };
+        let (control, lease) = (one("dunlin-control")?, one("dunlin-lease")?);
+        Ok(Self { cpu, control, lease })
     }
 }
 
@@ -320,16 +345,47 @@ fn task_runtime(
 async fn start_shuffle(
     options: &EngineOptions,
     env: &Env,
+    leases: &Env,
     store: &StoreRef,
     workers: &Arc<LocalWorkers>,
-) -> Result<(Member, Arc<ShuffleWorker>)> {
+) -> Result<ShuffleRole> {
     let mut limits = dunlin_shuffle_service::Options::new(options.shuffle_memory);
     limits.directory = Some(options.scratch.clone());
     // Writer and worker share the process: every read verifies.
     limits.verify_pushes = false;
     let worker = ShuffleWorker::new(limits, env.clone())?;
-    let (store, card) = (Arc::clone(store), bytes::Bytes::new());
-    let member = Member::join(store, env.clone(), Role::Shuffle, card, options.lease_ttl).await?;
-    workers.insert(member.id(), Arc::clone(&worker) as _);
-    Ok((member, worker))
+    let join = {
+        let (store, leases, ttl) = (Arc::clone(store), leases.clone(), options.lease_ttl);
+        let (worker, workers) = (Arc::clone(&worker), Arc::clone(workers));
+        move || {
+            let (store, leases) = (Arc::clone(&store), leases.clone());
+            let (worker, workers) = (Arc::clone(&worker), Arc::clone(&workers));
+            async move {
+                let member = Member::join(store, leases, Role::Shuffle, Bytes::new(), ttl).await?;
+                // The id of the life before stays known: what it acknowledged is still here.
+                workers.insert(member.id(), worker as _);
+                Ok::<_, Error>(member)
+            }
+        }
+    };
+    let member = Arc::new(Mutex::new(join().await?));
+    let current = Arc::clone(&member);
+    let life_env = leases.clone();
+    let life = leases.spawn("shuffle role", async move {
+        loop {
+            let life = current.lock().clone();
+            life.fenced().await;
+            match join().await {
+                Ok(next) => *current.lock() = next,
+                Err(error) => {
+                    tracing::warn!(%error, "shuffle role can not join");
+                    life_env.sleep(REJOIN_WAIT).await;
+                }
+            }
+        }
+    });
+    Ok(ShuffleRole { worker, member, life })
 }
+
+/// Between attempts of a role to join again.
+const REJOIN_WAIT: Duration = Duration::from_millis(500);

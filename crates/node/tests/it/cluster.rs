@@ -26,6 +26,25 @@ pub(crate) fn tpch() -> PathBuf {
     DATA.get_or_init(|| dunlin_corpus::tpch::cached(shared_folder(), 0.01).expect("data")).clone()
 }
 
+/// Plain DataFusion on a runtime of its own: on an engine's it would keep its control work waiting.
+pub(crate) struct Oracle {
+    runtime: tokio::runtime::Runtime,
+    context: datafusion::prelude::SessionContext,
+}
+
+impl Oracle {
+    pub(crate) fn open(data: &Path) -> Self {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let context = runtime.block_on(dunlin_corpus::oracle::open(data, 2)).expect("an oracle");
+        Self { runtime, context }
+    }
+
+    pub(crate) fn rows(&self, sql: &str) -> Result<Vec<RecordBatch>, String> {
+        let rows = self.runtime.block_on(dunlin_corpus::oracle::rows(&self.context, sql));
+        rows.map_err(|error| error.to_string())
+    }
+}
+
 /// How an engine of a test is made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {

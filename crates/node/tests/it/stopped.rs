@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use dunlin_base::QueryId;
-use dunlin_corpus::{compare, oracle, tpch as corpus};
+use dunlin_corpus::{compare, tpch as corpus};
 use dunlin_gateway::{Reply, Rows};
 use futures::TryStreamExt;
 
-use crate::cluster::{Cluster, LIMIT, Shape, tpch};
+use crate::cluster::{Cluster, LIMIT, Oracle, Shape, tpch};
 
 const SHAPE: Shape = Shape { partitions: 8, executors: 3, fine: true };
 
@@ -50,9 +50,9 @@ async fn midway(cluster: &Cluster, query: QueryId) {
 #[test]
 fn an_executor_that_dies_costs_no_query() {
     let cluster = cluster();
-    let plain = cluster.engine.block_on(oracle::open(&tpch(), 2)).expect("an oracle");
+    let plain = Oracle::open(&tpch());
     for number in [1, 5, 9, 18, 21] {
-        let expected = cluster.engine.block_on(oracle::rows(&plain, sql(number))).expect("rows");
+        let expected = plain.rows(sql(number)).expect("rows");
         let actual = cluster.engine.block_on(async {
             let (query, rows) = start(&cluster, sql(number)).await;
             midway(&cluster, query).await;
@@ -92,8 +92,8 @@ fn a_drained_executor_costs_no_work() {
 #[test]
 fn a_gateway_that_dies_costs_no_query() {
     let cluster = cluster();
-    let plain = cluster.engine.block_on(oracle::open(&tpch(), 2)).expect("an oracle");
-    let expected = cluster.engine.block_on(oracle::rows(&plain, sql(21))).expect("rows");
+    let plain = Oracle::open(&tpch());
+    let expected = plain.rows(sql(21)).expect("rows");
     let actual = cluster.engine.block_on(async {
         let (query, rows) = start(&cluster, sql(21)).await;
         let other = cluster.engine.replace_gateway().await.expect("another gateway");

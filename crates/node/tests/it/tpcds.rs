@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use dunlin_corpus::{compare, oracle, tpcds as corpus};
+use dunlin_corpus::{compare, tpcds as corpus};
 
-use crate::cluster::{Cluster, Shape, shared_folder};
+use crate::cluster::{Cluster, Oracle, Shape, shared_folder};
 
 fn data() -> PathBuf {
     static DATA: OnceLock<PathBuf> = OnceLock::new();
@@ -15,11 +15,11 @@ fn data() -> PathBuf {
 fn check(shape: Shape) {
     let queries = corpus::load_queries().expect("the query texts");
     let cluster = Cluster::start(&data(), shape);
-    let plain = cluster.engine.block_on(oracle::open(&data(), 2)).expect("an oracle");
+    let plain = Oracle::open(&data());
     let (mut beyond, mut wrong) = (Vec::new(), Vec::new());
     for query in &queries {
         let sql = query.unlimited();
-        let expected = match cluster.engine.block_on(oracle::rows(&plain, sql)) {
+        let expected = match plain.rows(sql) {
             Ok(rows) => rows,
             Err(error) => {
                 beyond.push(format!("q{}: {error}", query.number));

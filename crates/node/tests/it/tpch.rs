@@ -1,14 +1,14 @@
 //! All 22 TPC-H queries, with 1, 3 and 8 partitions, one and four executors.
 
-use dunlin_corpus::{compare, oracle, tpch as corpus};
+use dunlin_corpus::{compare, tpch as corpus};
 
-use crate::cluster::{Cluster, Shape, tpch};
+use crate::cluster::{Cluster, Oracle, Shape, tpch};
 
 fn check(shape: Shape) {
     let cluster = Cluster::start(&tpch(), shape);
-    let plain = cluster.engine.block_on(oracle::open(&tpch(), 2)).expect("an oracle");
+    let plain = Oracle::open(&tpch());
     for (number, sql) in corpus::QUERIES {
-        let expected = cluster.engine.block_on(oracle::rows(&plain, sql)).expect("an answer");
+        let expected = plain.rows(sql).expect("an answer");
         let actual = cluster.rows(sql).unwrap_or_else(|e| panic!("q{number} {shape:?}: {e}"));
         if let Err(difference) = compare::same_rows(&expected, &actual) {
             panic!("q{number} {shape:?}: {difference}");
