@@ -21,7 +21,8 @@ use dunlin_base::Error;
 
 pub(crate) use place::{Span, at, in_text, syntax};
 pub use storage::from_object_store;
-pub(crate) use suggest::{did_you_mean, nearest};
+pub(crate) use suggest::did_you_mean;
+pub use suggest::nearest;
 
 /// The error of ours for an error of DataFusion's. One of ours that travelled inside comes back as
 /// it was, however deep it was wrapped.
