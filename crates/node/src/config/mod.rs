@@ -8,4 +8,4 @@ mod units;
 
 pub(crate) use dump::dump;
 pub(crate) use layers::{Flags, Loaded, load};
-pub(crate) use schema::Config;
+pub(crate) use schema::{Config, full_name};

@@ -6,5 +6,4 @@ mod parquet;
 mod place;
 mod table;
 
-pub(crate) use place::{Output, Sink};
-pub(crate) use table::text_table;
+pub(crate) use place::Output;

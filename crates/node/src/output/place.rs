@@ -58,11 +58,6 @@ impl Output {
         Ok(Self { format, max_rows, target, results: 0 })
     }
 
-    /// True if people read it as it is written.
-    pub(crate) fn is_for_people(&self) -> bool {
-        self.format == Format::Table && matches!(self.target, Target::Stdout)
-    }
-
     /// A sink for the next result.
     pub(crate) fn sink(&mut self, schema: SchemaRef) -> Result<Box<dyn Sink + '_>, Failure> {
         self.results += 1;

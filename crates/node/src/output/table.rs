@@ -51,7 +51,7 @@ impl Sink for TableBuffer {
 }
 
 /// The batches as text: a header, then a line for each row; numbers to the right.
-pub(crate) fn text_table(schema: &Schema, batches: &[RecordBatch]) -> Result<String, Failure> {
+fn text_table(schema: &Schema, batches: &[RecordBatch]) -> Result<String, Failure> {
     let failed = |e: ArrowError| {
         let message = format!("cannot write the rows as a table: {e}");
         Failure::from(Error::invalid(message).with_source(e))
