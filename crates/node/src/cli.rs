@@ -32,7 +32,7 @@ const SQL_EXAMPLES: &str = "\
 Examples:
   dunlin sql --data ./lake
   dunlin sql --data ./lake -c 'SELECT * FROM orders LIMIT 5' --format csv > orders.csv
-  dunlin sql -c \"SELECT count(*) FROM 'trips.parquet'\" --set partitions=16 --timing
+  dunlin sql --data ./lake -f report.sql --set partitions=16 --timing
   echo 'SELECT 1;' | dunlin sql
 
 Exit codes: 0 done, 1 the query is wrong, 2 the command line or the configuration is wrong,

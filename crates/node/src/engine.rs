@@ -101,10 +101,20 @@ impl Engine {
         let handle = runtime.control.handle().clone();
         let env = Env::real(Some(handle.clone()));
         let cpu = env.on(runtime.cpu.handle().clone());
-        handle.block_on(Self::wire(options, env, cpu, runtime))
+        match handle.block_on(Self::wire(options, env, cpu)) {
+            Ok(mut engine) => {
+                engine.runtime = Some(runtime);
+                Ok(engine)
+            }
+            Err(error) => {
+                runtime.stop();
+                Err(error)
+            }
+        }
     }
 
-    async fn wire(options: EngineOptions, env: Env, cpu: Env, runtime: Runtimes) -> Result<Self> {
+    /// All but the runtimes: one that is dropped by its own task panics.
+    async fn wire(options: EngineOptions, env: Env, cpu: Env) -> Result<Self> {
         std::fs::create_dir_all(&options.scratch).map_err(|e| {
             Error::invalid(format!("can not use folder {}: {e}", options.scratch.display()))
         })?;
@@ -143,7 +153,7 @@ impl Engine {
             shuffle: Mutex::new(Some(shuffle)),
             executors: Mutex::new(Vec::new()),
             gateway: Mutex::new(gateway),
-            runtime: Some(runtime),
+            runtime: None,
             options,
         };
         for _ in 0..engine.options.executors {
@@ -267,8 +277,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.executors.lock().clear();
         if let Some(runtime) = self.runtime.take() {
-            runtime.cpu.shutdown_background();
-            runtime.control.shutdown_background();
+            runtime.stop();
         }
     }
 }
@@ -289,6 +298,12 @@ impl Runtimes {
             .build()
             .map_err(failed)?;
         Ok(Self { cpu, control })
+    }
+
+    /// Ends all tasks without waiting for them.
+    fn stop(self) {
+        self.cpu.shutdown_background();
+        self.control.shutdown_background();
     }
 }
 

@@ -23,7 +23,9 @@ fn wrong_sql_is_explained() {
 fn a_corrupt_file_is_named() {
     let lab = Lab::new();
     lab.write("bad.parquet", "PAR1 this is not a footer");
-    lab.run(&["sql", "-c", "SELECT * FROM 'bad.parquet'"]).fails(1, &["bad.parquet"]);
+    let place = lab.path("bad.parquet").display().to_string();
+    let sql = format!("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION '{place}'");
+    lab.run(&["sql", "-c", &sql, "-c", "SELECT * FROM t"]).fails(1, &["bad.parquet"]);
 }
 
 #[test]

@@ -41,7 +41,8 @@ impl Ran {
     #[track_caller]
     pub(crate) fn fails(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, code, "{self:?}");
-        assert_eq!(self.err.matches("error: ").count(), 1, "{self:?}");
+        let errors = self.err.lines().filter(|line| line.starts_with("error: ")).count();
+        assert_eq!(errors, 1, "{self:?}");
         assert!(self.out.is_empty(), "{self:?}");
         for word in words {
             assert!(self.err.contains(word), "'{word}' is missing: {self:?}");

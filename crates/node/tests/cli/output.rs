@@ -35,10 +35,10 @@ fn csv_and_json_are_for_programs() {
 #[test]
 fn a_parquet_file_can_be_queried() {
     let lab = Lab::new();
-    let out = lab.sql(&["-c", ALL, "--format", "parquet", "--output", "out.parquet"]).ok();
+    let out = lab.sql(&["-c", ALL, "--format", "parquet", "--output", "data/copy.parquet"]).ok();
     assert!(out.is_empty(), "{out}");
-    let sql = "SELECT count(*) AS n, sum(id) AS s FROM 'out.parquet'";
-    let csv = lab.run(&["sql", "-c", sql, "--format", "csv"]).ok();
+    let sql = "SELECT count(*) AS n, sum(id) AS s FROM copy";
+    let csv = lab.sql(&["-c", sql, "--format", "csv"]).ok();
     assert_eq!(csv, "n,s\n3,5\n");
 }
 

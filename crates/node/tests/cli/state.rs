@@ -46,3 +46,22 @@ fn a_state_folder_is_for_one_process() {
     drop(out);
     assert!(first.wait().expect("ends").success());
 }
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_cancels_and_ends_with_130() {
+    let lab = Lab::new();
+    let sql = "SELECT count(x) FROM generate_series(1, 1000000000000) AS t(x) WHERE x % 7 = 3";
+    let arguments = ["sql", "--progress", "always", "--state", "state", "-c", sql];
+    let mut child = lab.command(&arguments).spawn().expect("starts");
+    let mut err = BufReader::new(child.stderr.take().expect("piped"));
+    let mut line = String::new();
+    err.read_line(&mut line).expect("progress");
+    assert!(line.starts_with("progress: stage 0: "), "{line}");
+    let id = child.id().to_string();
+    let sent = std::process::Command::new("kill").args(["-INT", &id]).status().expect("kill runs");
+    assert!(sent.success());
+    assert_eq!(child.wait().expect("ends").code(), Some(130));
+    let listed = lab.run(&["queries", "--state", "state"]).ok();
+    assert!(listed.contains("cancelled"), "{listed}");
+}
