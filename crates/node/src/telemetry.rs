@@ -12,8 +12,7 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> Result<(), Failure> {
         let error = Error::invalid(format!("'{filter}' is not a log filter")).with_source(e);
         Failure::Usage(error.with_hint("write a level such as info, or warn,dunlin_queue=debug"))
     })?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.with_ansi(false).compact().try_init(),
         LogFormat::Json => builder.json().try_init(),

@@ -65,9 +65,7 @@ pub(crate) fn load(file: Option<&Path>, flags: Flags) -> Result<Loaded, Failure>
     if let Some(file) = choose(file)? {
         layers = layers.merge(Toml::file_exact(file));
     }
-    let layers = layers
-        .merge(environment())
-        .merge(Layer { name: "command line", values: flags.0 });
+    let layers = layers.merge(environment()).merge(Layer { name: "command line", values: flags.0 });
     let config: Config = layers.extract().map_err(usage)?;
     config.validate().map_err(Failure::Usage)?;
     let values: Dict = layers.extract().map_err(usage)?;

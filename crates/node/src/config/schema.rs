@@ -156,11 +156,8 @@ mod tests {
 
     #[test]
     fn every_field_has_a_key_that_says_what_it_is_for() {
-        let config = Config {
-            state: Some("s".into()),
-            data: Some("d".into()),
-            ..Config::default()
-        };
+        let config =
+            Config { state: Some("s".into()), data: Some("d".into()), ..Config::default() };
         let fields = serde_json::to_value(config).expect("serialises");
         let mut fields: Vec<&String> = fields.as_object().expect("a struct").keys().collect();
         let mut keys: Vec<&str> = KEYS.iter().map(|(key, _)| *key).collect();
@@ -175,7 +172,10 @@ mod tests {
         let cases = [
             ("threads", Config { threads: 0, ..Config::default() }),
             ("memory", Config { memory: FromText(ByteCount(1)), ..Config::default() }),
-            ("lease-ttl", Config { lease_ttl: FromText(Span(Duration::ZERO)), ..Config::default() }),
+            (
+                "lease-ttl",
+                Config { lease_ttl: FromText(Span(Duration::ZERO)), ..Config::default() },
+            ),
             ("log-level", Config { log_level: "a=b=c".into(), ..Config::default() }),
         ];
         for (key, config) in cases {

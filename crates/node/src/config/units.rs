@@ -74,9 +74,8 @@ impl FromStr for Span {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let bad = || {
-            Error::invalid(format!("'{text}' is not a length of time; write 500ms, 10s or 2m"))
-        };
+        let bad =
+            || Error::invalid(format!("'{text}' is not a length of time; write 500ms, 10s or 2m"));
         // `ms` before `m` and `s`: it ends with one of them.
         let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
         let (number, ms) = units

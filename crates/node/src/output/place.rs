@@ -35,7 +35,10 @@ pub(crate) struct Output {
 enum Target {
     Stdout,
     /// Written beside its destination and renamed at the end.
-    File { temporary: NamedTempFile, destination: PathBuf },
+    File {
+        temporary: NamedTempFile,
+        destination: PathBuf,
+    },
 }
 
 impl Output {

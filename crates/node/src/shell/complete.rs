@@ -10,15 +10,12 @@ use super::slash;
 /// Most suggestions at once.
 const SUGGESTIONS_MAX: usize = 100;
 
-const KEYWORDS: [&str; 72] = [
-    "ALL", "ANALYZE", "AND", "AS", "ASC", "BETWEEN", "BY", "CASE", "CAST", "CREATE", "CROSS",
-    "CUBE", "DATE", "DESC", "DESCRIBE", "DISTINCT", "DROP", "ELSE", "END", "EXCEPT", "EXISTS",
-    "EXPLAIN", "EXTERNAL", "EXTRACT", "FALSE", "FIRST", "FROM", "FULL", "GROUP", "GROUPING",
-    "HAVING", "ILIKE", "IN", "INNER", "INTERSECT", "INTERVAL", "IS", "JOIN", "LAST", "LEFT",
-    "LIKE", "LIMIT", "LOCATION", "NOT", "NULL", "NULLS", "OFFSET", "ON", "OR", "ORDER", "OUTER",
-    "OVER", "PARTITION", "RESET", "RIGHT", "ROLLUP", "ROWS", "SCHEMA", "SELECT", "SET", "SHOW",
-    "STORED", "TABLE", "THEN", "TRUE", "UNION", "USING", "VALUES", "VIEW", "WHEN", "WHERE", "WITH",
-];
+const KEYWORDS: &str = "\
+    ALL ANALYZE AND AS ASC BETWEEN BY CASE CAST CREATE CROSS CUBE DATE DESC DESCRIBE \
+    DISTINCT DROP ELSE END EXCEPT EXISTS EXPLAIN EXTERNAL EXTRACT FALSE FIRST FROM FULL \
+    GROUP GROUPING HAVING ILIKE IN INNER INTERSECT INTERVAL IS JOIN LAST LEFT LIKE LIMIT \
+    LOCATION NOT NULL NULLS OFFSET ON OR ORDER OUTER OVER PARTITION RESET RIGHT ROLLUP ROWS \
+    SCHEMA SELECT SET SHOW STORED TABLE THEN TRUE UNION USING VALUES VIEW WHEN WHERE WITH";
 
 /// Names of tables and columns, shared with the prompt, which keeps them up to date.
 pub(super) type Names = Arc<RwLock<Vec<String>>>;
@@ -42,20 +39,17 @@ impl Completer for Words {
             let mut found = matching(word, names.iter().map(String::as_str));
             // Keywords in the case that the word was begun in.
             let lower = word.chars().all(|c| !c.is_ascii_uppercase());
-            found.extend(matching(word, KEYWORDS).into_iter().map(|keyword| {
-                if lower { keyword.to_ascii_lowercase() } else { keyword }
-            }));
+            found.extend(
+                matching(word, KEYWORDS.split(' '))
+                    .into_iter()
+                    .map(|keyword| if lower { keyword.to_ascii_lowercase() } else { keyword }),
+            );
             found
         };
         let suggestions: Vec<Suggestion> = found
             .into_iter()
             .take(SUGGESTIONS_MAX)
-            .map(|value| Suggestion {
-                value,
-                span: Span::new(start, pos),
-                append_whitespace: true,
-                ..Suggestion::default()
-            })
+            .map(|value| Suggestion { value, span: Span::new(start, pos), ..Suggestion::default() })
             .collect();
         CompletionResult::fresh(suggestions)
     }
@@ -67,13 +61,13 @@ fn first(text: &str) -> usize {
 
 fn word_start(text: &str) -> usize {
     let part = |c: char| c.is_alphanumeric() || "_\\$".contains(c);
-    text.rfind(|c| !part(c)).map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8))
+    text.rfind(|c| !part(c))
+        .map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8))
 }
 
 fn matching<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let begins = |name: &&str| {
-        name.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word))
-    };
+    let begins =
+        |name: &&str| name.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word));
     names.into_iter().filter(begins).map(str::to_owned).collect()
 }
 

@@ -67,10 +67,7 @@ impl Prompt for Sign {
         "     -> ".into()
     }
 
-    fn render_prompt_history_search_indicator(
-        &self,
-        search: PromptHistorySearch,
-    ) -> Cow<'_, str> {
+    fn render_prompt_history_search_indicator(&self, search: PromptHistorySearch) -> Cow<'_, str> {
         format!(" (search: {}) ", search.term).into()
     }
 }

@@ -36,7 +36,8 @@ mod tests {
         for text in whole {
             assert!(ended(text), "{text}");
         }
-        let open = ["SELECT 1", "SELECT ';", "SELECT 1 -- ;", "SELECT /* ;", "SELECT 1; SELECT", "'a';b"];
+        let open =
+            ["SELECT 1", "SELECT ';", "SELECT 1 -- ;", "SELECT /* ;", "SELECT 1; SELECT", "'a';b"];
         for text in open {
             assert!(!ended(text), "{text}");
         }

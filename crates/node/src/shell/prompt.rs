@@ -78,7 +78,8 @@ fn refresh(runner: &Runner<'_>, names: &Names) {
         Ok(batches) => {
             let mut found = Vec::new();
             for batch in batches {
-                let column = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8);
+                let column =
+                    arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8);
                 if let Ok(column) = column {
                     found.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
                 }

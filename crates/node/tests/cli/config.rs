@@ -5,7 +5,10 @@ use crate::lab::{Lab, finish};
 #[test]
 fn the_last_layer_wins_and_dump_names_it() {
     let lab = Lab::new();
-    lab.write("dunlin.toml", "threads = 3\nmax-rows = 7\nmemory = \"64MiB\"\n[session]\npartitions = 5\n");
+    lab.write(
+        "dunlin.toml",
+        "threads = 3\nmax-rows = 7\nmemory = \"64MiB\"\n[session]\npartitions = 5\n",
+    );
     let mut command = lab.command(&["config", "dump", "--log-level", "info"]);
     command.env("DUNLIN_MAX_ROWS", "9");
     let dump = finish(command, "").ok();
