@@ -1,8 +1,11 @@
 //! From the command line to a command, and from its end to an exit code.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
+use dunlin_base::Error;
+use dunlin_base::env::panic_text;
 
 use super::{config, queries, sql};
 use crate::cli::{Cli, Command, ConfigCommand, Global};
@@ -13,7 +16,9 @@ use crate::telemetry;
 /// The whole program: reads the command line, runs, reports. Ends the process itself only for
 /// `--help`, `--version` and a wrong command line.
 pub fn run() -> ExitCode {
-    match dispatch(Cli::parse()) {
+    let cli = Cli::parse();
+    let ended = catch_unwind(AssertUnwindSafe(|| dispatch(cli)));
+    match ended.unwrap_or_else(|panic| Err(Error::bug(panic_text(&*panic)).into())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.report();

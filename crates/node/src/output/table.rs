@@ -118,12 +118,12 @@ mod tests {
         let batch = RecordBatch::try_new(Arc::clone(&schema), columns).expect("fits");
         let text = text_table(&schema, &[batch]).expect("prints");
         let expected = "\
-+------+-------------+
-| n    | text        |
-+====================+
-|  100 | NULL        |
++------+------------+
+| n    | text       |
++===================+
+|  100 | NULL       |
 | NULL | a\\nb\\u{1b} |
-+------+-------------+";
++------+------------+";
         assert_eq!(text, expected);
     }
 }
