@@ -13,7 +13,7 @@ use dunlin_base::{Env, Kind, ProcessId, QueryId, Result};
 use dunlin_metadata::StoreRef;
 use dunlin_planner::Contexts;
 use dunlin_proto::shuffle::ShuffleApi;
-use dunlin_queue::{LiveSet, Member, NewQuery, Queue, Role};
+use dunlin_queue::{LiveSet, NewQuery, Queue, Role, Seat, SeatOptions};
 use dunlin_shuffle::Workers;
 use futures::StreamExt;
 use parking_lot::Mutex;
@@ -64,7 +64,7 @@ pub struct Gateway {
 
 struct Inner {
     parts: Parts,
-    member: Member,
+    seat: Seat,
     shuffles: LiveSet,
     background: Mutex<BTreeMap<u64, Task<()>>>,
     killed: AtomicBool,
@@ -89,20 +89,20 @@ impl Gateway {
     pub async fn start(parts: Parts, options: GatewayOptions) -> Result<Self> {
         let (store, env) = (Arc::clone(&parts.store), parts.env.clone());
         let shuffles = LiveSet::follow(Arc::clone(&store), &env, Role::Shuffle).await?;
-        let ttl = options.lease_ttl;
-        let leases = parts.leases.clone();
-        let member = Member::join(store, leases, Role::Gateway, Bytes::new(), ttl).await?;
+        let role =
+            SeatOptions { role: Role::Gateway, card: Bytes::new(), ttl: options.lease_ttl };
+        let seat = Seat::take(store, parts.leases.clone(), role, |_| ()).await?;
         let background = Mutex::new(BTreeMap::new());
         let killed = AtomicBool::new(false);
         let gateway =
-            Self { inner: Arc::new(Inner { parts, member, shuffles, background, killed }) };
+            Self { inner: Arc::new(Inner { parts, seat, shuffles, background, killed }) };
         gateway.keep_sweeping(options.sweep_every);
         Ok(gateway)
     }
 
-    /// This life of the gateway.
+    /// The present life of the gateway.
     pub fn id(&self) -> ProcessId {
-        self.inner.member.id()
+        self.inner.seat.member().id()
     }
 
     pub(crate) fn parts(&self) -> &Parts {
@@ -167,13 +167,14 @@ impl Gateway {
         for (_, task) in std::mem::take(&mut *self.inner.background.lock()) {
             task.abort();
         }
+        self.inner.seat.abandon();
         self.inner.killed.store(true, Ordering::Release);
     }
 
     /// Finishes removals and leaves. Queries that run go on; other gateways answer for them.
     pub async fn leave(&self) -> Result<()> {
         self.settle().await;
-        self.inner.member.leave().await
+        self.inner.seat.leave().await
     }
 
     /// Removes an ended query: records, blobs, shuffle blocks.
@@ -207,7 +208,7 @@ impl Gateway {
         background.insert(number, task);
     }
 
-    /// A loop that ends with the gateway's lease or with its last handle.
+    /// A loop that ends with the gateway's death or with its last handle.
     fn keep_sweeping(&self, every: Duration) {
         let weak = Arc::downgrade(&self.inner);
         let env = self.parts().env.clone();
@@ -217,7 +218,7 @@ impl Gateway {
                 env.sleep(every + Duration::from_millis(jitter)).await;
                 let Some(inner) = weak.upgrade() else { return };
                 let gateway = Self { inner };
-                if gateway.inner.member.check().is_err() {
+                if gateway.inner.killed.load(Ordering::Acquire) {
                     return;
                 }
                 match gateway.sweep().await {

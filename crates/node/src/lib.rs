@@ -1,5 +1,17 @@
 //! The one binary `dunlin`: command line, configuration, roles, wiring.
+//!
+//! [`run`] is the whole program; [`Engine`] is what tests, benchmarks and the demo embed.
 
+mod cli;
+mod commands;
+mod config;
 pub mod engine;
+mod output;
+mod place;
+mod progress;
+mod report;
+mod shell;
+mod telemetry;
 
+pub use commands::run;
 pub use engine::{Engine, EngineOptions};

@@ -3,6 +3,7 @@
 //! Who calls it: the cutter encodes stage plans, deciders decode and re-encode the few that they
 //! change, executors decode one copy for each task (physical plans are single-use).
 
+mod arithmetic;
 mod nodes;
 
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use datafusion_proto::bytes::{
     physical_plan_from_bytes_with_proto_converter, physical_plan_to_bytes_with_proto_converter,
 };
 use datafusion_proto::physical_plan::from_proto::parse_physical_expr;
-use datafusion_proto::physical_plan::to_proto::serialize_physical_expr;
 use datafusion_proto::physical_plan::{
     DeduplicatingProtoConverter, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
 };
@@ -29,10 +29,12 @@ use dunlin_proto::plan::plan_node::Node;
 use dunlin_proto::plan::{Bundle, Header, PlanNode};
 use prost::Message;
 
+use self::arithmetic::Checked;
+pub(crate) use self::arithmetic::checked;
 use self::nodes::NodeCodec;
 
 /// Changes when the meaning of a plan blob changes in a way that the other numbers do not show.
-pub const CODEC_VERSION: u32 = 1;
+pub const CODEC_VERSION: u32 = 2;
 
 /// The version of DataFusion that plan blobs of this build are for.
 pub const DATAFUSION_VERSION: &str = datafusion::DATAFUSION_VERSION;
@@ -67,8 +69,7 @@ pub struct ProtoCodec;
 
 impl PlanCodec for ProtoCodec {
     fn encode(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<Bytes> {
-        let converter = DeduplicatingProtoConverter {};
-        physical_plan_to_bytes_with_proto_converter(Arc::clone(plan), &NodeCodec, &converter)
+        physical_plan_to_bytes_with_proto_converter(Arc::clone(plan), &NodeCodec, &Checked)
             .map_err(|e| cannot("encode a plan", e))
     }
 
@@ -103,7 +104,7 @@ pub(crate) fn decode_together(
 
 /// An expression as bytes.
 pub(crate) fn encode_expr(expr: &Arc<dyn PhysicalExpr>) -> Result<Bytes> {
-    let node = serialize_physical_expr(expr, &NodeCodec).map_err(|e| cannot("encode", e))?;
+    let node = Checked.physical_expr_to_proto(expr, &NodeCodec).map_err(|e| cannot("encode", e))?;
     Ok(node.encode_to_vec().into())
 }
 

@@ -11,6 +11,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use datafusion::physical_expr::ConstExpr;
 use datafusion::physical_expr::equivalence::AcrossPartitions;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_expr_common::physical_expr::proto_decode::PhysicalExprDecodeCtx;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::work_table::WorkTableExec;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning};
@@ -26,6 +27,7 @@ use dunlin_proto::plan::{
 };
 use prost::Message;
 
+use super::arithmetic;
 use crate::nodes::{BundleExec, ExchangeReadExec, SliceScanExec};
 
 /// Encodes what datafusion-proto does not know.
@@ -87,6 +89,15 @@ impl PhysicalExtensionCodec for NodeCodec {
             return not_impl_err!("{} can not travel between processes", node.name());
         };
         PlanNode { node: Some(encoded) }.encode(buf).map_err(external)
+    }
+
+    fn try_decode_expr(
+        &self,
+        buf: &[u8],
+        inputs: &[Arc<dyn PhysicalExpr>],
+        _: &PhysicalExprDecodeCtx<'_>,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        arithmetic::decode(buf, inputs)
     }
 
     fn try_encode_udf(&self, _: &ScalarUDF, _: &mut Vec<u8>) -> Result<()> {
@@ -196,6 +207,6 @@ fn decode_schema(bytes: &[u8]) -> Result<SchemaRef> {
     Ok(Arc::new(Schema::try_from(&node)?))
 }
 
-fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
+pub(super) fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }

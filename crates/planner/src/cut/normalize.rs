@@ -9,17 +9,21 @@ use datafusion::execution::config::SessionConfig;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
-use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::memory::{LazyBatchGenerator, LazyMemoryExec};
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::work_table::WorkTableExec;
 use datafusion::physical_plan::{ExecutionPlan, Partitioning};
+use parking_lot::RwLock;
 
 use super::roles::emits_build_rows;
 use super::{CutOptions, files, partitions_of};
 
 type Plan = Arc<dyn ExecutionPlan>;
+type Generator = Arc<RwLock<dyn LazyBatchGenerator>>;
 
 /// All rewrites, in order.
 pub(super) fn normalize(plan: Plan, options: &CutOptions, config: &SessionConfig) -> Result<Plan> {
@@ -35,7 +39,27 @@ pub(super) fn normalize(plan: Plan, options: &CutOptions, config: &SessionConfig
             Some(query) => Ok(Transformed::yes(widen_work_tables(query)?)),
             None => Ok(Transformed::no(node)),
         })?;
+    let plan = plan.data.transform_down(|node| match node.downcast_ref::<LazyMemoryExec>() {
+        Some(series) if series.schema().fields().is_empty() => {
+            Ok(Transformed::yes(widen_series(series)?))
+        }
+        _ => Ok(Transformed::no(node)),
+    })?;
     Ok(plan.data)
+}
+
+/// Generated rows of which no column is used: datafusion-proto would forget that, so the rows are
+/// read whole and projected above.
+fn widen_series(series: &LazyMemoryExec) -> Result<Plan> {
+    let fresh = |generator: &Generator| generator.read().reset_state();
+    let generators: Vec<Generator> = series.generators().iter().map(fresh).collect();
+    let Some(first) = generators.first() else { return Ok(Arc::new(EmptyExec::new(series.schema()))) };
+    // Only a batch tells which columns a generator really makes.
+    let Some(batch) = fresh(first).write().generate_next_batch()? else {
+        return Ok(Arc::new(EmptyExec::new(series.schema())));
+    };
+    let wide = LazyMemoryExec::try_new(batch.schema(), generators)?;
+    Ok(Arc::new(ProjectionExec::try_new(Vec::<ProjectionExpr>::new(), Arc::new(wide))?))
 }
 
 /// A join that collects its build side and emits rows of it can not run in several tasks. If its

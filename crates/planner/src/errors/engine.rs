@@ -7,7 +7,7 @@ use datafusion::parquet::errors::ParquetError;
 use datafusion::sql::sqlparser::parser::ParserError;
 use dunlin_base::Error;
 
-use super::{did_you_mean, find, storage, suggest::nearest};
+use super::{damage, did_you_mean, find, storage, suggest::nearest};
 
 /// Maps an error that holds none of ours.
 pub(super) fn map(error: &DataFusionError) -> Error {
@@ -103,7 +103,7 @@ fn parquet(error: &ParquetError) -> Error {
 }
 
 fn damaged(format: &str, text: &str) -> Error {
-    Error::invalid(format!("cannot read {format} data: {}", sentence(first_line(text))))
+    damage::damaged(format, &sentence(first_line(text)))
 }
 
 fn parser(error: &ParserError) -> Error {

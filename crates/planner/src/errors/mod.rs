@@ -4,11 +4,13 @@
 //! The one thing to know: the kind follows from the error's *type*, never from its text; text is
 //! only trimmed and, with the SQL at hand, given its place ([`place`]).
 
+mod damage;
 mod engine;
 mod place;
 mod storage;
 mod suggest;
 
+pub use damage::name_files;
 pub(crate) use engine::too_deep;
 pub(crate) use storage::no_permission;
 
@@ -21,7 +23,8 @@ use dunlin_base::Error;
 
 pub(crate) use place::{Span, at, in_text, syntax};
 pub use storage::from_object_store;
-pub(crate) use suggest::{did_you_mean, nearest};
+pub(crate) use suggest::did_you_mean;
+pub use suggest::nearest;
 
 /// The error of ours for an error of DataFusion's. One of ours that travelled inside comes back as
 /// it was, however deep it was wrapped.

@@ -2,7 +2,7 @@
 
 /// The candidate nearest to `wrong`, if one is near enough to be a slip of the finger: at most one
 /// change for every three letters.
-pub(crate) fn nearest<'a>(
+pub fn nearest<'a>(
     wrong: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

@@ -1,7 +1,5 @@
-//! Our rules over logical plans, run after DataFusion's own analysis.
-//!
-//! Both are about subqueries that are used as a value. They must become joins to be cut into
-//! stages, and DataFusion makes joins of those in WHERE and SELECT only.
+//! Subqueries that are used as a value. They must become joins to be cut into stages, and
+//! DataFusion makes joins of those in WHERE and SELECT only.
 
 use std::sync::Arc;
 

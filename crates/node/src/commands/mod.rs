@@ -1,0 +1,9 @@
+//! The commands: each turns its options into a configuration and runs.
+
+mod config;
+mod queries;
+mod run;
+mod sql;
+
+pub(crate) use queries::list_queries;
+pub use run::run;

@@ -1,0 +1,87 @@
+//! `dunlin sql`: where the SQL comes from, and the engine it runs on.
+
+use std::io::{self, IsTerminal, Read as _};
+use std::path::Path;
+
+use crate::cli::{Format, Sql};
+use crate::config::{Config, Flags};
+use crate::output::Output;
+use crate::place::Place;
+use crate::report::Failure;
+use crate::shell::{Display, Runner, prompt};
+
+/// The options that are configuration keys.
+pub(super) fn flags(options: &Sql) -> Flags {
+    let (engine, display) = (&options.engine, &options.display);
+    let mut flags = Flags::default();
+    flags.set("data", engine.data.as_ref());
+    flags.set("state", engine.state.as_ref());
+    flags.set("threads", engine.threads);
+    flags.set("memory", engine.memory.map(|bytes| format!("{}B", bytes.0)));
+    flags.set("executors", engine.executors);
+    flags.set("format", display.format);
+    flags.set("timing", display.timing.then_some(true));
+    flags.set("progress", display.progress);
+    flags.set("max-rows", display.max_rows);
+    flags
+}
+
+/// Runs the SQL. All texts are read before the engine starts: a file that is not there costs
+/// nothing.
+pub(super) fn run(options: &Sql, config: &Config) -> Result<(), Failure> {
+    let texts = texts(options)?;
+    let output = match &texts {
+        Some(_) => Some(Output::open(config.format, options.output.as_deref(), config.max_rows)?),
+        None => None,
+    };
+    let place = Place::open(config)?;
+    let done = with_engine(options, config, &place, texts.as_deref(), output);
+    place.close();
+    done
+}
+
+fn with_engine(
+    options: &Sql,
+    config: &Config,
+    place: &Place,
+    texts: Option<&[String]>,
+    output: Option<Output>,
+) -> Result<(), Failure> {
+    let display = Display {
+        timing: config.timing,
+        progress: config.progress,
+        done: config.format == Format::Table && options.output.is_none(),
+    };
+    let runner = Runner::new(place.engine(), display)?;
+    for (key, value) in &options.settings {
+        runner.set(key, value)?;
+    }
+    let (Some(texts), Some(mut output)) = (texts, output) else { return prompt(runner, config) };
+    for text in texts {
+        runner.run(text, &mut output)?;
+    }
+    output.commit()
+}
+
+/// The texts to run; `None` asks for them at a prompt.
+fn texts(options: &Sql) -> Result<Option<Vec<String>>, Failure> {
+    let mut texts = options.commands.clone();
+    match &options.file {
+        Some(file) if file == Path::new("-") => texts.push(standard_input()?),
+        Some(file) => {
+            let read = std::fs::read_to_string(file);
+            texts.push(read.map_err(|e| Failure::reading(&file.display().to_string(), &e))?);
+        }
+        None if texts.is_empty() && io::stdin().is_terminal() => return Ok(None),
+        None if texts.is_empty() => texts.push(standard_input()?),
+        None => {}
+    }
+    Ok(Some(texts))
+}
+
+fn standard_input() -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = io::stdin().read_to_string(&mut text);
+    read.map_err(|e| Failure::reading("standard input", &e))?;
+    Ok(text)
+}

@@ -1,0 +1,210 @@
+//! All roles in one process: the wiring that the shell, the demo, the benchmarks and the tests use.
+//!
+//! The roles meet only in the metadata store and through the shuffle; the wiring hands each its
+//! parts and keeps the handles with which tests stop them one by one.
+
+mod options;
+mod runtimes;
+mod shuffle_role;
+
+use std::sync::Arc;
+
+use dunlin_base::{Env, Error, Result};
+use dunlin_executor::{Executor, ExecutorOptions};
+use dunlin_gateway::{Gateway, GatewayOptions, MetadataCatalog, Session};
+use dunlin_metadata::StoreRef;
+use dunlin_planner::{Contexts, Decider, ObjectStores, Planner};
+use dunlin_queue::Queue;
+use dunlin_shuffle::LocalWorkers;
+use dunlin_shuffle_service::ShuffleWorker;
+use parking_lot::Mutex;
+
+pub use self::options::EngineOptions;
+use self::runtimes::{Runtimes, task_runtime};
+use self::shuffle_role::ShuffleRole;
+
+/// A process with all roles. Dropping it stops everything at once; [`Engine::shutdown`] is the
+/// graceful way.
+pub struct Engine {
+    options: EngineOptions,
+    parts: dunlin_executor::Parts,
+    planner: Arc<Planner>,
+    shuffle: Mutex<Option<ShuffleRole>>,
+    executors: Mutex<Vec<Arc<Executor>>>,
+    gateway: Mutex<Gateway>,
+    // Last: everything above runs on it.
+    runtime: Option<Runtimes>,
+}
+
+impl Engine {
+    /// Starts all roles. Errors are those of the metadata store (`Invalid`: in use by another
+    /// process, unreadable; `Retry`: unreachable) and of the folders.
+    pub fn start(options: EngineOptions) -> Result<Self> {
+        let runtime = Runtimes::new(options.threads)?;
+        let handle = runtime.control.handle().clone();
+        let env = Env::real(Some(handle.clone()));
+        let cpu = env.on(runtime.cpu.handle().clone());
+        let leases = env.on(runtime.lease.handle().clone());
+        match handle.block_on(Self::wire(options, env, cpu, leases)) {
+            Ok(mut engine) => {
+                engine.runtime = Some(runtime);
+                Ok(engine)
+            }
+            Err(error) => {
+                runtime.stop();
+                Err(error)
+            }
+        }
+    }
+
+    /// All but the runtimes: one that is dropped by its own task panics.
+    async fn wire(options: EngineOptions, env: Env, cpu: Env, leases: Env) -> Result<Self> {
+        std::fs::create_dir_all(&options.scratch).map_err(|e| {
+            Error::invalid(format!("can not use folder {}: {e}", options.scratch.display()))
+        })?;
+        let store = dunlin_metadata::open(&options.metadata, env.clone()).await?;
+        let blobs = dunlin_metadata::blob::open(&options.blobs, &[], env.clone()).await?;
+        let stores = ObjectStores::new(env.clone(), options.stores);
+        let catalog = Arc::new(MetadataCatalog::new(Arc::clone(&store)));
+        let settings = options.settings.clone();
+        let planner = Planner::new(env.clone(), settings, catalog, Arc::clone(&stores))?;
+        let contexts = Contexts::new(task_runtime(&options.scratch, &stores, planner.runtime())?)?;
+        let decider = Arc::new(Decider::new(contexts.base()));
+        let tuning = options.tuning.clone();
+        let queue = Queue::with_tuning(Arc::clone(&store), blobs, env.clone(), decider, tuning);
+        let workers = Arc::new(LocalWorkers::new());
+        let shuffle = ShuffleRole::start(&options, (&env, &leases), &store, &workers).await?;
+        let workers = workers as _;
+        let parts =
+            dunlin_executor::Parts { env, cpu, leases, store, queue, workers, contexts, stores };
+        let gateway = start_gateway(&parts, &options).await?;
+        let engine = Self {
+            parts,
+            planner,
+            shuffle: Mutex::new(Some(shuffle)),
+            executors: Mutex::new(Vec::new()),
+            gateway: Mutex::new(gateway),
+            runtime: None,
+            options,
+        };
+        for _ in 0..engine.options.executors {
+            engine.add_executor().await?;
+        }
+        Ok(engine)
+    }
+
+    /// A new session of `user`.
+    pub fn session(&self, user: &str) -> Result<Session> {
+        Ok(Session::new(self.gateway(), self.planner.session()?, user.to_owned()))
+    }
+
+    /// The present gateway.
+    pub fn gateway(&self) -> Gateway {
+        self.gateway.lock().clone()
+    }
+
+    /// The planner, for folders of tables.
+    pub fn planner(&self) -> &Arc<Planner> {
+        &self.planner
+    }
+
+    /// The queue, for listings and tests.
+    pub fn queue(&self) -> &Queue {
+        &self.parts.queue
+    }
+
+    /// The metadata store.
+    pub fn store(&self) -> &StoreRef {
+        &self.parts.store
+    }
+
+    /// The world of control work.
+    pub fn env(&self) -> &Env {
+        &self.parts.env
+    }
+
+    /// The shuffle worker, while it runs.
+    pub fn shuffle_worker(&self) -> Option<Arc<ShuffleWorker>> {
+        self.shuffle.lock().as_ref().map(|role| Arc::clone(&role.worker))
+    }
+
+    /// The executors of the process.
+    pub fn executors(&self) -> Vec<Arc<Executor>> {
+        self.executors.lock().clone()
+    }
+
+    /// Runs a future on the control runtime and waits for it. For callers outside of any runtime.
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        let runtime = self.runtime.as_ref().expect("the runtime lives as long as the engine");
+        runtime.control.block_on(future)
+    }
+
+    /// Starts one more executor role.
+    pub async fn add_executor(&self) -> Result<Arc<Executor>> {
+        let options = ExecutorOptions {
+            slots: self.options.threads as u32,
+            memory_limit: self.options.memory_limit,
+            lease_ttl: self.options.lease_ttl,
+            ..ExecutorOptions::default()
+        };
+        let executor = Arc::new(Executor::start(self.parts.clone(), options).await?);
+        self.executors.lock().push(Arc::clone(&executor));
+        Ok(executor)
+    }
+
+    /// Drops the handles of executors that were killed or drained.
+    pub fn forget_killed(&self) {
+        self.executors.lock().retain(|executor| executor.is_alive());
+    }
+
+    /// Ends the gateway as a crash would and starts another; sessions made before are useless.
+    /// Queries that run go on.
+    pub async fn replace_gateway(&self) -> Result<Gateway> {
+        let new = start_gateway(&self.parts, &self.options).await?;
+        let old = std::mem::replace(&mut *self.gateway.lock(), new.clone());
+        old.kill();
+        Ok(new)
+    }
+
+    /// Stops taking work, finishes what runs, removes what is to be removed, leaves.
+    pub async fn shutdown(&self) {
+        let executors = std::mem::take(&mut *self.executors.lock());
+        for executor in executors {
+            executor.drain().await;
+        }
+        let gateway = self.gateway();
+        if let Err(error) = gateway.leave().await {
+            tracing::warn!(%error, "gateway could not leave");
+        }
+        let shuffle = self.shuffle.lock().take();
+        if let Some(role) = shuffle
+            && let Err(error) = role.seat.leave().await
+        {
+            tracing::warn!(%error, "shuffle worker could not leave");
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.executors.lock().clear();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.stop();
+        }
+    }
+}
+
+async fn start_gateway(parts: &dunlin_executor::Parts, options: &EngineOptions) -> Result<Gateway> {
+    let parts = parts.clone();
+    let parts = dunlin_gateway::Parts {
+        env: parts.env,
+        cpu: parts.cpu,
+        leases: parts.leases,
+        store: parts.store,
+        queue: parts.queue,
+        workers: parts.workers,
+        contexts: parts.contexts,
+    };
+    let options = GatewayOptions { lease_ttl: options.lease_ttl, ..GatewayOptions::default() };
+    Gateway::start(parts, options).await
+}

@@ -1,0 +1,86 @@
+//! The configuration: layers, dump, check.
+
+use crate::lab::{Lab, finish};
+
+#[test]
+fn the_last_layer_wins_and_dump_names_it() {
+    let lab = Lab::new();
+    lab.write(
+        "dunlin.toml",
+        "threads = 3\nmax-rows = 7\nmemory = \"64MiB\"\n[session]\npartitions = 5\n",
+    );
+    let mut command = lab.command(&["config", "dump", "--log-level", "info"]);
+    command.env("DUNLIN_MAX_ROWS", "9");
+    let dump = finish(command, "").ok();
+    for line in [
+        "threads = 3",
+        "max-rows = 9",
+        "memory = \"64MiB\"",
+        "log-level = \"info\"",
+        "lease-ttl = \"10s\"",
+        "\"partitions\" = 5",
+        "# state =",
+    ] {
+        assert!(dump.lines().any(|l| l.starts_with(line)), "'{line}' is missing in {dump}");
+    }
+    for origin in ["[dunlin.toml]", "[environment]", "[command line]", "[default]", "[not set]"] {
+        assert!(dump.contains(origin), "{origin} is missing in {dump}");
+    }
+    // What was dumped is a configuration, with the same values.
+    lab.write("again.toml", &dump);
+    let again = lab.run(&["config", "dump", "--config", "again.toml"]).ok();
+    let values = |text: &str| -> Vec<String> {
+        text.lines().filter(|l| !l.starts_with('#')).map(str::to_owned).collect()
+    };
+    assert_eq!(values(&dump), values(&again));
+}
+
+#[test]
+fn settings_of_the_file_reach_sessions() {
+    let lab = Lab::new();
+    lab.write("my.toml", "format = \"csv\"\n[session]\npartitions = 5\n");
+    let show = ["sql", "--config", "my.toml", "-c", "SHOW dunlin.partitions"];
+    assert_eq!(lab.run(&show).ok(), "name,value\ndunlin.partitions,5\n");
+}
+
+#[test]
+fn check_is_strict_and_start_up_warns() {
+    let lab = Lab::new();
+    lab.run(&["config", "check"]).ok();
+    lab.write("dunlin.toml", "tread = 2\nthreds = 3\n");
+    let ran = lab.run(&["config", "check"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.err.contains("'threds'") && ran.err.contains("'threads'?"), "{ran:?}");
+    let ran = lab.run(&["sql", "-c", "SELECT 1 AS x", "--format", "csv"]);
+    assert!(ran.err.contains("warning: ") && ran.err.contains("threds"), "{ran:?}");
+    assert_eq!(ran.ok(), "x\n1\n");
+}
+
+#[test]
+fn values_that_do_not_fit_name_their_key() {
+    let lab = Lab::new();
+    let cases = [
+        ("threads = \"many\"", "threads"),
+        ("threads = 0", "threads"),
+        ("memory = \"1 parsec\"", "memory"),
+        ("lease-ttl = \"10 h\"", "lease-ttl"),
+        ("format = \"xml\"", "format"),
+        ("[session]\npartitons = 2", "partitons"),
+        ("threads = ", "bad.toml"),
+    ];
+    for (text, word) in cases {
+        lab.write("bad.toml", text);
+        lab.run(&["config", "check", "--config", "bad.toml"]).fails(2, &[word]);
+        lab.run(&["sql", "--config", "bad.toml", "-c", "SELECT 1"]).fails(2, &[word]);
+    }
+    lab.run(&["config", "dump", "--config", "nothere.toml"]).fails(2, &["nothere.toml"]);
+}
+
+#[test]
+fn version_and_help() {
+    let lab = Lab::new();
+    let version = lab.run(&["--version"]).ok();
+    assert!(version.starts_with("dunlin ") && version.contains("datafusion "), "{version}");
+    assert!(lab.run(&["sql", "--help"]).ok().contains("Exit codes"));
+    lab.run(&["--nope"]).fails(2, &["--nope"]);
+}

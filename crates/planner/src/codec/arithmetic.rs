@@ -1,0 +1,116 @@
+//! Arithmetic that fails on overflow. DataFusion's operators can do that, but its encoding forgets
+//! it and its planner never asks for it: integers would wrap around without a word.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::Schema;
+use datafusion::common::{Result, internal_err};
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::BinaryExpr;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::physical_plan::to_proto::serialize_physical_expr_with_converter;
+use datafusion_proto::physical_plan::{
+    DeduplicatingProtoConverter, PhysicalExtensionCodec, PhysicalPlanNodeExt,
+    PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+};
+use datafusion_proto::protobuf;
+use datafusion_proto::protobuf::physical_expr_node::ExprType;
+use dunlin_proto::plan::checked_arithmetic::Op;
+use dunlin_proto::plan::expr_node::Node;
+use dunlin_proto::plan::{CheckedArithmetic, ExprNode};
+use prost::Message;
+
+use super::nodes::external;
+
+/// Encodes additions, subtractions and multiplications as checked ones. Decoding is DataFusion's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Checked;
+
+impl PhysicalProtoConverterExtension for Checked {
+    fn proto_to_execution_plan(
+        &self,
+        proto: &protobuf::PhysicalPlanNode,
+        context: &PhysicalPlanDecodeContext<'_>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        DeduplicatingProtoConverter {}.proto_to_execution_plan(proto, context)
+    }
+
+    fn execution_plan_to_proto(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        codec: &dyn PhysicalExtensionCodec,
+    ) -> Result<protobuf::PhysicalPlanNode> {
+        protobuf::PhysicalPlanNode::try_from_physical_plan_with_converter(
+            Arc::clone(plan),
+            codec,
+            self,
+        )
+    }
+
+    fn proto_to_physical_expr(
+        &self,
+        proto: &protobuf::PhysicalExprNode,
+        schema: &Schema,
+        context: &PhysicalPlanDecodeContext<'_>,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        DeduplicatingProtoConverter {}.proto_to_physical_expr(proto, schema, context)
+    }
+
+    fn physical_expr_to_proto(
+        &self,
+        expr: &Arc<dyn PhysicalExpr>,
+        codec: &dyn PhysicalExtensionCodec,
+    ) -> Result<protobuf::PhysicalExprNode> {
+        let arithmetic = expr.downcast_ref::<BinaryExpr>().and_then(|e| Some((e, op_of(e.op())?)));
+        let Some((binary, op)) = arithmetic else {
+            return serialize_physical_expr_with_converter(expr, codec, self);
+        };
+        let node = ExprNode { node: Some(Node::CheckedArithmetic(CheckedArithmetic { op: op.into() })) };
+        let inputs = [binary.left(), binary.right()].map(|e| self.physical_expr_to_proto(e, codec));
+        let inputs = inputs.into_iter().collect::<Result<_>>()?;
+        Ok(protobuf::PhysicalExprNode {
+            expr_id: expr.expression_id(),
+            expr_type: Some(ExprType::Extension(protobuf::PhysicalExtensionExprNode {
+                expr: node.encode_to_vec(),
+                inputs,
+            })),
+        })
+    }
+}
+
+/// An expression of ours from its bytes and its decoded children.
+pub(super) fn decode(
+    bytes: &[u8],
+    children: &[Arc<dyn PhysicalExpr>],
+) -> Result<Arc<dyn PhysicalExpr>> {
+    match (ExprNode::decode(bytes).map_err(external)?.node, children) {
+        (Some(Node::CheckedArithmetic(node)), [left, right]) => {
+            let op = operator(Op::try_from(node.op).map_err(external)?);
+            Ok(checked(&BinaryExpr::new(Arc::clone(left), op, Arc::clone(right))))
+        }
+        _ => internal_err!("an expression of another build"),
+    }
+}
+
+/// The same arithmetic, failing when a result does not fit.
+pub(crate) fn checked(expr: &BinaryExpr) -> Arc<dyn PhysicalExpr> {
+    Arc::new(expr.clone().with_fail_on_overflow(true))
+}
+
+fn op_of(op: &Operator) -> Option<Op> {
+    match op {
+        Operator::Plus => Some(Op::Plus),
+        Operator::Minus => Some(Op::Minus),
+        Operator::Multiply => Some(Op::Multiply),
+        _ => None,
+    }
+}
+
+fn operator(op: Op) -> Operator {
+    match op {
+        Op::Plus => Operator::Plus,
+        Op::Minus => Operator::Minus,
+        Op::Multiply => Operator::Multiply,
+    }
+}

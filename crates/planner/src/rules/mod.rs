@@ -1,0 +1,7 @@
+//! Our rules over logical plans, run after DataFusion's own analysis.
+
+mod constants;
+mod subqueries;
+
+pub(crate) use self::constants::CheckedConstants;
+pub(crate) use self::subqueries::{LiftSubqueries, OneRowSubqueries};
