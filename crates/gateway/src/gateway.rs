@@ -89,13 +89,11 @@ impl Gateway {
     pub async fn start(parts: Parts, options: GatewayOptions) -> Result<Self> {
         let (store, env) = (Arc::clone(&parts.store), parts.env.clone());
         let shuffles = LiveSet::follow(Arc::clone(&store), &env, Role::Shuffle).await?;
-        let role =
-            SeatOptions { role: Role::Gateway, card: Bytes::new(), ttl: options.lease_ttl };
+        let role = SeatOptions { role: Role::Gateway, card: Bytes::new(), ttl: options.lease_ttl };
         let seat = Seat::take(store, parts.leases.clone(), role, |_| ()).await?;
         let background = Mutex::new(BTreeMap::new());
         let killed = AtomicBool::new(false);
-        let gateway =
-            Self { inner: Arc::new(Inner { parts, seat, shuffles, background, killed }) };
+        let gateway = Self { inner: Arc::new(Inner { parts, seat, shuffles, background, killed }) };
         gateway.keep_sweeping(options.sweep_every);
         Ok(gateway)
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use dunlin_base::ByteCount;
 
 use crate::engine::Setup;
 use crate::suite::SuiteName;
@@ -27,6 +28,10 @@ pub enum Verb {
     Plain(RunArgs),
     /// Time the engine against plain DataFusion, query by query in turn, on TPC-H.
     Tpch(RunArgs),
+    /// Time short queries: latency of one client, throughput of several.
+    Short(ShortArgs),
+    /// Time planning, cutting and encoding, and show the sizes of what is stored.
+    Plans(RunArgs),
     /// All TPC-H queries through all roles, with an executor stopped on the way, beside plain
     /// DataFusion.
     Demo(DemoArgs),
@@ -69,6 +74,32 @@ pub struct RunArgs {
     pub out: Option<PathBuf>,
 }
 
+/// A benchmark of short queries.
+#[derive(Debug, Args)]
+pub struct ShortArgs {
+    /// The folder under which generated data are kept, a folder for each scale.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Scale factor.
+    #[arg(long, default_value_t = 1.0)]
+    pub scale: f64,
+    /// Runs that count, for latency.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    pub runs: u32,
+    /// Clients at once, for throughput.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    pub clients: u32,
+    /// Seconds of throughput, for each engine.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub seconds: u32,
+    /// How the engines are set up.
+    #[command(flatten)]
+    pub setup: SetupArgs,
+    /// Write the report (Markdown and JSON) into this folder, too.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
 /// The demo.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -95,6 +126,9 @@ pub struct SetupArgs {
     /// Executor roles in the process.
     #[arg(long, default_value_t = 2, value_parser = positive)]
     pub executors: usize,
+    /// Memory for all tasks of all executors, such as 2GiB. Plain DataFusion has no limit.
+    #[arg(long, default_value = "8GiB")]
+    pub memory: ByteCount,
 }
 
 impl SetupArgs {
@@ -102,7 +136,8 @@ impl SetupArgs {
     pub fn resolve(&self) -> Setup {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = self.threads.unwrap_or(cores);
-        Setup { threads, partitions: self.partitions.unwrap_or(threads), executors: self.executors }
+        let partitions = self.partitions.unwrap_or(threads);
+        Setup { threads, partitions, executors: self.executors, memory: self.memory }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What each verb does, the demo aside.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, Result, ensure};
 
 use crate::cli::{Cli, RunArgs, Verb};
@@ -7,7 +9,7 @@ use crate::engine::{self, Engine, Plain, Setup};
 use crate::measure::measure;
 use crate::report::Report;
 use crate::suite::{Suite, SuiteName};
-use crate::{demo, tpcds, tpch};
+use crate::{demo, plans, short, tpcds, tpch};
 
 /// Runs a verb. False: it ran, and what it found is bad (the demo's answers differ).
 pub fn run(cli: Cli) -> Result<bool> {
@@ -18,6 +20,14 @@ pub fn run(cli: Cli) -> Result<bool> {
         Verb::Tpch(args) => {
             ensure!(args.suite == SuiteName::Tpch, "`tpch` runs TPC-H only");
             benchmark(&args, true).map(|()| true)
+        }
+        Verb::Short(args) => {
+            let sheet = on_runtime(args.setup.resolve(), short::run(&args))?;
+            show(&sheet.markdown(), args.out.as_deref(), |out| sheet.write(out))
+        }
+        Verb::Plans(args) => {
+            let sheet = on_runtime(args.setup.resolve(), plans::run(&args))?;
+            show(&sheet.markdown(), args.out.as_deref(), |out| sheet.write(out))
         }
         Verb::Demo(args) => on_runtime(args.setup.resolve(), demo::run(&args)),
     }
@@ -34,11 +44,20 @@ fn benchmark(args: &RunArgs, with_engine: bool) -> Result<()> {
         };
         compare_engines(&suite, setup, args.runs, &base, engine.as_deref()).await
     })?;
-    println!("{}", report.markdown());
-    if let Some(out) = &args.out {
-        println!("written to {}", report.write(out)?.display());
+    show(&report.markdown(), args.out.as_deref(), |out| report.write(out)).map(drop)
+}
+
+/// Prints a report and, if so told, writes it.
+fn show(
+    markdown: &str,
+    out: Option<&Path>,
+    write: impl FnOnce(&Path) -> Result<PathBuf>,
+) -> Result<bool> {
+    println!("{markdown}");
+    if let Some(out) = out {
+        println!("written to {}", write(out)?.display());
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Every query of the suite on both engines.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::prelude::SessionContext;
-use dunlin_base::Env;
+use dunlin_base::{ByteCount, Env};
 use dunlin_gateway::{Reply, Session};
 use dunlin_node::EngineOptions;
 use futures::TryStreamExt;
@@ -26,6 +26,13 @@ pub struct Setup {
     pub partitions: usize,
     /// Executor roles in the process; plain DataFusion has none.
     pub executors: usize,
+    /// Memory for all tasks of all executors; plain DataFusion has no limit.
+    #[serde(serialize_with = "as_text")]
+    pub memory: ByteCount,
+}
+
+fn as_text<S: serde::Serializer>(bytes: &ByteCount, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(bytes)
 }
 
 /// Something that answers SQL.
@@ -69,11 +76,16 @@ impl Engine for Plain {
 
 /// Dunlin with all roles in this process, over the Parquet files of `dir`.
 pub async fn open(dir: &Path, setup: Setup) -> Result<Box<dyn Engine>> {
+    Ok(Box::new(open_dunlin(dir, setup).await?))
+}
+
+/// [`open`], as what it is.
+pub async fn open_dunlin(dir: &Path, setup: Setup) -> Result<Dunlin> {
     let (dir, scratch) = (dir.to_owned(), tempfile::tempdir()?);
     // The engine makes its own runtimes, so it is started and dropped outside of this one.
     let started = Env::real(None).thread("engine", move || start(&dir, setup, scratch))?;
     let (node, session, scratch) = started.join().map_err(|_| anyhow!("the engine panicked"))??;
-    Ok(Box::new(Dunlin { node: Some(node), session, _scratch: scratch }))
+    Ok(Dunlin { node: Some(node), session, _scratch: scratch })
 }
 
 type Started = (dunlin_node::Engine, Session, tempfile::TempDir);
@@ -87,6 +99,7 @@ fn start(dir: &Path, setup: Setup, scratch: tempfile::TempDir) -> Result<Started
     options.threads = setup.threads;
     options.executors = setup.executors;
     options.lease_ttl = LEASE_TTL;
+    options.memory_limit = ByteCount(setup.memory.0 / setup.executors.max(1) as u64);
     options.settings.partitions = setup.partitions;
     let node = dunlin_node::Engine::start(options)?;
     node.block_on(async {
@@ -102,15 +115,22 @@ fn start(dir: &Path, setup: Setup, scratch: tempfile::TempDir) -> Result<Started
 /// Short, so that a crash in the demo is noticed while somebody watches.
 const LEASE_TTL: Duration = Duration::from_secs(2);
 
-struct Dunlin {
+/// Dunlin with all roles in this process.
+pub struct Dunlin {
     node: Option<dunlin_node::Engine>,
     session: Session,
     _scratch: tempfile::TempDir,
 }
 
 impl Dunlin {
-    fn node(&self) -> Result<&dunlin_node::Engine> {
+    /// The process.
+    pub fn node(&self) -> Result<&dunlin_node::Engine> {
         self.node.as_ref().context("the engine was stopped")
+    }
+
+    /// The session in which it runs queries.
+    pub fn session(&self) -> &Session {
+        &self.session
     }
 }
 

@@ -11,7 +11,9 @@ pub mod demo;
 pub mod engine;
 pub mod machine;
 pub mod measure;
+pub mod plans;
 pub mod report;
+pub mod short;
 pub mod suite;
 
 pub use dunlin_corpus::{compare, oracle, tpcds, tpch};

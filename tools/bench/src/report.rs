@@ -1,5 +1,9 @@
 //! What a benchmark found, as Markdown for people and JSON for later comparison.
 
+mod sheet;
+
+pub use self::sheet::Sheet;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -68,26 +72,7 @@ impl Report {
     }
 
     fn write_head(&self, text: &mut String) -> std::fmt::Result {
-        let (conditions, setup) = (&self.conditions, &self.setup);
-        writeln!(text, "# {} at scale {}\n", self.title, self.scale)?;
-        writeln!(text, "| | |\n|---|---|")?;
-        writeln!(text, "| date | {} |", self.date)?;
-        writeln!(text, "| commit | {} ({} build) |", conditions.commit, conditions.profile)?;
-        writeln!(
-            text,
-            "| machine | {}, {} cores, {} GiB, {}; load {} at the start |",
-            conditions.cpu,
-            conditions.cores,
-            conditions.memory_gib,
-            conditions.system,
-            conditions.load
-        )?;
-        writeln!(
-            text,
-            "| set-up | {} threads, {} partitions, {} executors |",
-            setup.threads, setup.partitions, setup.executors
-        )?;
-        writeln!(text, "| DataFusion | {} |", conditions.datafusion)?;
+        head(text, &self.title, self.scale, &self.date, &self.conditions, self.setup)?;
         writeln!(text, "| runs | 1 to warm up, median of {} |\n", self.runs)
     }
 
@@ -118,20 +103,48 @@ impl Report {
 
     /// Writes `<date>-<title>-sf<scale>-<commit>.md` and `.json` into `dir`; the Markdown's path.
     pub fn write(&self, dir: &Path) -> Result<PathBuf> {
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        let title = self.title.to_lowercase().replace(' ', "-");
-        let commit = self.conditions.commit.trim_end_matches('+');
-        let stem = format!("{}-{title}-sf{}-{commit}", self.date, self.scale);
-        let markdown = dir.join(format!("{stem}.md"));
-        let json = serde_json::to_string_pretty(self)?;
-        for (path, text) in
-            [(&markdown, self.markdown()), (&dir.join(format!("{stem}.json")), json)]
-        {
-            std::fs::write(path, text)
-                .with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        Ok(markdown)
+        let stem = (self.date.as_str(), self.title.as_str(), self.scale, &self.conditions);
+        write_files(dir, stem, &self.markdown(), &serde_json::to_string_pretty(self)?)
     }
+}
+
+/// The title, and the conditions as a table.
+fn head(
+    text: &mut String,
+    title: &str,
+    scale: f64,
+    date: &str,
+    conditions: &Conditions,
+    setup: Setup,
+) -> std::fmt::Result {
+    writeln!(text, "# {title} at scale {scale}\n\n| | |\n|---|---|\n| date | {date} |")?;
+    writeln!(text, "| commit | {} ({} build) |", conditions.commit, conditions.profile)?;
+    let Conditions { cpu, cores, memory_gib, system, load, .. } = conditions;
+    writeln!(
+        text,
+        "| machine | {cpu}, {cores} cores, {memory_gib} GiB, {system}; load {load} at the start |"
+    )?;
+    let Setup { threads, partitions, executors, memory } = setup;
+    write!(text, "| set-up | {threads} threads, {partitions} partitions, {executors} executors")?;
+    writeln!(text, ", {memory} of query memory |")?;
+    writeln!(text, "| DataFusion | {} |", conditions.datafusion)
+}
+
+fn write_files(
+    dir: &Path,
+    (date, title, scale, conditions): (&str, &str, f64, &Conditions),
+    markdown: &str,
+    json: &str,
+) -> Result<PathBuf> {
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let title = title.to_lowercase().replace(' ', "-");
+    let commit = conditions.commit.trim_end_matches('+');
+    let stem = format!("{date}-{title}-sf{scale}-{commit}");
+    let path = dir.join(format!("{stem}.md"));
+    for (path, text) in [(&path, markdown), (&dir.join(format!("{stem}.json")), json)] {
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(path)
 }
 
 #[cfg(test)]

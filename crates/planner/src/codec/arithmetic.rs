@@ -11,8 +11,8 @@ use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::to_proto::serialize_physical_expr_with_converter;
 use datafusion_proto::physical_plan::{
-    DeduplicatingProtoConverter, PhysicalExtensionCodec, PhysicalPlanNodeExt,
-    PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+    DeduplicatingProtoConverter, PhysicalExtensionCodec, PhysicalPlanDecodeContext,
+    PhysicalPlanNodeExt, PhysicalProtoConverterExtension,
 };
 use datafusion_proto::protobuf;
 use datafusion_proto::protobuf::physical_expr_node::ExprType;
@@ -66,7 +66,8 @@ impl PhysicalProtoConverterExtension for Checked {
         let Some((binary, op)) = arithmetic else {
             return serialize_physical_expr_with_converter(expr, codec, self);
         };
-        let node = ExprNode { node: Some(Node::CheckedArithmetic(CheckedArithmetic { op: op.into() })) };
+        let node =
+            ExprNode { node: Some(Node::CheckedArithmetic(CheckedArithmetic { op: op.into() })) };
         let inputs = [binary.left(), binary.right()].map(|e| self.physical_expr_to_proto(e, codec));
         let inputs = inputs.into_iter().collect::<Result<_>>()?;
         Ok(protobuf::PhysicalExprNode {

@@ -53,7 +53,9 @@ pub(super) fn normalize(plan: Plan, options: &CutOptions, config: &SessionConfig
 fn widen_series(series: &LazyMemoryExec) -> Result<Plan> {
     let fresh = |generator: &Generator| generator.read().reset_state();
     let generators: Vec<Generator> = series.generators().iter().map(fresh).collect();
-    let Some(first) = generators.first() else { return Ok(Arc::new(EmptyExec::new(series.schema()))) };
+    let Some(first) = generators.first() else {
+        return Ok(Arc::new(EmptyExec::new(series.schema())));
+    };
     // Only a batch tells which columns a generator really makes.
     let Some(batch) = fresh(first).write().generate_next_batch()? else {
         return Ok(Arc::new(EmptyExec::new(series.schema())));

@@ -2,10 +2,7 @@
 
 /// The candidate nearest to `wrong`, if one is near enough to be a slip of the finger: at most one
 /// change for every three letters.
-pub fn nearest<'a>(
-    wrong: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(wrong: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wrong = wrong.to_lowercase();
     let limit = (wrong.chars().count() / 3).max(1);
     candidates

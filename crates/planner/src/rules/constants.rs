@@ -10,10 +10,11 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, Result};
 use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use datafusion::optimizer::AnalyzerRule;
+use datafusion::physical_expr::create_physical_expr;
 use datafusion::physical_expr::expressions::BinaryExpr as PhysicalBinary;
-use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use crate::codec::checked;
 
@@ -65,14 +66,14 @@ fn is_constant(expr: &Expr) -> Result<bool> {
 }
 
 fn evaluate(expr: &Expr) -> Result<()> {
-    let physical = create_physical_expr(expr, &DFSchema::empty(), &ExecutionProps::new())?;
+    let (props, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+    let physical = create_physical_expr(expr, &DFSchema::empty(), &props, &planning)?;
     let physical = physical.transform_up(|e| match e.downcast_ref::<PhysicalBinary>() {
         Some(binary) => Ok(Transformed::yes(checked(binary))),
         None => Ok(Transformed::no(e)),
     })?;
     let one_row = RecordBatchOptions::new().with_row_count(Some(1));
-    let batch =
-        RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &one_row)?;
+    let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &one_row)?;
     physical.data.evaluate(&batch).map(drop)
 }
 

@@ -20,7 +20,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gateway", &["base", "proto", "metadata", "queue", "planner", "shuffle"]),
     ("node", ALL_CRATES),
     ("corpus", &["features"]),
-    ("bench", &["corpus", "node", "base", "gateway", "executor", "planner"]),
+    ("bench", &["corpus", "node", "base", "gateway", "executor", "planner", "proto"]),
     ("xtask", &[]),
 ];
 

@@ -1,6 +1,6 @@
 //! What people get wrong: one error that names it, the right exit code, nothing written.
 
-use crate::lab::Lab;
+use super::lab::Lab;
 
 #[test]
 fn wrong_sql_is_explained() {

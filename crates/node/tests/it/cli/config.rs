@@ -1,6 +1,6 @@
 //! The configuration: layers, dump, check.
 
-use crate::lab::{Lab, finish};
+use super::lab::{Lab, finish};
 
 #[test]
 fn the_last_layer_wins_and_dump_names_it() {

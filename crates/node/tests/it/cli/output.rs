@@ -1,6 +1,6 @@
 //! Formats, files and the ways in which SQL comes in.
 
-use crate::lab::{Lab, finish};
+use super::lab::{Lab, finish};
 
 const ALL: &str = "SELECT id, what FROM items ORDER BY id, what";
 

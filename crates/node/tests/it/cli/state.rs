@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use crate::lab::Lab;
+use super::lab::Lab;
 
 #[test]
 fn the_catalog_and_the_history_stay() {
@@ -26,7 +26,7 @@ fn nothing_stays_without_a_state_folder() {
     lab.write("tmp/keep", "");
     let mut command = lab.command(&["sql", "-c", "SELECT 1 AS x", "--format", "csv"]);
     command.env("TMPDIR", lab.path("tmp"));
-    assert_eq!(crate::lab::finish(command, "").ok(), "x\n1\n");
+    assert_eq!(super::lab::finish(command, "").ok(), "x\n1\n");
     let left: Vec<_> = std::fs::read_dir(lab.path("tmp")).expect("there").collect();
     assert_eq!(left.len(), 1, "{left:?}");
 }
