@@ -13,6 +13,7 @@ use dunlin_queue::{ClaimedSlices, LiveSet, Member, ReadyStage, ReadyWatch};
 
 use crate::executor::Shared;
 use crate::fair::Stride;
+use crate::slots::Taken;
 use crate::task::{self, Work};
 
 /// What one life of an executor (one lease) works with.
@@ -106,9 +107,7 @@ impl ClaimLoop {
         let name = "claim";
         let env = shared.parts.env.clone();
         let task = env.spawn(name, async move {
-            let width = slots.count();
-            run_claim(&shared, &member, claim, template, width).await;
-            drop(slots);
+            run_claim(&shared, &member, claim, template, slots).await;
         });
         self.shared.track(task);
     }
@@ -120,11 +119,11 @@ async fn run_claim(
     member: &Member,
     claim: ClaimedSlices,
     template: Result<Arc<Template>>,
-    width: u32,
+    slots: Taken,
 ) {
     let queue = &shared.parts.queue;
     let outcome = tokio::select! {
-        outcome = run_parts(shared, &claim, template, width) => outcome,
+        outcome = run_parts(shared, &claim, template, slots) => outcome,
         () = queue.wait_cancelled(claim.query) => Err(Error::fenced("the query is over")),
         () = member.fenced() => Err(Error::fenced("the executor's lease is gone")),
     };
@@ -148,11 +147,13 @@ async fn run_parts(
     shared: &Arc<Shared>,
     claim: &ClaimedSlices,
     template: Result<Arc<Template>>,
-    width: u32,
+    slots: Taken,
 ) -> Result<()> {
     let template = template?;
     let slices = task::claimed_slices(claim)?;
     let mut first = claim.slices.start;
+    let width = slots.count();
+    let mut slots = Some(slots);
     for part in split_by_bytes(&slices, shared.options.task_bytes.0) {
         let work = Work {
             claim: claim.clone(),
@@ -163,6 +164,10 @@ async fn run_parts(
         };
         first += part.len() as u32;
         let output = task::run(shared, &work).await?;
+        if first == claim.slices.end {
+            // Committing takes no slot: the next task may begin.
+            slots.take();
+        }
         commit(shared, claim, output).await?;
     }
     Ok(())

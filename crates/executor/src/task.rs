@@ -52,16 +52,15 @@ pub(crate) async fn run(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> 
     let pool = TaskPool::new((share * u64::from(work.width.max(1))) as usize);
     let header = work.template.header();
     import_stores(shared, header)?;
-    let context = shared.parts.contexts.for_header(header, Arc::clone(&pool.pool))?;
-    let context = Arc::new(context);
+    let contexts = shared.parts.contexts.for_header(header, Arc::clone(&pool.pool))?;
     let claim = &work.claim;
     let workers = Arc::clone(&shared.parts.workers);
     let source: Arc<dyn ExchangeSource> =
         Arc::new(ShuffleSource::new(claim.query, &claim.inputs, workers));
     let (slices, width) = (work.slices.as_slice(), work.width as usize);
-    let bound = work.template.bind(slices, work.first_slice, width, &source, &context)?;
+    let bound = work.template.bind(slices, work.first_slice, width, &source, &contexts.decode)?;
     let writer = Arc::new(writer(shared, work, &bound.plan, &bound.output).await?);
-    let streams = run_streams(shared, &bound.plan, &context, bound.output, &writer).await;
+    let streams = run_streams(shared, &bound.plan, &contexts.run, bound.output, &writer).await;
     let writer = Arc::into_inner(writer).ok_or_else(|| Error::bug("a stream outlived its task"))?;
     if let Err(error) = streams {
         // What is left is swept with the query; the first error is the one to report.

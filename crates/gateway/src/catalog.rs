@@ -54,7 +54,7 @@ impl CatalogStore for MetadataCatalog {
             None => Op::Delete(key),
         };
         let version = Op::Put(VERSION.to_owned(), bytes::Bytes::new(), None);
-        let txn = Txn { compares: vec![compare], ops: vec![change, version] };
+        let txn = Txn { compares: vec![compare], ops: vec![change, version], ..Txn::default() };
         match self.store.txn(txn).await? {
             TxnOutcome::Committed(_) => Ok(Swapped::Done),
             TxnOutcome::Conflict(entries) => {

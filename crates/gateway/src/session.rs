@@ -6,12 +6,14 @@ use arrow::array::StringArray;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
+use datafusion::execution::config::SessionConfig;
 use dunlin_base::{Error, Result};
 use dunlin_planner::{
     CutOptions, DecideOptions, Planned, QueryPlan, Settings, Statement, cut, session_config,
 };
-use dunlin_proto::plan::{Graph, TableSnapshot};
+use dunlin_proto::plan::{Graph, Header, TableSnapshot};
 use futures::stream::{self, StreamExt};
+use parking_lot::Mutex;
 use prost::Message;
 
 use crate::analyze;
@@ -25,12 +27,20 @@ pub struct Session {
     gateway: Gateway,
     session: Arc<dunlin_planner::Session>,
     user: String,
+    shape: Arc<Mutex<Option<Arc<Shape>>>>,
+}
+
+/// Settings, and what follows from them for plan blobs.
+struct Shape {
+    settings: Settings,
+    config: SessionConfig,
+    header: Header,
 }
 
 impl Session {
     /// A session of `user` on this gateway.
     pub fn new(gateway: Gateway, session: dunlin_planner::Session, user: String) -> Self {
-        Self { gateway, session: Arc::new(session), user }
+        Self { gateway, session: Arc::new(session), user, shape: Arc::default() }
     }
 
     /// The gateway.
@@ -104,14 +114,26 @@ impl Session {
 
     /// The stage graph of a plan.
     pub fn graph(&self, plan: &QueryPlan) -> Result<Graph> {
-        let settings = &plan.settings;
-        let config = session_config(settings)?;
-        let mut header = dunlin_planner::header(&config, decide_options(settings).to_settings());
+        let shape = self.shape(&plan.settings)?;
+        let mut header = shape.header.clone();
         header.tables = plan.tables.iter().map(snapshot).collect();
         let stores = self.session.stores().export();
         header.stores = stores.iter().map(|s| s.to_proto().encode_to_vec().into()).collect();
-        let context = self.gateway.parts().contexts.copy().with_session_config(config);
-        cut(Arc::clone(&plan.physical), header, &cut_options(settings), &context)
+        cut(Arc::clone(&plan.physical), header, &cut_options(&plan.settings), &shape.config)
+    }
+
+    /// What follows from settings, remembered: short queries would spend a tenth of their time on
+    /// finding it out again.
+    fn shape(&self, settings: &Settings) -> Result<Arc<Shape>> {
+        let mut last = self.shape.lock();
+        if let Some(shape) = last.as_ref().filter(|shape| shape.settings == *settings) {
+            return Ok(Arc::clone(shape));
+        }
+        let config = session_config(settings)?;
+        let header = dunlin_planner::header(&config, decide_options(settings).to_settings());
+        let shape = Arc::new(Shape { settings: settings.clone(), config, header });
+        *last = Some(Arc::clone(&shape));
+        Ok(shape)
     }
 
     fn explain(&self, plan: &QueryPlan, verbose: bool) -> Result<Reply> {

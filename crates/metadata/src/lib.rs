@@ -15,6 +15,6 @@ mod store;
 
 pub use open::open;
 pub use store::{
-    Compare, Entry, Event, KEY_LEN_MAX, Key, LEASE_TTL_MIN, Lease, Op, Snapshot, Store, StoreRef,
-    TXN_LEN_MAX, TXN_OPS_MAX, Txn, TxnOutcome, VALUE_LEN_MAX, Watch,
+    Compare, Durability, Entry, Event, KEY_LEN_MAX, Key, LEASE_TTL_MIN, Lease, Op, Snapshot, Store,
+    StoreRef, TXN_LEN_MAX, TXN_OPS_MAX, Txn, TxnOutcome, VALUE_LEN_MAX, Watch,
 };

@@ -78,6 +78,20 @@ pub struct Txn {
     pub compares: Vec<Compare>,
     /// Applied together, at one revision.
     pub ops: Vec<Op>,
+    /// What the answer stands for.
+    pub durability: Durability,
+}
+
+/// What a committed transaction may be lost to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing: it is on disk when the answer comes.
+    #[default]
+    Synced,
+    /// Power that fails within moments, and with it every process that saw the change. Never
+    /// while a later change survives. For changes that mean nothing once those processes are gone,
+    /// such as claims. A backend that other machines use (etcd) syncs these, too.
+    Lazy,
 }
 
 /// What became of a transaction.

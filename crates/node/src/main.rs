@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// Planning allocates much and briefly; the system's allocator gives that back to the kernel each
+/// time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     dunlin_node::run()
 }

@@ -23,7 +23,7 @@ pub use bind::{BoundTask, TaskOutput, Template};
 pub use codec::{
     BUILD, CODEC_VERSION, DATAFUSION_VERSION, PlanCodec, ProtoCodec, check_header, decode_expr,
 };
-pub use context::{Contexts, header};
+pub use context::{Contexts, TaskContexts, header};
 pub use cut::{CutOptions, cut};
 pub use decide::{DecideOptions, Decider};
 pub use errors::{from_datafusion, into_datafusion};

@@ -1,7 +1,7 @@
 //! Bodies of records: small ones inline, big ones as blobs named by their content, with a bounded
 //! memory of blobs that were written or read lately.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
 use dunlin_base::{Error, QueryId, Result};
@@ -17,6 +17,8 @@ const CACHE_BYTES_MAX: usize = 32 << 20;
 pub(crate) struct Depot {
     blobs: BlobsRef,
     cache: Mutex<Cache>,
+    /// Queries for which this process wrote blobs.
+    wrote: Mutex<HashSet<QueryId>>,
 }
 
 /// Blobs are immutable, so what is remembered is never wrong; the oldest go first.
@@ -56,7 +58,7 @@ impl Cache {
 
 impl Depot {
     pub(crate) fn new(blobs: BlobsRef) -> Self {
-        Self { blobs, cache: Mutex::default() }
+        Self { blobs, cache: Mutex::default(), wrote: Mutex::default() }
     }
 
     /// The bytes of a body. A body that was never set has none. `Lost`: its blob is gone.
@@ -89,6 +91,7 @@ impl Depot {
         if self.cache.lock().blobs.contains_key(&name) {
             return Ok(name);
         }
+        self.wrote.lock().insert(query);
         self.blobs.put(&name, content.clone()).await?;
         self.cache.lock().insert(&name, &content);
         Ok(name)
@@ -98,7 +101,14 @@ impl Depot {
     pub(crate) async fn remove(&self, query: QueryId) -> Result<()> {
         let prefix = keys::query(query);
         self.cache.lock().forget(&prefix);
-        self.blobs.delete_prefix(&prefix).await
+        self.blobs.delete_prefix(&prefix).await?;
+        self.wrote.lock().remove(&query);
+        Ok(())
+    }
+
+    /// Whether this process wrote blobs for the query that were not removed.
+    pub(crate) fn wrote(&self, query: QueryId) -> bool {
+        self.wrote.lock().contains(&query)
     }
 
     /// The queries that have blobs, each once.

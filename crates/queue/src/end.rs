@@ -36,7 +36,7 @@ impl Queue {
             if !records.is_running() {
                 return Ok(());
             }
-            let mut batch = Batch::new(query);
+            let mut batch = Batch::new(query).synced();
             unfold::write_end(&mut batch, &records, phase, error, self.env().unix_ms())?;
             if let Outcome::Committed(_) = self.apply(batch).await? {
                 return Ok(());
@@ -48,10 +48,13 @@ impl Queue {
     /// Writes the ended query's history and removes its records and blobs (its shuffles are the
     /// caller's to delete). Idempotent. `Invalid`: the query still runs.
     pub async fn remove(&self, query: QueryId) -> Result<()> {
+        let mut blobs = true;
         for _ in 0..CONFLICTS_MAX {
             let snapshot = self.store().range(&keys::query(query)).await?;
             let Some(records) = Records::read(query, &snapshot.entries)? else {
-                self.depot().remove(query).await?;
+                if blobs {
+                    self.depot().remove(query).await?;
+                }
                 if self.env().random_below(TRIM_EVERY) == 0 {
                     self.trim_history().await?;
                 }
@@ -64,6 +67,9 @@ impl Queue {
             for stage in records.stages.keys() {
                 self.forget(query, dunlin_base::StageId(*stage));
             }
+            // A listing for nothing costs a short query as much as its records do. What a lost
+            // race of another process wrote is the sweeper's.
+            blobs = records.names_blobs() || self.depot().wrote(query);
             self.apply(removal(&records)).await?;
         }
         Err(Error::retry(format!("query {query} changes too fast to be removed")))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dunlin_base::{Env, Error, Kind, LeaseId, ProcessId, Result, Revision};
-use dunlin_metadata::{Compare, Op, StoreRef, Txn, TxnOutcome};
+use dunlin_metadata::{Compare, Durability, Op, StoreRef, Txn, TxnOutcome};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -80,6 +80,8 @@ impl Member {
         let txn = Txn {
             compares: vec![Compare::Absent(key.clone())],
             ops: vec![Op::Put(key, card, Some(lease.id))],
+            // A card does not outlive the machine.
+            durability: Durability::Lazy,
         };
         let fence = match settle(&store, &env, txn).await? {
             TxnOutcome::Committed(revision) => revision,

@@ -29,7 +29,7 @@ impl Queue {
             return Err(failure.unwrap_or_else(|| Error::bug("a query failed without a cause")));
         }
         let more = changes.more;
-        let mut batch = Batch::new(id);
+        let mut batch = Batch::new(id).synced();
         // A late echo of this call, after the query has ended and was removed, must not revive it.
         batch.require(Compare::Absent(keys::history(id)));
         batch.put(keys::plan(id), &Stored::absent(Plan::default()), records.plan.clone())?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use dunlin_base::{Body as BaseBody, Error, QueryId, Result, Revision};
-use dunlin_metadata::{Compare, Entry, Key, Op, Txn, VALUE_LEN_MAX};
+use dunlin_metadata::{Compare, Durability, Entry, Key, Op, Txn, VALUE_LEN_MAX};
 use dunlin_proto::queue::{
     Body, Decision, History, Live, Plan, Query, Ready, Segment, Stage, body,
 };
@@ -81,6 +81,7 @@ pub(crate) struct Batch {
     compares: Vec<Compare>,
     writes: Vec<Write>,
     ops: Vec<Op>,
+    durability: Durability,
 }
 
 struct Write {
@@ -113,7 +114,21 @@ impl Batch {
     /// A batch by nobody in particular: decisions, ends, removals.
     pub(crate) fn new(query: QueryId) -> Self {
         let context = Context::default();
-        Self { query, context, compares: Vec::new(), writes: Vec::new(), ops: Vec::new() }
+        Self {
+            query,
+            context,
+            compares: Vec::new(),
+            writes: Vec::new(),
+            ops: Vec::new(),
+            durability: Durability::Lazy,
+        }
+    }
+
+    /// To be on disk when it is answered. What is not: steps of a query on one machine, whose
+    /// shuffled data are as gone as the step if the machine loses power.
+    pub(crate) fn synced(mut self) -> Self {
+        self.durability = Durability::Synced;
+        self
     }
 
     /// A batch that takes effect only while the owner's card is there.
@@ -201,7 +216,7 @@ impl Batch {
         }
         let mut ops = self.ops;
         ops.extend(self.writes.into_iter().map(|w| Op::Put(w.key, w.record.bytes(), None)));
-        Ok(Txn { compares: self.compares, ops })
+        Ok(Txn { compares: self.compares, ops, durability: self.durability })
     }
 
     /// Which bodies become blobs: those over the limit of one body, then the biggest of each record

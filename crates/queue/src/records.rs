@@ -111,6 +111,17 @@ impl Records {
         bodies.into_iter().filter_map(depot::blob_name).collect()
     }
 
+    /// Whether any record names a blob.
+    pub(crate) fn names_blobs(&self) -> bool {
+        let decisions = self.decisions.values().flat_map(|d| [&d.body, &d.deferred]);
+        let stages = self.stages.values().map(|stage| &stage.record);
+        let stages = stages.flat_map(|s| [&s.template, &s.slices, &s.output]);
+        let packs = self.segments.values().flat_map(|s| &s.record.packs);
+        let bodies = std::iter::once(&self.plan.graph).chain(decisions).chain(stages);
+        let mut bodies = bodies.filter_map(Option::as_ref).chain(packs);
+        bodies.any(|body| depot::blob_name(Some(body)).is_some())
+    }
+
     /// The bytes of a body that is inline or was fetched.
     pub(crate) fn body(&self, body: Option<&Body>) -> Result<Bytes> {
         match body.and_then(|b| b.kind.as_ref()) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dunlin_base::{QueryId, Result};
-use dunlin_metadata::{Compare, Entry, Op, Txn};
+use dunlin_metadata::{Compare, Durability, Entry, Op, Txn};
 use dunlin_proto::queue::{History, Live, Phase};
 use prost::Message;
 
@@ -93,7 +93,7 @@ impl Queue {
         for oldest in snapshot.entries[..over].chunks(TRIM_OPS_MAX) {
             let compares = oldest[..1].iter().map(|e| Compare::Present(e.key.clone())).collect();
             let ops = oldest.iter().map(|e| Op::Delete(e.key.clone())).collect();
-            self.store().txn(Txn { compares, ops }).await?;
+            self.store().txn(Txn { compares, ops, durability: Durability::Lazy }).await?;
         }
         Ok(())
     }

@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use dunlin_bench::{cli::Cli, commands};
 
+/// The binary's own, for both engines.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match commands::run(Cli::parse()) {
         Ok(true) => ExitCode::SUCCESS,

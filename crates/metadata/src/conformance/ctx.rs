@@ -60,7 +60,7 @@ pub(super) struct Ctx {
 impl Ctx {
     /// A transaction.
     pub(super) async fn txn(&self, compares: Vec<Compare>, ops: Vec<Op>) -> Result<TxnOutcome> {
-        self.store.txn(Txn { compares, ops }).await
+        self.store.txn(Txn { compares, ops, ..Txn::default() }).await
     }
 
     /// A transaction without conditions, which must commit.

@@ -14,7 +14,7 @@ use super::group::Changes;
 use super::lock::{DirLock, LOCK_FILE};
 use super::record;
 use crate::io::{io_cause, io_error, io_kind};
-use crate::store::Entry;
+use crate::store::{Durability, Entry};
 
 const DATA_DIR: &str = "data";
 const NEW_DATA_DIR: &str = "data.new";
@@ -28,9 +28,10 @@ const JOURNAL_LEN_MAX: u64 = 64 << 20;
 
 /// Where groups become durable. A seam, so that tests can fail a sync.
 pub(super) trait Disk: Send {
-    /// Writes a group as one atomic batch with one sync; durable on return. After an error the
-    /// disk must not be used again: what it holds is unknown until it is opened anew.
-    fn commit(&mut self, changes: &Changes) -> Result<()>;
+    /// Writes a group as one atomic batch, behind all groups before it. On return it is durable,
+    /// or (`Lazy`) with the operating system, which a crash of the process does not touch. After
+    /// an error the disk must not be used again: what it holds is unknown until it is opened anew.
+    fn commit(&mut self, changes: &Changes, durability: Durability) -> Result<()>;
 }
 
 /// What an opened directory holds.
@@ -98,8 +99,12 @@ impl FjallDisk {
 }
 
 impl Disk for FjallDisk {
-    fn commit(&mut self, changes: &Changes) -> Result<()> {
-        let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
+    fn commit(&mut self, changes: &Changes, durability: Durability) -> Result<()> {
+        let mode = match durability {
+            Durability::Synced => PersistMode::SyncData,
+            Durability::Lazy => PersistMode::Buffer,
+        };
+        let mut batch = self.db.batch().durability(Some(mode));
         for (key, change) in &changes.entries {
             let key = record::entry_key(key);
             match change {

@@ -195,7 +195,7 @@ mod tests {
     }
 
     fn run(group: &mut Group<'_>, compares: Vec<Compare>, ops: Vec<Op>) -> TxnOutcome {
-        group.txn(&Txn { compares, ops }, |_| true).expect("no dead lease")
+        group.txn(&Txn { compares, ops, ..Txn::default() }, |_| true).expect("no dead lease")
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! in memory, and one writer thread makes it durable in groups. It takes every waiting
 //! transaction, judges them in order, writes one batch with one sync, and only then shows the
 //! result to readers and watchers and answers the callers. So nobody sees what a crash could take
-//! back, and eight callers share a sync.
+//! back, and eight callers share a sync. Transactions that are lazy by their caller's word wait for
+//! no sync, and are done on the caller's thread when the writer is idle.
 //!
 //! The design, its failure cases and its figures: `design/2026-11-21-metadata-store.md`.
 
@@ -18,6 +19,7 @@ mod shared;
 mod store;
 #[cfg(test)]
 mod tests;
+mod watchers;
 mod writer;
 
 pub use store::EmbeddedStore;

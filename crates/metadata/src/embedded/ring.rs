@@ -72,7 +72,7 @@ impl Ring {
     }
 }
 
-fn has_prefix(event: &Event, prefix: &str) -> bool {
+pub(super) fn has_prefix(event: &Event, prefix: &str) -> bool {
     match event {
         Event::Put(entry) => entry.key.starts_with(prefix),
         Event::Delete(key, _) => key.starts_with(prefix),

@@ -8,11 +8,12 @@ use std::sync::{Arc, OnceLock};
 use dunlin_base::{Env, Error, Result, Revision};
 use futures::stream::{self, StreamExt};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::group::Changes;
 use super::lease::Leases;
 use super::ring::{Found, RING_LEN_MAX, RING_TXNS_MAX, Ring};
+use super::watchers::{Seat, Watchers};
 use crate::store::{Entry, Event, Key, Watch};
 
 /// The published state: durable, hence for everybody.
@@ -31,8 +32,7 @@ pub(super) struct Shared {
     pub(super) leases: Mutex<Leases>,
     /// Rung when a lease is granted: the next deadline may now be sooner.
     pub(super) lease_granted: Notify,
-    /// True once the store is closed. Rung at every publication.
-    head: watch::Sender<bool>,
+    watchers: Arc<Watchers>,
     /// Why the store has ended, once it has.
     failure: OnceLock<Error>,
 }
@@ -45,7 +45,7 @@ impl Shared {
             published: RwLock::new(Published { entries, revision, ring }),
             leases: Mutex::default(),
             lease_granted: Notify::new(),
-            head: watch::Sender::new(false),
+            watchers: Arc::default(),
             failure: OnceLock::new(),
         }
     }
@@ -65,27 +65,28 @@ impl Shared {
             };
         }
         published.revision = changes.revision;
-        for events in changes.events {
-            published.ring.push(events);
+        for events in &changes.events {
+            published.ring.push(events.clone());
         }
         drop(published);
-        self.head.send_modify(|_closed| ());
+        self.watchers.ring(&changes.events, changes.revision);
     }
 
     /// Ends the store for all callers and watchers. The first reason stays.
     pub(super) fn close(&self, reason: Error) -> Error {
         let reason = self.failure.get_or_init(|| reason).clone();
-        self.head.send_modify(|closed| *closed = true);
+        self.watchers.ring_all();
         reason
     }
 
     /// Changes from `from` on. Holds a cursor into the ring, nothing else.
     pub(super) fn watch(self: &Arc<Self>, prefix: &str, from: Revision) -> Watch {
         let cursor = Cursor {
-            head: self.head.subscribe(),
+            seat: self.watchers.sit(prefix),
             shared: Arc::clone(self),
             prefix: prefix.to_owned(),
             next: from.max(Revision(1)),
+            caught_up: false,
         };
         stream::unfold(cursor, |mut cursor| async {
             cursor.advance().await.map(|events| (events, cursor))
@@ -96,9 +97,11 @@ impl Shared {
 
 struct Cursor {
     shared: Arc<Shared>,
-    head: watch::Receiver<bool>,
+    seat: Seat,
     prefix: String,
     next: Revision,
+    /// The last look found nothing more.
+    caught_up: bool,
 }
 
 impl Cursor {
@@ -107,14 +110,21 @@ impl Cursor {
     /// that do not match.
     async fn advance(&mut self) -> Option<Vec<Event>> {
         loop {
-            // Before the look, so that a publication after the look rings again.
-            let closed = *self.head.borrow_and_update();
-            if let Some(events) = self.look() {
-                return Some(events);
+            // Before the look, so that what comes after the look is not missed.
+            let closed = self.shared.failure.get().is_some();
+            let clean = self.seat.before_look();
+            if self.caught_up {
+                self.next = self.next.max(Revision(clean.0 + 1));
             }
-            if closed || self.head.changed().await.is_err() {
+            let found = self.look();
+            self.caught_up = found.is_none();
+            if found.is_some() {
+                return found;
+            }
+            if closed {
                 return None;
             }
+            self.seat.rung().await;
         }
     }
 

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dunlin_base::{Env, Error, LeaseId, Result, Revision, env::Task};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::disk::{Disk, FjallDisk, Stored};
 use super::group::{Changes, prefix_range};
 use super::shared::Shared;
-use super::writer::{Job, QUEUE_JOBS, Writer};
+use super::writer::{Core, Job, QUEUE_JOBS, Writer};
 use crate::limits;
-use crate::store::{Entry, Lease, Snapshot, Store, Txn, TxnOutcome, Watch};
+use crate::store::{Durability, Entry, Lease, Snapshot, Store, Txn, TxnOutcome, Watch};
 
 /// Longest wait for the writer: a sync takes 0.1 ms, so this is a disk that hangs.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,12 +29,18 @@ const EXPIRE_IDLE: Duration = Duration::from_secs(3600);
 
 /// A durable store for one process. Dropping it waits for the transactions in its queue (some
 /// milliseconds), then lets go of the directory.
-#[derive(Debug)]
 pub struct EmbeddedStore {
     shared: Arc<Shared>,
+    core: Option<Arc<Mutex<Core>>>,
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
     expirer: Task<()>,
+}
+
+impl std::fmt::Debug for EmbeddedStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmbeddedStore").field("shared", &self.shared).finish_non_exhaustive()
+    }
 }
 
 impl EmbeddedStore {
@@ -60,11 +67,12 @@ impl EmbeddedStore {
             stored.entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
         let shared = Arc::new(Shared::new(env.clone(), entries, stored.revision));
         let (jobs, queue) = mpsc::channel(QUEUE_JOBS);
-        let writer = Writer::new(Arc::clone(&shared), queue, disk);
+        let core = Arc::new(Mutex::new(Core::new(Arc::clone(&shared), disk)));
+        let writer = Writer::new(Arc::clone(&shared), queue, Arc::clone(&core));
         let writer = env.thread("metadata-writer", move || writer.run())?;
         let expirer = expire_leases(Arc::clone(&shared), jobs.downgrade());
         let expirer = env.spawn("metadata-leases", expirer);
-        Ok(Self { shared, jobs: Some(jobs), writer: Some(writer), expirer })
+        Ok(Self { shared, core: Some(core), jobs: Some(jobs), writer: Some(writer), expirer })
     }
 
     /// Asks the writer and waits for its answer.
@@ -103,6 +111,12 @@ impl Store for EmbeddedStore {
 
     async fn txn(&self, txn: Txn) -> Result<TxnOutcome> {
         limits::check_txn(&txn)?;
+        if txn.durability == Durability::Lazy
+            && let Some(mut core) = self.core.as_ref().and_then(|core| core.try_lock())
+        {
+            // Some microseconds: less than a hop to the writer's thread and back.
+            return core.lazy(&txn);
+        }
         self.ask(|reply| Job::Txn(txn, reply)).await
     }
 
@@ -137,6 +151,8 @@ impl Drop for EmbeddedStore {
     fn drop(&mut self) {
         self.expirer.abort();
         self.jobs.take();
+        // The writer holds the other handle: the disk is closed when its thread ends.
+        self.core.take();
         // Joined, so that the directory is free once the store is gone.
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
@@ -153,7 +169,7 @@ fn end_former_leases(disk: &mut impl Disk, mut stored: Stored) -> Result<Stored>
     if !entries.is_empty() {
         stored.revision.0 += 1;
         let revision = stored.revision;
-        disk.commit(&Changes { entries, revision, ..Changes::default() })?;
+        disk.commit(&Changes { entries, revision, ..Changes::default() }, Durability::Synced)?;
     }
     Ok(stored)
 }

@@ -9,13 +9,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dunlin_base::{Env, Error, Kind, Result, Revision};
 use futures::StreamExt;
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::EmbeddedStore;
 use super::disk::{Disk, Stored};
 use super::group::Changes;
 use crate::conformance::{StoreFactory, run_all};
-use crate::store::{Event, Op, Store, StoreRef, Txn, TxnOutcome};
+use crate::store::{Durability, Event, Op, Store, StoreRef, Txn, TxnOutcome};
 
 struct Factory {
     env: Env,
@@ -51,7 +52,7 @@ fn put(key: &str, value: &str) -> Op {
 }
 
 async fn write(store: &EmbeddedStore, ops: Vec<Op>) -> Result<TxnOutcome> {
-    store.txn(Txn { compares: vec![], ops }).await
+    store.txn(Txn { ops, ..Txn::default() }).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,7 +241,7 @@ fn flip_a_byte_of_the_journal(data: &Path) {
 struct Faulty(Arc<AtomicBool>);
 
 impl Disk for Faulty {
-    fn commit(&mut self, _: &Changes) -> Result<()> {
+    fn commit(&mut self, _: &Changes, _: Durability) -> Result<()> {
         if self.0.load(Ordering::SeqCst) {
             return Err(Error::exhausted("no space"));
         }
@@ -274,9 +275,43 @@ async fn a_failed_sync_ends_the_store() {
 struct Slow(std::sync::mpsc::Receiver<()>);
 
 impl Disk for Slow {
-    fn commit(&mut self, _: &Changes) -> Result<()> {
+    fn commit(&mut self, _: &Changes, _: Durability) -> Result<()> {
         self.0.recv().map_err(|_| Error::retry("the test has ended"))
     }
+}
+
+/// A disk that remembers how each group was to be written.
+struct Noting(Arc<Mutex<Vec<Durability>>>);
+
+impl Disk for Noting {
+    fn commit(&mut self, _: &Changes, durability: Durability) -> Result<()> {
+        self.0.lock().push(durability);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn lazy_changes_wait_for_no_sync_and_others_do() {
+    let noted = Arc::new(Mutex::new(Vec::new()));
+    let disk = Box::new(Noting(Arc::clone(&noted)));
+    let store = EmbeddedStore::start(disk, Stored::default(), Env::real(None)).expect("started");
+    for durability in [Durability::Lazy, Durability::Synced, Durability::Lazy] {
+        let txn = Txn { ops: vec![put("a", "1")], durability, ..Txn::default() };
+        store.txn(txn).await.expect("ok");
+    }
+    assert_eq!(*noted.lock(), [Durability::Lazy, Durability::Synced, Durability::Lazy]);
+}
+
+#[tokio::test]
+async fn a_lazy_change_outlives_the_process() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let open = || EmbeddedStore::open(dir.path().join("m"), Env::real(None));
+    let store = open().await.expect("opened");
+    let ops = vec![put("a", "1")];
+    store.txn(Txn { ops, durability: Durability::Lazy, ..Txn::default() }).await.expect("ok");
+    drop(store);
+    let store = open().await.expect("opened again");
+    assert!(store.get("a").await.expect("ok").is_some());
 }
 
 #[tokio::test]

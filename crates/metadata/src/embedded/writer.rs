@@ -1,18 +1,19 @@
-//! The writer thread: the only place where the store changes.
+//! The writer: the only place where the store changes.
 //!
 //! One round takes all jobs that wait, judges them against memory, makes the result durable with
-//! one sync, publishes it, and answers. If the sync fails, the store ends: what the disk holds is
+//! one sync (or none, if all its jobs are lazy), publishes it, and answers. If the sync fails, the store ends: what the disk holds is
 //! then unknown, and asking again (a second fsync) would answer "fine" without writing.
 
 use std::sync::Arc;
 
 use dunlin_base::{Error, LeaseId, Result};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::disk::Disk;
-use super::group::{Group, LeaseIndex};
+use super::group::{Changes, Group, LeaseIndex};
 use super::shared::Shared;
-use crate::store::{Op, Txn, TxnOutcome};
+use crate::store::{Durability, Op, Txn, TxnOutcome};
 
 /// Most jobs that wait; a caller beyond waits for room.
 pub(super) const QUEUE_JOBS: usize = 256;
@@ -37,6 +38,15 @@ impl Job {
         let Self::Txn(txn, _) = self else { return 0 };
         let values = txn.ops.iter().map(|op| if let Op::Put(_, v, _) = op { v.len() } else { 0 });
         values.sum()
+    }
+
+    fn durability(&self) -> Durability {
+        match self {
+            Self::Txn(txn, _) => txn.durability,
+            Self::Revoke(..) => Durability::Synced,
+            // Leases do not outlive the process.
+            Self::Expire => Durability::Lazy,
+        }
     }
 }
 
@@ -65,25 +75,88 @@ impl Answer {
     }
 }
 
-/// The writer's state. Runs on a thread of its own until the queue closes.
-pub(super) struct Writer {
+/// The only one who changes the store: the writer thread, and callers of lazy transactions while
+/// that thread is idle.
+pub(super) struct Core {
     shared: Arc<Shared>,
-    jobs: mpsc::Receiver<Job>,
     disk: Box<dyn Disk>,
     index: LeaseIndex,
 }
 
+impl Core {
+    pub(super) fn new(shared: Arc<Shared>, disk: Box<dyn Disk>) -> Self {
+        Self { shared, disk, index: LeaseIndex::default() }
+    }
+
+    /// One lazy transaction, at once.
+    pub(super) fn lazy(&mut self, txn: &Txn) -> Result<TxnOutcome> {
+        let (outcome, changes) = {
+            let published = self.shared.published.read();
+            let mut group = Group::new(&published.entries, published.revision, &mut self.index);
+            let leases = self.shared.leases.lock();
+            let outcome = group.txn(txn, |lease| leases.is_live(lease));
+            (outcome, group.finish())
+        };
+        self.write(changes, Durability::Lazy)?;
+        outcome
+    }
+
+    fn round(&mut self, jobs: Vec<Job>) {
+        let lazy = jobs.iter().all(|job| job.durability() == Durability::Lazy);
+        let durability = if lazy { Durability::Lazy } else { Durability::Synced };
+        let (answers, changes) = {
+            let published = self.shared.published.read();
+            let mut group = Group::new(&published.entries, published.revision, &mut self.index);
+            let answers: Vec<Answer> =
+                jobs.into_iter().map(|job| judge(&self.shared, &mut group, job)).collect();
+            (answers, group.finish())
+        };
+        match self.write(changes, durability) {
+            Ok(()) => answers.into_iter().for_each(Answer::send),
+            Err(error) => answers.into_iter().for_each(|answer| answer.fail(&error)),
+        }
+    }
+
+    /// Writes, then publishes. An error ends the store.
+    fn write(&mut self, changes: Changes, durability: Durability) -> Result<()> {
+        self.shared.check()?;
+        if changes.entries.is_empty() {
+            return Ok(());
+        }
+        let panicked = CloseOnDrop(Some(Arc::clone(&self.shared)));
+        if let Err(error) = self.disk.commit(&changes, durability) {
+            return Err(self.shared.close(error.context("the metadata store has stopped")));
+        }
+        self.shared.publish(changes);
+        panicked.disarm();
+        Ok(())
+    }
+}
+
+/// The thread that makes changes durable. Runs until the queue closes.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    jobs: mpsc::Receiver<Job>,
+    core: Arc<Mutex<Core>>,
+}
+
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, jobs: mpsc::Receiver<Job>, disk: Box<dyn Disk>) -> Self {
-        Self { shared, jobs, disk, index: LeaseIndex::default() }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        jobs: mpsc::Receiver<Job>,
+        core: Arc<Mutex<Core>>,
+    ) -> Self {
+        Self { shared, jobs, core }
     }
 
     /// Works until the queue is closed and empty. However it ends, the store is closed then.
     pub(super) fn run(mut self) {
-        let _closes = CloseOnDrop(Arc::clone(&self.shared));
+        let _closes = CloseOnDrop(Some(Arc::clone(&self.shared)));
         while let Some(first) = self.jobs.blocking_recv() {
+            let core = Arc::clone(&self.core);
+            let mut core = core.lock();
             let jobs = self.collect(first);
-            self.round(jobs);
+            core.round(jobs);
         }
     }
 
@@ -97,28 +170,6 @@ impl Writer {
             jobs.push(job);
         }
         jobs
-    }
-
-    fn round(&mut self, jobs: Vec<Job>) {
-        let (answers, changes) = {
-            let published = self.shared.published.read();
-            let mut group = Group::new(&published.entries, published.revision, &mut self.index);
-            let answers: Vec<Answer> =
-                jobs.into_iter().map(|job| judge(&self.shared, &mut group, job)).collect();
-            (answers, group.finish())
-        };
-        let durable = self.shared.check().and_then(|()| {
-            if changes.entries.is_empty() { Ok(()) } else { self.disk.commit(&changes) }
-        });
-        if let Err(error) = durable {
-            let error = self.shared.close(error.context("the metadata store has stopped"));
-            answers.into_iter().for_each(|answer| answer.fail(&error));
-            return;
-        }
-        if !changes.entries.is_empty() {
-            self.shared.publish(changes);
-        }
-        answers.into_iter().for_each(Answer::send);
     }
 }
 
@@ -142,10 +193,18 @@ fn judge(shared: &Shared, group: &mut Group<'_>, job: Job) -> Answer {
 }
 
 /// Ends the waits of callers and watchers even if the thread panics.
-struct CloseOnDrop(Arc<Shared>);
+struct CloseOnDrop(Option<Arc<Shared>>);
+
+impl CloseOnDrop {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        self.0.close(Error::retry("the metadata store is closed"));
+        if let Some(shared) = self.0.take() {
+            shared.close(Error::retry("the metadata store is closed"));
+        }
     }
 }

@@ -50,7 +50,7 @@ async fn keeps_the_contract() {
 
 async fn write(store: &EtcdStore, value: usize) -> Result<Revision> {
     let put = Op::Put("k/a".into(), Bytes::from(value.to_string()), None);
-    match store.txn(Txn { compares: vec![], ops: vec![put] }).await? {
+    match store.txn(Txn { ops: vec![put], ..Txn::default() }).await? {
         TxnOutcome::Committed(revision) => Ok(revision),
         TxnOutcome::Conflict(_) => panic!("a conflict without a condition"),
     }

@@ -11,7 +11,7 @@ fn put(key: &str, value: &str) -> Op {
 }
 
 fn txn(compares: Vec<Compare>, ops: Vec<Op>) -> Txn {
-    Txn { compares, ops }
+    Txn { compares, ops, ..Txn::default() }
 }
 
 async fn committed(store: &SimStore, txn: Txn) -> Revision {

@@ -6,9 +6,13 @@ use std::sync::Arc;
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use dunlin_base::{Error, Result};
+use dunlin_base::{ByteCount, Error, Result};
 use dunlin_planner::ObjectStores;
 use tokio::runtime::{Builder, Runtime};
+
+/// Stack of each thread: deep expressions are planned and decoded without a stack of their own.
+/// Only what is used of it costs memory.
+const STACK: ByteCount = ByteCount::mib(32);
 
 /// Plans on one, leases on one that nothing else can keep busy, everything else on the third.
 pub(super) struct Runtimes {
@@ -23,6 +27,7 @@ impl Runtimes {
             Builder::new_multi_thread()
                 .worker_threads(threads)
                 .thread_name(name)
+                .thread_stack_size(STACK.as_usize())
                 .enable_all()
                 .build()
                 .map_err(|e| Error::bug("can not start threads").with_source(e))

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::execution::TaskContext;
+use datafusion::execution::config::SessionConfig;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::{
@@ -71,11 +71,11 @@ pub fn cut(
     plan: Arc<dyn ExecutionPlan>,
     header: Header,
     options: &CutOptions,
-    context: &TaskContext,
+    config: &SessionConfig,
 ) -> Result<Graph> {
     let schema = plan.schema();
-    let plan = normalize::normalize(plan, options, context.session_config()).map_err(df)?;
-    let mut cutter = Cutter { options, context, stages: Vec::new() };
+    let plan = normalize::normalize(plan, options, config).map_err(df)?;
+    let mut cutter = Cutter { options, config, stages: Vec::new() };
     let whole = files::scan_bytes(&plan) <= options.collapse_bytes.0;
     let root = strip_root_merge(plan);
     let result_stage = cutter.stage(root, &Output::plain(EdgeKind::Result), !whole)?;
@@ -145,7 +145,7 @@ impl StageDraft {
 
 struct Cutter<'a> {
     options: &'a CutOptions,
-    context: &'a TaskContext,
+    config: &'a SessionConfig,
     stages: Vec<StageDraft>,
 }
 
@@ -183,9 +183,8 @@ impl Cutter<'_> {
             Drive::Hash(n) => Ok((roles::mark_exchanges(plan)?, SliceKind::HashPartitions(n))),
             Drive::Files => {
                 let mut slices = None;
-                let config = self.context.session_config();
                 let plan = roles::replace_scan(plan, &mut |scan| {
-                    let (marked, list) = files::slice_scan(scan, self.options, config)?;
+                    let (marked, list) = files::slice_scan(scan, self.options, self.config)?;
                     slices = Some(list);
                     Ok(marked)
                 })?;

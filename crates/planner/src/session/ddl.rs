@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{CreateView, ObjectType, Statement as Sql};
 use dunlin_base::{Error, Result, Revision};
 use dunlin_proto::catalog::v1;
 
+use super::query::ShowLogical;
 use super::{Planned, Session, Statement, query};
 use crate::catalog::{
     Definition, Entry, Existing, Format, Name, Scope, Stored, drop_object, drop_schema,
@@ -33,7 +34,7 @@ impl Session {
 
     async fn sql(&self, statement: &Statement, sql: &Sql) -> Result<Planned> {
         match sql {
-            Sql::Query(_) => self.query(statement, &statement.ast).await,
+            Sql::Query(_) => self.query(statement, &statement.ast, ShowLogical::No).await,
             Sql::ShowTables { show_options, .. } if show_options.to_string().is_empty() => {
                 self.show_tables().await
             }

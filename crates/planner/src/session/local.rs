@@ -7,6 +7,7 @@ use datafusion::sql::parser::Statement as Ast;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 use dunlin_base::{Error, Result};
 
+use super::query::ShowLogical;
 use super::{Planned, Session, Statement, query};
 use crate::catalog::Scope;
 use crate::errors::in_text;
@@ -44,7 +45,7 @@ impl Session {
     async fn own_query(&self, sql: &str) -> Result<Planned> {
         let statement = self.prepare(sql)?.pop();
         let statement = statement.ok_or_else(|| Error::bug("an empty query of our own"))?;
-        self.query(&statement, &statement.ast).await
+        self.query(&statement, &statement.ast, ShowLogical::No).await
     }
 
     /// SHOW and DESCRIBE.

@@ -51,7 +51,7 @@ pub struct QueryPlan {
     pub physical: Arc<dyn ExecutionPlan>,
     /// Columns as the user should see them.
     pub schema: SchemaRef,
-    /// The optimised logical plan, for people.
+    /// The optimised logical plan, for people: only in what is explained, else empty.
     pub logical: String,
     /// What it reads.
     pub tables: Vec<TableInfo>,
@@ -180,7 +180,7 @@ impl Session {
     /// then happened wholly or not at all).
     pub async fn plan(&self, statement: &Statement) -> Result<Planned> {
         // Deep expressions make deep recursions in DataFusion, not all of them guarded.
-        stack::Deep::new(Box::pin(self.dispatch(statement))).await
+        stack::Deep::new(statement.range.len(), Box::pin(self.dispatch(statement))).await
     }
 
     /// The catalog and the settings as they are now.

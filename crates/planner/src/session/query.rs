@@ -21,9 +21,21 @@ use crate::errors::{Span, at, did_you_mean, in_text};
 /// The schema of DataFusion's tables about tables.
 pub(super) const INFORMATION: &str = "information_schema";
 
+/// Whether a plan is for people too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ShowLogical {
+    Yes,
+    No,
+}
+
 impl Session {
     /// A query that is to be run, unless it only asks about tables.
-    pub(super) async fn query(&self, statement: &Statement, ast: &Ast) -> Result<Planned> {
+    pub(super) async fn query(
+        &self,
+        statement: &Statement,
+        ast: &Ast,
+        show: ShowLogical,
+    ) -> Result<Planned> {
         let scope = self.scope().await?;
         let state = scope.state();
         let logical = logical(&scope, &state, statement, ast).await?;
@@ -37,7 +49,10 @@ impl Session {
         let tables = tables_of(&logical, &physical)?;
         Ok(Planned::Query(Box::new(QueryPlan {
             schema: result_schema(&logical, &physical),
-            logical: optimized.display_indent().to_string(),
+            logical: match show {
+                ShowLogical::Yes => optimized.display_indent().to_string(),
+                ShowLogical::No => String::new(),
+            },
             settings: self.settings(),
             physical,
             tables,
@@ -55,7 +70,7 @@ impl Session {
         if !is_query {
             return Err(Error::invalid("only queries can be explained"));
         }
-        match self.query(statement, inner).await? {
+        match self.query(statement, inner, ShowLogical::Yes).await? {
             Planned::Query(inner) => Ok(Planned::Explain { analyze, verbose, inner }),
             _ => Err(Error::invalid(
                 "queries of information_schema run in the gateway: there are no stages to explain",

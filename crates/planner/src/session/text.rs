@@ -35,20 +35,23 @@ impl Statement {
 
 /// A shared syntax tree; the last owner drops it with a deep stack.
 #[derive(Clone, Debug)]
-pub(super) struct DeepAst(Option<Arc<Ast>>);
+pub(super) struct DeepAst {
+    ast: Option<Arc<Ast>>,
+    text_len: usize,
+}
 
 impl std::ops::Deref for DeepAst {
     type Target = Ast;
 
     fn deref(&self) -> &Ast {
-        self.0.as_ref().expect("only drop takes the tree")
+        self.ast.as_ref().expect("only drop takes the tree")
     }
 }
 
 impl Drop for DeepAst {
     fn drop(&mut self) {
-        let ast = self.0.take();
-        deep(|| drop(ast));
+        let ast = self.ast.take();
+        deep(self.text_len, || drop(ast));
     }
 }
 
@@ -73,7 +76,9 @@ pub(super) fn prepare(sql: &str) -> Result<Vec<Statement>> {
             continue;
         }
         super::size::check(&piece.tokens)?;
-        let ast = deep(|| parse(piece.tokens, sql))?;
+        let text_len = range.len();
+        let ast = deep(text_len, || parse(piece.tokens, sql))?;
+        let ast = DeepAst { ast: Some(ast), text_len };
         statements.push(Statement { text: Arc::clone(&text), range, ast });
     }
     Ok(statements)
@@ -118,7 +123,7 @@ fn offsets(sql: &str, places: &[Location]) -> Vec<usize> {
     found
 }
 
-fn parse(mut tokens: Vec<TokenWithSpan>, sql: &str) -> Result<DeepAst> {
+fn parse(mut tokens: Vec<TokenWithSpan>, sql: &str) -> Result<Arc<Ast>> {
     // The parser reports the end of its tokens without a place.
     let last = tokens.iter().rev().find(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
     let end = last.map(|t| t.span.end);
@@ -144,7 +149,7 @@ fn parse(mut tokens: Vec<TokenWithSpan>, sql: &str) -> Result<DeepAst> {
         DFParserBuilder::new(tokens).with_recursion_limit(RECURSION_MAX).build().map_err(failed)?;
     let mut statements = parser.parse_statements().map_err(failed)?;
     match statements.pop_front() {
-        Some(ast) if statements.is_empty() => Ok(DeepAst(Some(Arc::new(ast)))),
+        Some(ast) if statements.is_empty() => Ok(Arc::new(ast)),
         _ => Err(Error::bug("a statement without a semicolon was parsed as several")),
     }
 }

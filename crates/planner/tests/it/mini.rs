@@ -93,8 +93,8 @@ pub(crate) async fn run_plan(
     let contexts = Contexts::new(session.runtime_env()).map_err(|e| e.to_string())?;
     let task = session.task_ctx();
     let header = dunlin_planner::header(task.session_config(), variant.decide.to_settings());
-    let graph =
-        dunlin_planner::cut(plan, header, &variant.cut, &task).map_err(|e| e.to_string())?;
+    let graph = dunlin_planner::cut(plan, header, &variant.cut, task.session_config())
+        .map_err(|e| e.to_string())?;
     let trace = Trace { stages: graph.stages.len(), ..Trace::default() };
     let graph = bytes::Bytes::from(graph.encode_to_vec());
     let decider = Decider::new(contexts.base());
@@ -171,16 +171,16 @@ impl Mini {
     ) -> Result<MapOutput, String> {
         let template = Template::decode(&open.template).map_err(|e| e.to_string())?;
         let pool = Arc::new(UnboundedMemoryPool::default());
-        let context = self.contexts.for_header(template.header(), pool);
-        let context = Arc::new(context.map_err(|e| e.to_string())?);
+        let contexts = self.contexts.for_header(template.header(), pool);
+        let contexts = contexts.map_err(|e| e.to_string())?;
         let source: Arc<dyn ExchangeSource> = Arc::clone(&self.store) as Arc<dyn ExchangeSource>;
-        let bound =
-            template.bind(slices, first, width, &source, &context).map_err(|e| e.to_string())?;
+        let bound = template.bind(slices, first, width, &source, &contexts.decode);
+        let bound = bound.map_err(|e| e.to_string())?;
         let n = bound.plan.output_partitioning().partition_count();
         let env = Env::seeded(self.random);
         let streams = (0..n).map(|i| {
             let (plan, context, output) =
-                (Arc::clone(&bound.plan), Arc::clone(&context), bound.output.clone());
+                (Arc::clone(&bound.plan), Arc::clone(&contexts.run), bound.output.clone());
             env.spawn("stream", async move {
                 let rows = plan.execute(i, context)?;
                 route(rows, i, &output).await
