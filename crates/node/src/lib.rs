@@ -2,6 +2,7 @@
 //!
 //! [`run`] is the whole program; [`Engine`] is what tests, benchmarks and the demo embed.
 
+pub mod allocator;
 mod cli;
 mod commands;
 mod config;

@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-/// Planning allocates much and briefly; the system's allocator gives that back to the kernel each
-/// time.
+use dunlin_node::allocator;
+
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Allocator = allocator::ALLOCATOR;
 
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     dunlin_node::run()
 }

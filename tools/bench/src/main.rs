@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use dunlin_bench::{cli::Cli, commands};
+use dunlin_node::allocator;
 
-/// The binary's own, for both engines.
+/// That of the engine's binary, for both engines.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Allocator = allocator::ALLOCATOR;
 
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     match commands::run(Cli::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
