@@ -62,14 +62,13 @@ impl PhysicalProtoConverterExtension for Checked {
         expr: &Arc<dyn PhysicalExpr>,
         codec: &dyn PhysicalExtensionCodec,
     ) -> Result<protobuf::PhysicalExprNode> {
-        let arithmetic = expr.downcast_ref::<BinaryExpr>().and_then(|e| Some((e, op_of(e.op())?)));
-        let Some((binary, op)) = arithmetic else {
+        let Some((ops, operands)) = chain(expr) else {
             return serialize_physical_expr_with_converter(expr, codec, self);
         };
-        let node =
-            ExprNode { node: Some(Node::CheckedArithmetic(CheckedArithmetic { op: op.into() })) };
-        let inputs = [binary.left(), binary.right()].map(|e| self.physical_expr_to_proto(e, codec));
-        let inputs = inputs.into_iter().collect::<Result<_>>()?;
+        let ops = ops.into_iter().map(i32::from).collect();
+        let node = ExprNode { node: Some(Node::CheckedArithmetic(CheckedArithmetic { ops })) };
+        let inputs = operands.into_iter().map(|e| self.physical_expr_to_proto(e, codec));
+        let inputs = inputs.collect::<Result<_>>()?;
         Ok(protobuf::PhysicalExprNode {
             expr_id: expr.expression_id(),
             expr_type: Some(ExprType::Extension(protobuf::PhysicalExtensionExprNode {
@@ -80,18 +79,41 @@ impl PhysicalProtoConverterExtension for Checked {
     }
 }
 
+/// Operators and operands of arithmetic, from the left; `None` if it is none.
+fn chain(expr: &Arc<dyn PhysicalExpr>) -> Option<(Vec<Op>, Vec<&Arc<dyn PhysicalExpr>>)> {
+    let (mut ops, mut operands) = (Vec::new(), Vec::new());
+    let mut rest = expr;
+    while let Some((binary, op)) =
+        rest.downcast_ref::<BinaryExpr>().and_then(|e| Some((e, op_of(e.op())?)))
+    {
+        ops.push(op);
+        operands.push(binary.right());
+        rest = binary.left();
+    }
+    operands.push(rest);
+    ops.reverse();
+    operands.reverse();
+    (!ops.is_empty()).then_some((ops, operands))
+}
+
 /// An expression of ours from its bytes and its decoded children.
 pub(super) fn decode(
     bytes: &[u8],
     children: &[Arc<dyn PhysicalExpr>],
 ) -> Result<Arc<dyn PhysicalExpr>> {
-    match (ExprNode::decode(bytes).map_err(external)?.node, children) {
-        (Some(Node::CheckedArithmetic(node)), [left, right]) => {
-            let op = operator(Op::try_from(node.op).map_err(external)?);
-            Ok(checked(&BinaryExpr::new(Arc::clone(left), op, Arc::clone(right))))
-        }
-        _ => internal_err!("an expression of another build"),
+    let node = ExprNode::decode(bytes).map_err(external)?.node;
+    let (Some(Node::CheckedArithmetic(node)), [first, others @ ..]) = (node, children) else {
+        return internal_err!("an expression of another build");
+    };
+    if node.ops.len() != others.len() {
+        return internal_err!("arithmetic with {} operators, {}", node.ops.len(), children.len());
     }
+    let mut left = Arc::clone(first);
+    for (op, right) in node.ops.iter().zip(others) {
+        let op = operator(Op::try_from(*op).map_err(external)?);
+        left = checked(&BinaryExpr::new(left, op, Arc::clone(right)));
+    }
+    Ok(left)
 }
 
 /// The same arithmetic, failing when a result does not fit.

@@ -150,8 +150,13 @@ pub fn check_header(header: Option<&Header>) -> Result<()> {
     Err(Error::invalid(message).with_hint("run the query again on gateways of this build"))
 }
 
+/// Letters of an error of DataFusion's that are passed on.
+const MESSAGE_MAX: usize = 400;
+
 fn cannot(what: &str, error: DataFusionError) -> Error {
-    Error::bug(format!("could not {what}: {}", error.strip_backtrace())).with_source(error)
+    // A nested message that can not be read is named level by level.
+    let text: String = error.strip_backtrace().chars().take(MESSAGE_MAX).collect();
+    Error::bug(format!("could not {what}: {text}")).with_source(error)
 }
 
 trait IntoDataFusion {

@@ -78,7 +78,7 @@ fn root(error: &(dyn StdError + 'static)) -> String {
 
 /// Errors of the operating system.
 pub(super) fn io(error: &io::Error) -> Error {
-    match error.kind() {
+    match io_kind(error) {
         io::ErrorKind::NotFound => Error::invalid(format!("no such file: {error}")),
         io::ErrorKind::PermissionDenied => {
             Error::invalid(format!("no permission: {error}")).with_hint(PERMISSION)
@@ -90,6 +90,15 @@ pub(super) fn io(error: &io::Error) -> Error {
             Error::invalid(format!("damaged data: {error}"))
         }
         _ => Error::retry(format!("input or output failed: {error}")),
+    }
+}
+
+/// The kind of the operating system's error, which may be wrapped several times.
+fn io_kind(error: &io::Error) -> io::ErrorKind {
+    let wrapped = || super::find::<io::Error>(error.get_ref()?);
+    match error.kind() {
+        io::ErrorKind::Other => wrapped().map_or(io::ErrorKind::Other, io_kind),
+        kind => kind,
     }
 }
 

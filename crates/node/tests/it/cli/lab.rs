@@ -14,7 +14,7 @@ use parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
 
 /// No run of these tests takes longer, unless it hangs.
-const RUN_MAX: Duration = Duration::from_secs(60);
+const RUN_MAX: Duration = Duration::from_secs(180);
 
 /// A folder to work in.
 pub(crate) struct Lab {
