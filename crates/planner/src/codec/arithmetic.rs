@@ -23,6 +23,8 @@ use prost::Message;
 
 use super::nodes::external;
 
+type Expr = Arc<dyn PhysicalExpr>;
+
 /// Encodes additions, subtractions and multiplications as checked ones. Decoding is DataFusion's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Checked;
@@ -80,7 +82,7 @@ impl PhysicalProtoConverterExtension for Checked {
 }
 
 /// Operators and operands of arithmetic, from the left; `None` if it is none.
-fn chain(expr: &Arc<dyn PhysicalExpr>) -> Option<(Vec<Op>, Vec<&Arc<dyn PhysicalExpr>>)> {
+fn chain(expr: &Expr) -> Option<(Vec<Op>, Vec<&Expr>)> {
     let (mut ops, mut operands) = (Vec::new(), Vec::new());
     let mut rest = expr;
     while let Some((binary, op)) =

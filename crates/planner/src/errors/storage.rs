@@ -95,7 +95,7 @@ pub(super) fn io(error: &io::Error) -> Error {
 
 /// The kind of the operating system's error, which may be wrapped several times.
 fn io_kind(error: &io::Error) -> io::ErrorKind {
-    let wrapped = || super::find::<io::Error>(error.get_ref()?);
+    let wrapped = || find::<io::Error>(error.get_ref()?);
     match error.kind() {
         io::ErrorKind::Other => wrapped().map_or(io::ErrorKind::Other, io_kind),
         kind => kind,
