@@ -18,6 +18,11 @@ use crate::nodes::SliceScanExec;
 /// A scan gets more slices than it needs by size only if each has this many bytes.
 const SLICE_BYTES_MIN: u64 = 1 << 20;
 
+/// There are twice as many slices as partitions if each has this many bytes. A row group belongs
+/// to the slice in which it begins, so a file of seven is cut in halves of four and three; with
+/// quarters, whoever has the light one takes another.
+const EVEN_BYTES_MIN: u64 = 4 << 20;
+
 /// Bytes of files below a plan.
 pub(crate) fn scan_bytes(plan: &Arc<dyn ExecutionPlan>) -> u64 {
     let own = match plan.downcast_ref::<DataSourceExec>() {
@@ -78,8 +83,10 @@ fn split(
     let groups = &scan.file_groups;
     let total: u64 = groups.iter().map(group_bytes).sum();
     let by_size = total.div_ceil(options.slice_bytes.0.max(1)) as usize;
-    let by_width = options.slices_min.min(total.div_ceil(SLICE_BYTES_MIN) as usize);
-    let wanted = by_size.max(by_width).max(1);
+    let at_least = |bytes: u64, slices: usize| slices.min(total.div_ceil(bytes) as usize);
+    let by_width = at_least(SLICE_BYTES_MIN, options.slices_min);
+    let even = at_least(EVEN_BYTES_MIN, 2 * options.slices_min);
+    let wanted = by_size.max(by_width).max(even).max(1);
     // Declared order holds within the groups that the planner made: keep them.
     if !scan.output_ordering.is_empty() || groups.len() >= wanted {
         return Ok(groups.clone());

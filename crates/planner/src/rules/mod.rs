@@ -2,6 +2,8 @@
 
 mod constants;
 mod subqueries;
+mod sums;
 
 pub(crate) use self::constants::CheckedConstants;
 pub(crate) use self::subqueries::{LiftSubqueries, OneRowSubqueries};
+pub(crate) use self::sums::CheckedSums;

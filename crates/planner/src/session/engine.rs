@@ -13,7 +13,7 @@ use dunlin_base::{ByteCount, Result};
 use crate::errors::from_datafusion;
 use crate::functions;
 use crate::object_stores::ObjectStores;
-use crate::rules::{CheckedConstants, LiftSubqueries, OneRowSubqueries};
+use crate::rules::{CheckedConstants, CheckedSums, LiftSubqueries, OneRowSubqueries};
 use crate::settings::{Settings, session_config};
 
 /// What a statement that is answered by the gateway may hold.
@@ -41,6 +41,7 @@ pub(super) fn state(settings: &Settings, runtime: &Arc<RuntimeEnv>) -> Result<Se
         .with_analyzer_rule(Arc::new(LiftSubqueries))
         .with_analyzer_rule(Arc::new(OneRowSubqueries))
         .with_analyzer_rule(Arc::new(CheckedConstants))
+        .with_analyzer_rule(Arc::new(CheckedSums))
         .build();
     // Some functions keep a copy of options, such as the time zone.
     let config = Arc::clone(state.config().options());
