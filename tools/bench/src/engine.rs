@@ -57,6 +57,12 @@ impl Plain {
     pub async fn open(dir: &Path, setup: Setup) -> Result<Self> {
         Ok(Self(oracle::open(dir, setup.partitions).await?))
     }
+
+    /// Plans a query, and does not run it.
+    pub async fn plan(&self, sql: &str) -> Result<()> {
+        self.0.sql(sql).await?.create_physical_plan().await?;
+        Ok(())
+    }
 }
 
 #[async_trait]

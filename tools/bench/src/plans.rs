@@ -8,7 +8,7 @@ use prost::Message;
 
 use crate::cli::RunArgs;
 use crate::clock::{Stopwatch, millis};
-use crate::engine::{self, Dunlin};
+use crate::engine::{self, Dunlin, Plain};
 use crate::measure::Times;
 use crate::report::Sheet;
 use crate::suite::Suite;
@@ -18,10 +18,12 @@ pub async fn run(args: &RunArgs) -> Result<Sheet> {
     let suite = Suite::open(args.suite, &args.data, args.scale, &args.queries)?;
     let setup = args.setup.resolve();
     let dunlin = engine::open_dunlin(&suite.data, setup).await?;
+    let plain = Plain::open(&suite.data, setup).await?;
     let mut sheet = Sheet::new(&format!("Plans of {}", suite.name), suite.scale, setup);
     sheet.says(format!(
         "Before a query can run: SQL to a physical plan (footers are cached), the plan to stages, \
-         stages to bytes. Median of {} runs after one to warm up.",
+         stages to bytes. \
+         Beside it what plain DataFusion takes to a physical plan. Median of {} runs after one to warm up.",
         args.runs
     ));
     sheet.columns(&[
@@ -30,6 +32,7 @@ pub async fn run(args: &RunArgs) -> Result<Sheet> {
         "cut ms",
         "encode ms",
         "sum ms",
+        "DataFusion's plan ms",
         "stages",
         "graph bytes",
         "plan bytes",
@@ -37,7 +40,7 @@ pub async fn run(args: &RunArgs) -> Result<Sheet> {
     ]);
     let mut slowest = (0, 0.0);
     for (number, sql) in &suite.queries {
-        let (cells, sum) = measure(&dunlin, sql, args.runs).await?;
+        let (cells, sum) = measure(&dunlin, &plain, sql, args.runs).await?;
         if sum > slowest.1 {
             slowest = (*number, sum);
         }
@@ -47,10 +50,16 @@ pub async fn run(args: &RunArgs) -> Result<Sheet> {
     Ok(sheet)
 }
 
-async fn measure(dunlin: &Dunlin, sql: &str, runs: u32) -> Result<(Vec<String>, f64)> {
+async fn measure(
+    dunlin: &Dunlin,
+    plain: &Plain,
+    sql: &str,
+    runs: u32,
+) -> Result<(Vec<String>, f64)> {
     let planner = dunlin.node()?.planner().session()?;
     let session = dunlin.session();
     let mut times = [Vec::new(), Vec::new(), Vec::new()];
+    let mut plain_ms = Vec::new();
     let mut last = None;
     for run in 0..=runs {
         let watch = Stopwatch::start();
@@ -60,10 +69,13 @@ async fn measure(dunlin: &Dunlin, sql: &str, runs: u32) -> Result<(Vec<String>, 
         let cut = millis(watch.elapsed());
         let bytes = graph.encode_to_vec();
         let encoded = millis(watch.elapsed());
+        let watch = Stopwatch::start();
+        plain.plan(sql).await?;
         if run > 0 {
             times[0].push(planned);
             times[1].push(cut - planned);
             times[2].push(encoded - cut);
+            plain_ms.push(millis(watch.elapsed()));
         }
         last = Some((graph, bytes.len()));
     }
@@ -72,6 +84,8 @@ async fn measure(dunlin: &Dunlin, sql: &str, runs: u32) -> Result<(Vec<String>, 
     let sum: f64 = medians.iter().sum();
     let mut cells: Vec<String> = medians.iter().map(|ms| format!("{ms:.2}")).collect();
     cells.push(format!("{sum:.2}"));
+    let plain_ms = Times::of(plain_ms).map_or(f64::NAN, |t| t.median_ms);
+    cells.push(format!("{plain_ms:.2}"));
     cells.push(graph.stages.len().to_string());
     cells.push(bytes.to_string());
     cells.push(graph.stages.iter().map(|stage| stage.plan.len()).sum::<usize>().to_string());
