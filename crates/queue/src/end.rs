@@ -52,13 +52,7 @@ impl Queue {
         for _ in 0..CONFLICTS_MAX {
             let snapshot = self.store().range(&keys::query(query)).await?;
             let Some(records) = Records::read(query, &snapshot.entries)? else {
-                if blobs {
-                    self.depot().remove(query).await?;
-                }
-                if self.env().random_below(TRIM_EVERY) == 0 {
-                    self.trim_history().await?;
-                }
-                return Ok(());
+                return self.after_removal(query, blobs).await;
             };
             if records.is_running() {
                 return Err(Error::invalid(format!("query {query} still runs"))
@@ -70,9 +64,21 @@ impl Queue {
             // A listing for nothing costs a short query as much as its records do. What a lost
             // race of another process wrote is the sweeper's.
             blobs = records.names_blobs() || self.depot().wrote(query);
-            self.apply(removal(&records)).await?;
+            if let Outcome::Committed(_) = self.apply(removal(&records)).await? {
+                return self.after_removal(query, blobs).await;
+            }
         }
         Err(Error::retry(format!("query {query} changes too fast to be removed")))
+    }
+
+    async fn after_removal(&self, query: QueryId, blobs: bool) -> Result<()> {
+        if blobs {
+            self.depot().remove(query).await?;
+        }
+        if self.env().random_below(TRIM_EVERY) == 0 {
+            self.trim_history().await?;
+        }
+        Ok(())
     }
 }
 

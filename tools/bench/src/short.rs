@@ -1,10 +1,10 @@
 //! Short queries: what the path through all roles adds to one, and how many there can be a second.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
+use dunlin_base::Env;
 use futures::future::try_join_all;
 
 use crate::cli::ShortArgs;
@@ -66,18 +66,23 @@ async fn latencies(
 
 /// Queries a second of `clients` that each ask the next when they have the last answer.
 async fn throughput(engine: &Arc<dyn Engine>, clients: u32, window: Duration) -> Result<f64> {
-    let done = AtomicU64::new(0);
+    let env = Env::real(Some(tokio::runtime::Handle::current()));
     let watch = Stopwatch::start();
-    let client = || async {
-        while watch.elapsed() < window {
-            engine.rows(SQL).await?;
-            done.fetch_add(1, Ordering::Relaxed);
-        }
-        anyhow::Ok(())
+    let client = |_| {
+        let engine = Arc::clone(engine);
+        let client = env.spawn("client", async move {
+            let mut done = 0_u64;
+            while watch.elapsed() < window {
+                engine.rows(SQL).await?;
+                done += 1;
+            }
+            anyhow::Ok(done)
+        });
+        async { client.join().await.map_err(|panic| anyhow!("a client panicked: {panic}"))? }
     };
-    try_join_all((0..clients).map(|_| client())).await?;
-    let queries = done.load(Ordering::Relaxed) as f64;
-    Ok(queries / (millis(watch.elapsed()) / 1e3))
+    let done = try_join_all((0..clients).map(client)).await?;
+    let queries: u64 = done.iter().sum();
+    Ok(queries as f64 / (millis(watch.elapsed()) / 1e3))
 }
 
 fn percentile(sorted: &[f64], percent: usize) -> f64 {

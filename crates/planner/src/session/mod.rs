@@ -180,7 +180,7 @@ impl Session {
     /// then happened wholly or not at all).
     pub async fn plan(&self, statement: &Statement) -> Result<Planned> {
         // Deep expressions make deep recursions in DataFusion, not all of them guarded.
-        stack::Deep::new(statement.range.len(), Box::pin(self.dispatch(statement))).await
+        stack::Deep::new(Box::pin(self.dispatch(statement))).await
     }
 
     /// The catalog and the settings as they are now.
