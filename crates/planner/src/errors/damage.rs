@@ -8,20 +8,29 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
 use dunlin_base::Error;
 
-/// How errors about damaged data begin.
-const DAMAGED: &str = "cannot read ";
+use super::find;
+
+/// Marks errors about damaged data, as their cause.
+#[derive(Debug, thiserror::Error)]
+#[error("the data are damaged")]
+struct Damaged;
 
 /// How many files are named.
 const NAMED_MAX: usize = 3;
 
 /// An error about damaged data of the given format.
 pub(super) fn damaged(format: &str, text: &str) -> Error {
-    Error::invalid(format!("{DAMAGED}{format} data: {text}"))
+    unreadable(&format!("{format} data"), text)
+}
+
+/// An error about something in a file that can not be read.
+pub(super) fn unreadable(what: &str, text: &str) -> Error {
+    Error::invalid(format!("cannot read {what}: {text}")).with_source(Damaged)
 }
 
 /// The error with the files that `plan` reads, if it is about damaged data and names none of them.
 pub fn name_files(error: Error, plan: &Arc<dyn ExecutionPlan>) -> Error {
-    if !error.message().starts_with(DAMAGED) {
+    if find::<Damaged>(&error).is_none() {
         return error;
     }
     let files = scanned(plan);

@@ -69,9 +69,7 @@ pub(super) fn arrow(error: &ArrowError) -> Error {
         }
         ArrowError::CastError(text) => Error::invalid(sentence(text))
             .with_hint("TRY_CAST gives NULL for values that do not fit"),
-        ArrowError::ParseError(text) => {
-            Error::invalid(format!("cannot read a value: {}", sentence(text)))
-        }
+        ArrowError::ParseError(text) => damage::unreadable("a value", &sentence(text)),
         ArrowError::ExternalError(inner) => external(inner.as_ref()),
         ArrowError::IoError(_, error) => storage::io(error),
         ArrowError::MemoryError(text) => exhausted(text),
