@@ -83,7 +83,10 @@ impl Session {
             .unwrap_or_else(|panic| Err(Error::bug(format!("planning panicked: {panic}"))));
         match step? {
             Step::Reply(reply) => Ok(reply),
-            Step::Run(query) => self.gateway.submit(query).await.map(Reply::Rows),
+            Step::Run(query) => {
+                let rows = self.gateway.submit(query).await?;
+                Ok(Reply::Rows(self.forgetting(rows, statement)))
+            }
             Step::Analyze(query, verbose) => {
                 let text = analyze::run(&self.gateway, query, verbose).await?;
                 Ok(text_reply("plan", &text))
@@ -101,12 +104,30 @@ impl Session {
         }
     }
 
+    /// A plan whose query fails is not used again: it may be the plan.
+    fn forgetting(&self, rows: Rows, statement: &Statement) -> Rows {
+        let (session, statement) = (Arc::clone(&self.session), statement.clone());
+        let forget = move |batch: &Result<RecordBatch>| {
+            if batch.is_err() {
+                session.forget(statement.sql());
+            }
+        };
+        Rows { batches: rows.batches.inspect(forget).boxed(), ..rows }
+    }
+
     fn prepare_query(&self, plan: &QueryPlan, statement: &Statement) -> Result<Prepared> {
-        let graph = self.graph(plan)?;
+        let graph = match plan.graph.get() {
+            Some(graph) => graph.clone(),
+            None => {
+                let graph = Bytes::from(self.graph(plan)?.encode_to_vec());
+                // A race is won by an equal graph.
+                plan.graph.get_or_init(|| graph).clone()
+            }
+        };
         Ok(Prepared {
             sql: statement.sql().to_owned(),
             user: self.user.clone(),
-            graph: Bytes::from(graph.encode_to_vec()),
+            graph,
             schema: Arc::clone(&plan.schema),
             deadline_unix_ms: None,
         })
