@@ -58,6 +58,9 @@ impl Session {
     /// there; dropping the future before that leaves no query behind, or one that nobody reads and
     /// the sweeper removes.
     pub async fn execute(&self, statement: &Statement) -> Result<Reply> {
+        if let Some(plan) = self.session.known_plan(statement).await {
+            return self.run(self.prepare_query(&plan, statement)?, statement).await;
+        }
         let (session, statement_) = (Arc::clone(&self.session), statement.clone());
         let this = self.clone();
         // Planning is CPU work: on the control runtime it would hold up leases.
@@ -83,10 +86,7 @@ impl Session {
             .unwrap_or_else(|panic| Err(Error::bug(format!("planning panicked: {panic}"))));
         match step? {
             Step::Reply(reply) => Ok(reply),
-            Step::Run(query) => {
-                let rows = self.gateway.submit(query).await?;
-                Ok(Reply::Rows(self.forgetting(rows, statement)))
-            }
+            Step::Run(query) => self.run(query, statement).await,
             Step::Analyze(query, verbose) => {
                 let text = analyze::run(&self.gateway, query, verbose).await?;
                 Ok(text_reply("plan", &text))
@@ -104,15 +104,16 @@ impl Session {
         }
     }
 
-    /// A plan whose query fails is not used again: it may be the plan.
-    fn forgetting(&self, rows: Rows, statement: &Statement) -> Rows {
+    async fn run(&self, query: Prepared, statement: &Statement) -> Result<Reply> {
+        let rows = self.gateway.submit(query).await?;
         let (session, statement) = (Arc::clone(&self.session), statement.clone());
         let forget = move |batch: &Result<RecordBatch>| {
             if batch.is_err() {
                 session.forget(statement.sql());
             }
         };
-        Rows { batches: rows.batches.inspect(forget).boxed(), ..rows }
+        // A plan whose query fails is not used again: it may be the plan.
+        Ok(Reply::Rows(Rows { batches: rows.batches.inspect(forget).boxed(), ..rows }))
     }
 
     fn prepare_query(&self, plan: &QueryPlan, statement: &Statement) -> Result<Prepared> {

@@ -15,7 +15,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use parking_lot::Mutex;
 
-use super::{QueryPlan, Session, View};
+use super::{QueryPlan, Session, Statement, View};
 use crate::catalog::{Entry, Used};
 use crate::settings::Settings;
 
@@ -73,6 +73,15 @@ impl PlanCache {
 }
 
 impl Session {
+    /// The plan of a statement that was planned before, if planning it now would give the same.
+    /// Looks at the catalog and at files, and computes next to nothing: may run where planning
+    /// should not. Dropping it changes nothing.
+    pub async fn known_plan(&self, statement: &Statement) -> Option<QueryPlan> {
+        // Looking at the catalog may be a call over the network.
+        self.planner.plans.get(statement.sql())?;
+        self.known(statement.sql(), &self.view().await.ok()?).await
+    }
+
     /// The plan that was made for this text, if it would be made again.
     pub(super) async fn known(&self, text: &str, view: &View) -> Option<QueryPlan> {
         let known = self.planner.plans.get(text)?;
