@@ -60,10 +60,10 @@ class Server:
             self.process.kill()
             self.process.wait()
 
-    def table(self, name, path="t/", **other):
+    def table(self, name, path="t/", url=None, **other):
         options = ", ".join(f"'{key}' '{value}'" for key, value in {**self.options, **other}.items())
         return (
-            f"CREATE EXTERNAL TABLE {name} STORED AS CSV LOCATION '{self.url}/{path}' "
+            f"CREATE EXTERNAL TABLE {name} STORED AS CSV LOCATION '{url or self.url}/{path}' "
             f"OPTIONS ({options})"
         )
 
@@ -159,7 +159,8 @@ def clear_errors(shell, server, name):
     error = shell.run(server.table(f"{name}_missing", path="nothing/"), code=1)
     assert "nothing" in error and error.count("error:") == 1, error
     option = next(iter(server.options)).split(".")[0] + ".no_such_option"
-    error = shell.run(server.table(f"{name}_wrong", **{option: "x"}), code=1)
+    other = server.url.replace(BUCKET, "other")
+    error = shell.run(server.table(f"{name}_wrong", url=other, **{option: "x"}), code=1)
     assert option in error, error
     server.stop()
     started = time.monotonic()
