@@ -35,9 +35,8 @@ impl Listener {
     /// no connection.
     pub async fn accept(&self) -> Result<(Stream, SocketAddr)> {
         let accepted = self.0.accept().await;
-        let (stream, peer) = accepted.map_err(|e| {
-            Error::retry(format!("cannot accept a connection: {e}")).with_source(e)
-        })?;
+        let (stream, peer) = accepted
+            .map_err(|e| Error::retry(format!("cannot accept a connection: {e}")).with_source(e))?;
         Ok((prompt(stream), peer))
     }
 }

@@ -2,9 +2,7 @@
 //! bytes that are there, so nothing unfolds.
 
 use bytes::{Buf, Bytes};
-use dunlin_base::{
-    Attempt, Error, PartitionId, ProcessId, QueryId, Result, StageEpoch, StageId,
-};
+use dunlin_base::{Attempt, Error, PartitionId, ProcessId, QueryId, Result, StageEpoch, StageId};
 use prost::Message as _;
 
 use crate::block::{Block, HEADER_LEN, ShuffleId};

@@ -151,7 +151,8 @@ fn within(part: &str, kind: FrameType, length: usize, max: usize) -> Result<u32>
     fits.ok_or_else(|| {
         let [length, max] = [length, max].map(|n| ByteCount(n as u64));
         let text = format!("the {part} of a {kind:?} frame takes {length}, the limit is {max}");
-        Error::exhausted(text).with_hint("raise the limit on frames of the shuffle, or lower the size of blocks")
+        Error::exhausted(text)
+            .with_hint("raise the limit on frames of the shuffle, or lower the size of blocks")
     })
 }
 

@@ -1,7 +1,9 @@
 //! Frames there and back, and bytes that are no frames.
 
 use bytes::Bytes;
-use dunlin_base::{Attempt, Error, Kind, PartitionId, ProcessId, QueryId, Result, StageEpoch, StageId};
+use dunlin_base::{
+    Attempt, Error, Kind, PartitionId, ProcessId, QueryId, Result, StageEpoch, StageId,
+};
 
 use super::*;
 use crate::block::{Block, BlockId, Codec, ShuffleId};
@@ -14,7 +16,8 @@ struct Chance(u64);
 
 impl Chance {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 }
@@ -62,7 +65,8 @@ fn messages(chance: &mut Chance) -> Vec<Message> {
         Answer::Want(u64::MAX),
         Answer::Shuffles((0..chance.below(20)).map(shuffle).collect()),
     ];
-    let hello = Hello { version: 1, build: build.clone(), worker, token_hash: Bytes::from_static(b"t") };
+    let hello =
+        Hello { version: 1, build: build.clone(), worker, token_hash: Bytes::from_static(b"t") };
     let others = [
         Message::Hello(hello),
         Message::Welcome(Welcome { version: 1, build, worker, terms }),
@@ -109,8 +113,7 @@ fn every_message_comes_back_as_it_was() {
 
 #[test]
 fn errors_keep_kind_message_and_hint_within_bounds() {
-    let kinds =
-        [Kind::Retry, Kind::Fenced, Kind::Invalid, Kind::Exhausted, Kind::Lost, Kind::Bug];
+    let kinds = [Kind::Retry, Kind::Fenced, Kind::Invalid, Kind::Exhausted, Kind::Lost, Kind::Bug];
     for kind in kinds {
         let sent = Error::new(kind, "ä".repeat(3000)).with_hint("do this");
         let bytes = bytes_of(&Message::Goodbye(sent.clone()));

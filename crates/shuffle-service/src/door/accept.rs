@@ -50,7 +50,8 @@ impl Bound {
         let (of_task, listen) = (env.clone(), options.listen.clone());
         let task = env.spawn("shuffle door", async move { of_task.listen(&listen).await });
         let listener = task.join().await;
-        let listener = listener.unwrap_or_else(|e| Err(Error::bug(format!("shuffle door: {e}"))))?;
+        let listener =
+            listener.unwrap_or_else(|e| Err(Error::bug(format!("shuffle door: {e}"))))?;
         let address = listener.address()?;
         Ok(Self { env, options, listener, address })
     }

@@ -31,8 +31,7 @@ pub(super) async fn greet(shared: &Arc<Shared>, stream: Stream) -> Result<Greete
 async fn exchange(shared: &Arc<Shared>, stream: Stream) -> Result<Greeted> {
     let options = &shared.options;
     let stream = secure(shared, stream).await?;
-    let (reader, mut writer) =
-        split(&shared.env, stream, options.silence_max, options.stall_max);
+    let (reader, mut writer) = split(&shared.env, stream, options.silence_max, options.stall_max);
     let mut receiver = Receiver::new(shared.env.clone(), reader, options.frame_wait);
     let heard = hear(shared, &mut receiver).await;
     let reply = match &heard {
@@ -83,7 +82,8 @@ async fn hear(shared: &Shared, receiver: &mut Receiver) -> Result<Hello> {
     };
     if hello.version != VERSION {
         let theirs = hello.version;
-        let text = format!("a client speaks version {theirs} of the shuffle protocol, not {VERSION}");
+        let text =
+            format!("a client speaks version {theirs} of the shuffle protocol, not {VERSION}");
         return Err(Error::invalid(text).with_hint("run builds of one release, or the next one"));
     }
     if hello.worker != shared.worker {

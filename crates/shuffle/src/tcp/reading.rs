@@ -78,7 +78,8 @@ impl Reading {
         let ReadRequest { shuffle, partition, .. } = &self.request;
         let link = &self.connection.link;
         if (block.id.shuffle, block.id.partition) != (*shuffle, *partition) {
-            let text = format!("got {} instead of shuffle {shuffle} partition {partition}", block.place());
+            let text =
+                format!("got {} instead of shuffle {shuffle} partition {partition}", block.place());
             return Err(link.at(Error::lost(text)));
         }
         block.verify().map_err(|e| link.at(e))?;

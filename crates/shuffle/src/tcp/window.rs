@@ -26,7 +26,9 @@ impl Window {
     pub(super) fn receive(&mut self, bytes: u64) -> Result<()> {
         let Some(unspent) = self.unspent.checked_sub(bytes) else {
             let granted = self.unspent;
-            return Err(Error::invalid(format!("{bytes} bytes of blocks for a credit of {granted}")));
+            return Err(Error::invalid(format!(
+                "{bytes} bytes of blocks for a credit of {granted}"
+            )));
         };
         self.unspent = unspent;
         self.buffered += bytes;

@@ -62,7 +62,11 @@ async fn run(plan: Plan) -> Outcome {
 }
 
 fn judge(error: &Error, place: &str) {
-    assert!(matches!(error.kind(), Kind::Retry | Kind::Lost), "{place}: {:?} {error}", error.kind());
+    assert!(
+        matches!(error.kind(), Kind::Retry | Kind::Lost),
+        "{place}: {:?} {error}",
+        error.kind()
+    );
     assert!(error.message().contains(&me().to_string()), "{place}: {error}");
 }
 

@@ -52,7 +52,8 @@ fn attack(seed: u64) -> Vec<u8> {
             let kind = random.random_range(60..105);
             let (header_len, body_len) = (random.random::<u32>(), random.random::<u32>());
             let shift = random.random_range(0..32);
-            let head = Preamble { header_len: header_len >> shift, kind, body_len: body_len >> shift };
+            let head =
+                Preamble { header_len: header_len >> shift, kind, body_len: body_len >> shift };
             bytes.extend(head.encode());
             bytes.extend(random_bytes(random, 300));
         }

@@ -75,7 +75,8 @@ async fn what_speaks_another_language_is_not_the_worker() {
                 std::future::pending::<()>().await;
             }
         });
-        let options = TcpOptions { connect_max: Duration::from_millis(500), ..TcpOptions::default() };
+        let options =
+            TcpOptions { connect_max: Duration::from_millis(500), ..TcpOptions::default() };
         let api = workers_at(&address, options).connect(me()).expect("known");
         let error = error(soon("a call", api.seal(shuffle(1))).await);
         // Too short a text leaves open who it is.

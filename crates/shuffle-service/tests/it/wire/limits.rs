@@ -77,7 +77,8 @@ async fn a_full_door_slows_its_writers_and_stays_alive() {
     let door = open(Arc::clone(&stub) as _, options).await;
     let address = door.address().to_string();
     let clients: Vec<_> = (0..6).map(|_| workers_at(&address, super::hasty())).collect();
-    let apis: Vec<_> = clients.iter().map(|workers| workers.connect(me()).expect("known")).collect();
+    let apis: Vec<_> =
+        clients.iter().map(|workers| workers.connect(me()).expect("known")).collect();
     let pushes = apis.iter().map(|api| api.push(push(0, 20_000)));
     let mut all = Box::pin(futures::future::try_join_all(pushes));
     let env = Env::seeded(1);

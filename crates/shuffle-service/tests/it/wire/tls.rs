@@ -70,9 +70,7 @@ impl Authority {
             .expect("known")
             .with_root_certificates(self.roots());
         let config = match identity {
-            Some((chain, key)) => {
-                config.with_client_auth_cert(chain, key).expect("the key fits")
-            }
+            Some((chain, key)) => config.with_client_auth_cert(chain, key).expect("the key fits"),
             None => config.with_no_client_auth(),
         };
         Some(Tls { config: Arc::new(config), name: Some(NAME.to_owned()) })
