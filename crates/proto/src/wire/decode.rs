@@ -3,7 +3,6 @@
 
 use bytes::{Buf, Bytes};
 use dunlin_base::{Attempt, Error, PartitionId, ProcessId, QueryId, Result, StageEpoch, StageId};
-use prost::Message as _;
 
 use crate::block::{Block, HEADER_LEN, ShuffleId};
 use crate::shuffle::{MapAttempt, ReadRequest};

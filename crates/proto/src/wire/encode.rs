@@ -2,7 +2,6 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use dunlin_base::{ByteCount, Error, ProcessId, QueryId, Result};
-use prost::Message as _;
 
 use crate::block::{Block, HEADER_LEN, ShuffleId};
 use crate::shuffle::{MapAttempt, ReadRequest};
