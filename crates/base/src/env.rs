@@ -1,4 +1,4 @@
-//! The one seam to time, chance and spawning.
+//! The one seam to time, chance and spawning; [`crate::net`] adds the network to it.
 //!
 //! Product code never asks the operating system for the time, a random number or a task: it asks
 //! the [`Env`] it was given. In production that is tokio and the system's entropy; in a simulation

@@ -1,5 +1,5 @@
 //! What every crate of Dunlin stands on: ids, error kinds, limits, and the one seam to time,
-//! chance and spawning.
+//! chance, spawning and the network.
 //!
 //! Nothing here knows a component. A type moves in only when two crates must agree on it and
 //! neither owns it.
@@ -8,6 +8,7 @@ mod body;
 pub mod env;
 mod error;
 mod id;
+pub mod net;
 mod units;
 
 pub use body::Body;

@@ -1,11 +1,11 @@
 //! The server half of the shuffle: stores blocks per partition in memory and on local disks and
 //! serves them. Bodies are opaque bytes: nothing here decodes rows or links Arrow.
 //!
-//! [`ShuffleWorker`] is the whole surface; it implements [`dunlin_proto::shuffle::ShuffleApi`].
-//! Inside, from the outside in: `worker` (the contract), `registry` (shuffles by id, tombstones),
-//! `shuffle` (one shuffle and its gate), `partition` (the index of one partition), `core` (memory
-//! budget and flusher), `flush` (writing a file), `read` (block streams), [`disk`] (the seam to
-//! files).
+//! [`ShuffleWorker`] is the store; it implements [`dunlin_proto::shuffle::ShuffleApi`]. [`Door`]
+//! serves any such store to other processes. Inside the worker, from the outside in: `worker` (the
+//! contract), `registry` (shuffles by id, tombstones), `shuffle` (one shuffle and its gate),
+//! `partition` (the index of one partition), `core` (memory budget and flusher), `flush` (writing a
+//! file), `read` (block streams), [`disk`] (the seam to files).
 //!
 //! Locks are taken in this order and never across an await: registry, gate of a shuffle, its table
 //! of partitions, one partition.
@@ -13,6 +13,7 @@
 mod bounded;
 mod core;
 pub mod disk;
+mod door;
 mod flush;
 mod memory;
 mod options;
@@ -21,10 +22,9 @@ mod read;
 mod registry;
 mod shuffle;
 mod stats;
-#[cfg(test)]
-mod tests;
 mod worker;
 
+pub use door::{Bound, Door, DoorOptions, DoorStats};
 pub use options::Options;
 pub use stats::Stats;
 pub use worker::ShuffleWorker;

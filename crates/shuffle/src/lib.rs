@@ -13,6 +13,7 @@ mod local;
 mod measure;
 mod output;
 mod read;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -20,4 +21,5 @@ mod write;
 pub use local::LocalWorkers;
 pub use output::{WriterOptions, WrittenOutput};
 pub use read::{PartitionStats, Workers, partition_stats, read_partition};
+pub use tcp::{TcpOptions, TcpWorkers, Tls};
 pub use write::ShuffleWriter;

@@ -16,7 +16,8 @@ use futures::{StreamExt, TryStreamExt};
 use crate::codec::Decoder;
 use crate::expect::{Expected, Taken};
 
-/// How a reader or writer reaches a shuffle worker. One process: [`crate::LocalWorkers`].
+/// How a reader or writer reaches a shuffle worker. One process: [`crate::LocalWorkers`]; others:
+/// [`crate::TcpWorkers`].
 pub trait Workers: Send + Sync {
     /// The worker of this process id. Does no I/O: a connection is made by the first call. `Lost`
     /// if it is known to be gone.

@@ -42,6 +42,7 @@ const FOR_ALL_TESTS: &[&str] = &["corpus"];
 /// Further dev-dependencies: tests that need the other half of a contract, for real.
 const FOR_TESTS: &[(&str, &[&str])] = &[
     ("shuffle", &["shuffle-service"]),
+    ("shuffle-service", &["shuffle"]),
     ("executor", &["shuffle-service"]),
     ("gateway", &["executor", "shuffle-service"]),
 ];

@@ -83,7 +83,7 @@ impl Model {
     }
 }
 
-async fn apply(worker: &ShuffleWorker, model: &mut Model, step: Step) {
+async fn apply(worker: &Arc<ShuffleWorker>, model: &mut Model, step: Step) {
     match step {
         Step::Push(ids) => {
             let pushed = worker.push(ids.iter().map(|id| make(*id)).collect()).await;

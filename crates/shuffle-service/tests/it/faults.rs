@@ -9,7 +9,7 @@ use dunlin_base::Kind;
 use parking_lot::{Condvar, Mutex};
 
 use super::*;
-use crate::disk::{Disk, DiskFile, LocalDisk};
+use dunlin_shuffle_service::disk::{Disk, DiskFile, LocalDisk};
 
 /// A disk whose writes fail, or wait, on demand.
 struct Moody {

@@ -1,9 +1,12 @@
-//! Tests of the worker through its public surface, on real files and on disks that misbehave.
+//! Tests of the worker and its door through their public surface: the contract in one process and
+//! over TCP, real files and disks that misbehave, networks and clients that misbehave.
 
+mod bed;
 mod contract;
 mod faults;
 mod model;
 mod tiers;
+mod wire;
 
 use std::sync::Arc;
 
@@ -13,9 +16,8 @@ use dunlin_base::{
 };
 use dunlin_proto::block::{Block, BlockId, Codec, ShuffleId};
 use dunlin_proto::shuffle::{MapAttempt, ReadRequest, ShuffleApi};
+use dunlin_shuffle_service::{Options, ShuffleWorker, Stats};
 use futures::TryStreamExt;
-
-use crate::{Options, ShuffleWorker, Stats};
 
 fn shuffle(query: u128) -> ShuffleId {
     let query = QueryId::from_u128(query);
@@ -47,14 +49,17 @@ fn on_disk(limit: u64, directory: &std::path::Path) -> Arc<ShuffleWorker> {
     ShuffleWorker::new(options, Env::seeded(1)).expect("the directory is usable")
 }
 
-async fn read(
-    worker: &ShuffleWorker,
+fn request(partition: u32, maps: Option<&[MapAttempt]>) -> ReadRequest {
+    let maps = maps.map(<[_]>::to_vec);
+    ReadRequest { shuffle: shuffle(1), partition: PartitionId(partition), maps }
+}
+
+async fn read<W: ShuffleApi + ?Sized>(
+    worker: &Arc<W>,
     partition: u32,
     maps: Option<&[MapAttempt]>,
 ) -> Result<Vec<Block>> {
-    let maps = maps.map(<[_]>::to_vec);
-    let request = ReadRequest { shuffle: shuffle(1), partition: PartitionId(partition), maps };
-    worker.read(request).await?.try_collect().await
+    worker.read(request(partition, maps)).await?.try_collect().await
 }
 
 fn same(left: &[Block], right: &[Block]) -> bool {

@@ -1,0 +1,60 @@
+//! The receiving direction of a stream: exact amounts, or an error within a bound.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, BufReader, ReadHalf};
+
+use super::Stream;
+use crate::{Env, Error, Result};
+
+/// Small reads come from a buffer of this size; larger ones go past it.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Reads from one stream. Whoever owns it decides what the bytes mean.
+pub struct Reader {
+    half: BufReader<ReadHalf<Stream>>,
+    env: Env,
+    silence_max: Duration,
+}
+
+impl Reader {
+    pub(super) fn new(env: Env, half: ReadHalf<Stream>, silence_max: Duration) -> Self {
+        Self { half: BufReader::with_capacity(BUFFER_BYTES, half), env, silence_max }
+    }
+
+    /// The next `length` bytes, in an allocation of their own. The caller has checked that the
+    /// peer may make it allocate that much.
+    ///
+    /// `Retry` if the peer closes the connection, is silent for too long (any byte counts as a
+    /// sign of life) or the network fails; `Invalid` if the bytes are not what the encryption
+    /// expects. After an error, or if the future is dropped, the stream is of no use any more.
+    pub async fn exactly(&mut self, length: usize) -> Result<Bytes> {
+        let mut bytes = BytesMut::with_capacity(length);
+        while bytes.len() < length {
+            let left = length - bytes.len();
+            let mut room = (&mut bytes).limit(left);
+            match self.env.timeout(self.silence_max, self.half.read_buf(&mut room)).await {
+                Some(Ok(0)) => return Err(Error::retry("the peer closed the connection")),
+                Some(Ok(_)) => {}
+                Some(Err(cause)) => return Err(failed(cause)),
+                None => {
+                    let silence = self.silence_max.as_millis();
+                    return Err(Error::retry(format!("the peer was silent for {silence} ms")));
+                }
+            }
+        }
+        Ok(bytes.freeze())
+    }
+}
+
+fn failed(cause: io::Error) -> Error {
+    let text = format!("the connection failed: {cause}");
+    // What TLS says of a record that it cannot open, or of an alert.
+    let error = match cause.kind() {
+        io::ErrorKind::InvalidData => Error::invalid(text),
+        _ => Error::retry(text),
+    };
+    error.with_source(cause)
+}

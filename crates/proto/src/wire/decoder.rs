@@ -1,0 +1,184 @@
+//! Frames from a stream of bytes, piece by piece. Whoever owns the socket asks how many bytes are
+//! wanted, reads exactly these into memory of their own, and feeds them.
+
+use bytes::Bytes;
+use dunlin_base::{ByteCount, Error, Result};
+
+use crate::block::Block;
+
+use super::decode::{Parsed, parse};
+use super::frame::{CHECK_LEN, FrameType, HEADER_LEN_MAX, PREAMBLE_LEN, Preamble};
+use super::message::{Answer, Ask, Message, RequestId};
+
+/// What a decoder takes and an encoder makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a header section.
+    pub header_len_max: usize,
+    /// Bytes of a body.
+    pub body_len_max: usize,
+}
+
+impl Limits {
+    /// Before both sides know each other: small, and no bodies.
+    pub const HANDSHAKE: Self = Self { header_len_max: 8 * 1024, body_len_max: 0 };
+
+    /// After the handshake.
+    pub fn with_bodies(body_max: ByteCount) -> Self {
+        Self { header_len_max: HEADER_LEN_MAX, body_len_max: body_max.as_usize() }
+    }
+}
+
+/// Puts frames together. After an error it is of no use: nothing says where the next frame begins.
+#[derive(Debug)]
+pub struct Decoder {
+    limits: Limits,
+    state: State,
+    frame_len: usize,
+}
+
+#[derive(Debug)]
+enum State {
+    Preamble,
+    Header(FrameType, Preamble),
+    Bodies(Bodies),
+    Broken,
+}
+
+/// A frame of blocks whose bodies come one after the other.
+#[derive(Debug)]
+struct Bodies {
+    kind: FrameType,
+    request: RequestId,
+    blocks: Vec<Block>,
+    lengths: Vec<usize>,
+    /// Blocks that have their body.
+    done: usize,
+    total: usize,
+}
+
+impl Decoder {
+    /// A decoder at the start of a frame.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, state: State::Preamble, frame_len: 0 }
+    }
+
+    /// Other limits for the frames to come.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// How many bytes the next piece must have; 0 for the body of an empty block. Bounded by the
+    /// limits, whatever the peer says.
+    pub fn wants(&self) -> usize {
+        match &self.state {
+            State::Preamble => PREAMBLE_LEN,
+            State::Header(_, preamble) => preamble.header_len as usize,
+            State::Bodies(bodies) => bodies.lengths.get(bodies.done).copied().unwrap_or(0),
+            State::Broken => 0,
+        }
+    }
+
+    /// True between two frames: an end of the stream here cuts nothing.
+    pub fn at_start(&self) -> bool {
+        matches!(self.state, State::Preamble)
+    }
+
+    /// While bodies are due: the length of the whole frame and of all of its bodies. A receiver
+    /// decides here whether it has room for them.
+    pub fn bodies_due(&self) -> Option<(usize, usize)> {
+        match &self.state {
+            State::Bodies(bodies) => Some((self.frame_len, bodies.total)),
+            _ => None,
+        }
+    }
+
+    /// The length of the frame that ended with the last message.
+    pub fn frame_len(&self) -> usize {
+        self.frame_len
+    }
+
+    /// Takes a piece of exactly [`Decoder::wants`] bytes, and gives the message that it completes.
+    /// `Invalid` says what is wrong with the frame.
+    pub fn feed(&mut self, piece: Bytes) -> Result<Option<Message>> {
+        if piece.len() != self.wants() {
+            self.state = State::Broken;
+            return Err(Error::bug("a frame decoder was fed what it did not ask for"));
+        }
+        match std::mem::replace(&mut self.state, State::Broken) {
+            State::Preamble => self.preamble(&piece).map(|()| None),
+            State::Header(kind, preamble) => self.header(kind, preamble, piece),
+            State::Bodies(bodies) => Ok(self.body(bodies, piece)),
+            State::Broken => Err(Error::invalid("the stream of frames is broken")),
+        }
+    }
+
+    fn preamble(&mut self, piece: &[u8]) -> Result<()> {
+        let mut bytes = [0; PREAMBLE_LEN];
+        bytes.copy_from_slice(piece);
+        let preamble = Preamble::decode(bytes);
+        let kind = FrameType::parse(preamble.kind)?;
+        let header_len = preamble.header_len as usize;
+        if !(CHECK_LEN..=self.limits.header_len_max).contains(&header_len) {
+            return Err(Error::invalid(format!(
+                "a {kind:?} frame with a header of {header_len} bytes"
+            )));
+        }
+        let body_max = if kind.has_body() { self.limits.body_len_max } else { 0 };
+        if preamble.body_len as usize > body_max {
+            let length = preamble.body_len;
+            return Err(Error::invalid(format!("a {kind:?} frame with a body of {length} bytes")));
+        }
+        self.frame_len = PREAMBLE_LEN + header_len + preamble.body_len as usize;
+        self.state = State::Header(kind, preamble);
+        Ok(())
+    }
+
+    fn header(
+        &mut self,
+        kind: FrameType,
+        preamble: Preamble,
+        mut piece: Bytes,
+    ) -> Result<Option<Message>> {
+        let check = piece.split_to(CHECK_LEN);
+        if check[..] != preamble.check(&piece).to_le_bytes() {
+            return Err(Error::invalid(format!("the header of a {kind:?} frame is corrupt")));
+        }
+        let body_len = preamble.body_len as usize;
+        match parse(kind, piece)? {
+            Parsed::Whole(message) => {
+                self.state = State::Preamble;
+                Ok(Some(message))
+            }
+            Parsed::Blocks { request, blocks, lengths } => {
+                let total = lengths.iter().fold(0_usize, |sum, n| sum.saturating_add(*n));
+                if total != body_len {
+                    let text = format!("a {kind:?} frame of {body_len} bytes names {total}");
+                    return Err(Error::invalid(text));
+                }
+                Ok(self.next(Bodies { kind, request, blocks, lengths, done: 0, total }))
+            }
+        }
+    }
+
+    fn body(&mut self, mut bodies: Bodies, piece: Bytes) -> Option<Message> {
+        if let Some(block) = bodies.blocks.get_mut(bodies.done) {
+            block.body = piece;
+            bodies.done += 1;
+        }
+        self.next(bodies)
+    }
+
+    fn next(&mut self, bodies: Bodies) -> Option<Message> {
+        if bodies.done < bodies.blocks.len() {
+            self.state = State::Bodies(bodies);
+            return None;
+        }
+        self.state = State::Preamble;
+        let Bodies { kind, request, blocks, .. } = bodies;
+        Some(match kind {
+            FrameType::Push => Message::Ask(request, Ask::Push(blocks)),
+            _ => Message::Answer(request, Answer::Blocks(blocks)),
+        })
+    }
+}

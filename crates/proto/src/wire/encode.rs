@@ -1,0 +1,185 @@
+//! From a message to the pieces of its frame. Bodies of blocks are pieces as they are.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use dunlin_base::{ByteCount, Error, ProcessId, QueryId, Result};
+
+use crate::block::{Block, HEADER_LEN, ShuffleId};
+use crate::shuffle::{MapAttempt, ReadRequest};
+
+use super::decoder::Limits;
+use super::failure::{cut, to_wire};
+use super::frame::{CHECK_LEN, FrameType, PREAMBLE_LEN, Preamble};
+use super::message::{Answer, Ask, Hello, Message, RequestId, Welcome};
+use super::v1;
+
+/// "DLNW".
+pub(super) const MAGIC: u32 = 0x444c_4e57;
+
+/// Bytes of a build's name.
+pub(super) const BUILD_MAX: usize = 128;
+
+impl Message {
+    /// The frame, in pieces that follow one another. `Exhausted` names the limit if the frame is
+    /// larger than the receiver takes.
+    pub fn encode(&self, limits: &Limits) -> Result<Vec<Bytes>> {
+        let kind = self.frame_type();
+        match self {
+            Self::Hello(hello) => frame(kind, &hello.to_wire(), &[], limits),
+            Self::Welcome(welcome) => frame(kind, &welcome.to_wire(), &[], limits),
+            Self::Goodbye(error) => {
+                frame(kind, &v1::Goodbye { failure: Some(to_wire(error)) }, &[], limits)
+            }
+            Self::Ping => frame(kind, &v1::Ping {}, &[], limits),
+            Self::Ask(request, ask) => encode_ask(*request, ask, kind, limits),
+            Self::Answer(request, answer) => encode_answer(*request, answer, kind, limits),
+            Self::Credit(request, bytes) => {
+                frame(kind, &v1::Amount { request: request.0, bytes: *bytes }, &[], limits)
+            }
+            Self::Cancel(request) => frame(kind, &v1::Plain { request: request.0 }, &[], limits),
+        }
+    }
+}
+
+fn encode_ask(id: RequestId, ask: &Ask, kind: FrameType, limits: &Limits) -> Result<Vec<Bytes>> {
+    let request = id.0;
+    match ask {
+        Ask::Push(blocks) => {
+            frame(kind, &v1::Push { request, heads: heads(blocks) }, blocks, limits)
+        }
+        Ask::Seal(id) => frame(kind, &v1::Seal { request, shuffle: shuffle(*id) }, &[], limits),
+        Ask::Read(ReadRequest { shuffle: id, partition, maps }, credit) => {
+            let follow = maps.is_none();
+            let maps = attempts(maps.as_deref().unwrap_or_default());
+            let (shuffle, partition) = (shuffle(*id), partition.0);
+            let read = v1::Read { request, shuffle, partition, follow, maps, credit: *credit };
+            frame(kind, &read, &[], limits)
+        }
+        Ask::Discard(id, MapAttempt { map, attempt }) => {
+            let (map, attempt) = (*map, attempt.0);
+            let discard = v1::Discard { request, shuffle: shuffle(*id), map, attempt };
+            frame(kind, &discard, &[], limits)
+        }
+        Ask::DeleteQuery(id) => {
+            frame(kind, &v1::DeleteQuery { request, query: query(*id) }, &[], limits)
+        }
+        Ask::Shuffles => frame(kind, &v1::Plain { request }, &[], limits),
+    }
+}
+
+fn encode_answer(
+    id: RequestId,
+    answer: &Answer,
+    kind: FrameType,
+    limits: &Limits,
+) -> Result<Vec<Bytes>> {
+    let request = id.0;
+    match answer {
+        Answer::Done | Answer::Opened => frame(kind, &v1::Plain { request }, &[], limits),
+        Answer::Failed(error) => {
+            frame(kind, &v1::Failed { request, failure: Some(to_wire(error)) }, &[], limits)
+        }
+        Answer::Blocks(blocks) => {
+            frame(kind, &v1::Blocks { request, heads: heads(blocks) }, blocks, limits)
+        }
+        Answer::Want(bytes) => frame(kind, &v1::Amount { request, bytes: *bytes }, &[], limits),
+        Answer::Shuffles(ids) => {
+            let mut bytes = BytesMut::with_capacity(ids.len() * 24);
+            for id in ids {
+                bytes.put_slice(&id.query.to_u128().to_be_bytes());
+                bytes.put_u32_le(id.stage.0);
+                bytes.put_u32_le(id.epoch.0);
+            }
+            frame(kind, &v1::ShuffleList { request, ids: bytes.freeze() }, &[], limits)
+        }
+    }
+}
+
+impl Hello {
+    fn to_wire(&self) -> v1::Hello {
+        v1::Hello {
+            magic: MAGIC,
+            version: self.version,
+            build: cut(&self.build, BUILD_MAX).to_owned(),
+            worker: process(self.worker),
+            token_hash: self.token_hash.clone(),
+        }
+    }
+}
+
+impl Welcome {
+    fn to_wire(&self) -> v1::Welcome {
+        v1::Welcome {
+            version: self.version,
+            build: cut(&self.build, BUILD_MAX).to_owned(),
+            worker: process(self.worker),
+            calls_max: self.terms.calls_max,
+            reads_max: self.terms.reads_max,
+            bytes_max: self.terms.bytes_max,
+            body_max: self.terms.body_max,
+        }
+    }
+}
+
+/// Joins preamble, checksum and message, and puts the bodies behind them.
+fn frame(
+    kind: FrameType,
+    message: &impl prost::Message,
+    blocks: &[Block],
+    limits: &Limits,
+) -> Result<Vec<Bytes>> {
+    let header_len = CHECK_LEN + message.encoded_len();
+    let body_len: usize = blocks.iter().map(|block| block.body.len()).sum();
+    let header_len = within("header", kind, header_len, limits.header_len_max)?;
+    let body_len = within("body", kind, body_len, limits.body_len_max)?;
+    let preamble = Preamble { header_len, kind: kind as u8, body_len };
+    let start = PREAMBLE_LEN + CHECK_LEN;
+    let mut head = BytesMut::with_capacity(PREAMBLE_LEN + header_len as usize);
+    head.put_slice(&preamble.encode());
+    head.put_bytes(0, CHECK_LEN);
+    message
+        .encode(&mut head)
+        .map_err(|e| Error::bug(format!("cannot encode a {kind:?} frame: {e}")))?;
+    let check = preamble.check(&head[start..]);
+    head[PREAMBLE_LEN..start].copy_from_slice(&check.to_le_bytes());
+    let bodies = blocks.iter().map(|block| block.body.clone()).filter(|body| !body.is_empty());
+    Ok(std::iter::once(head.freeze()).chain(bodies).collect())
+}
+
+fn within(part: &str, kind: FrameType, length: usize, max: usize) -> Result<u32> {
+    let fits = u32::try_from(length).ok().filter(|_| length <= max);
+    fits.ok_or_else(|| {
+        let [length, max] = [length, max].map(|n| ByteCount(n as u64));
+        let text = format!("the {part} of a {kind:?} frame takes {length}, the limit is {max}");
+        Error::exhausted(text)
+            .with_hint("raise the limit on frames of the shuffle, or lower the size of blocks")
+    })
+}
+
+fn heads(blocks: &[Block]) -> Bytes {
+    let mut heads = BytesMut::with_capacity(blocks.len() * HEADER_LEN);
+    for block in blocks {
+        heads.put_slice(&block.header());
+    }
+    heads.freeze()
+}
+
+fn attempts(maps: &[MapAttempt]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(maps.len() * 8);
+    for MapAttempt { map, attempt } in maps {
+        bytes.put_u32_le(*map);
+        bytes.put_u32_le(attempt.0);
+    }
+    bytes.freeze()
+}
+
+fn shuffle(id: ShuffleId) -> Option<v1::Shuffle> {
+    Some(v1::Shuffle { query: query(id.query), stage: id.stage.0, epoch: id.epoch.0 })
+}
+
+fn query(id: QueryId) -> Bytes {
+    Bytes::copy_from_slice(&id.to_u128().to_be_bytes())
+}
+
+fn process(id: ProcessId) -> Bytes {
+    Bytes::copy_from_slice(&id.to_u128().to_be_bytes())
+}

@@ -1,0 +1,148 @@
+//! One request: the call of the worker, and its answer.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use dunlin_base::{Error, Result, env::panic_text};
+use dunlin_proto::shuffle::{BlockStream, ReadRequest};
+use dunlin_proto::wire::{Answer, Ask, Message, RequestId, block_size, blocks_size};
+use futures::stream::Peekable;
+use futures::{FutureExt, StreamExt};
+
+use super::connection::Connection;
+use super::credit::Credit;
+use super::shared::Room;
+
+/// Small blocks travel together up to this many bytes and blocks.
+const TOGETHER_BYTES: u64 = 256 * 1024;
+const TOGETHER_BLOCKS: usize = 256;
+
+/// Ids of shuffles in one frame.
+const IDS_PER_FRAME: usize = 4096;
+
+/// Starts the task of a request. `Invalid` if the client may not ask it now.
+pub(super) fn start(
+    connection: &Arc<Connection>,
+    id: RequestId,
+    ask: Ask,
+    frame_len: u64,
+    room: Option<Room>,
+) -> Result<()> {
+    let credit = match &ask {
+        Ask::Read(_, bytes) => Some(Arc::new(Credit::new(*bytes))),
+        _ => None,
+    };
+    connection.requests.begin(id, credit.clone(), frame_len, room)?;
+    let request = Request { connection: Arc::clone(connection), id };
+    let task = connection.shared.env.spawn("shuffle request", async move {
+        let in_order = credit.is_some() || matches!(ask, Ask::Shuffles);
+        let outcome = AssertUnwindSafe(request.run(ask, credit)).catch_unwind().await;
+        let outcome = outcome.unwrap_or_else(|panic| {
+            let text = panic_text(panic.as_ref());
+            Err(Error::bug(format!("a shuffle request panicked: {text}")))
+        });
+        request.end(outcome, in_order).await;
+    });
+    connection.requests.attach(id, task);
+    Ok(())
+}
+
+struct Request {
+    connection: Arc<Connection>,
+    id: RequestId,
+}
+
+impl Request {
+    async fn run(&self, ask: Ask, credit: Option<Arc<Credit>>) -> Result<()> {
+        let api = &self.connection.shared.api;
+        match ask {
+            Ask::Push(blocks) => api.push(blocks).await,
+            Ask::Seal(shuffle) => api.seal(shuffle).await,
+            Ask::Discard(shuffle, attempt) => api.discard(shuffle, attempt).await,
+            Ask::DeleteQuery(query) => api.delete_query(query).await,
+            Ask::Shuffles => self.list().await,
+            Ask::Read(read, bytes) => {
+                let credit = credit.unwrap_or_else(|| Arc::new(Credit::new(bytes)));
+                tokio::select! {
+                    read = self.read(read, &credit) => read,
+                    () = credit.cancelled() => Err(Error::retry("the read was cancelled")),
+                }
+            }
+        }
+    }
+
+    /// Answers. What was sent in order before, blocks or a list, must not be overtaken.
+    async fn end(&self, outcome: Result<()>, in_order: bool) {
+        let answer = outcome.map_or_else(Answer::Failed, |()| Answer::Done);
+        let requests = &self.connection.requests;
+        requests.release(self.id);
+        // A connection that has ended does not want the answer.
+        drop(if in_order { self.send(answer).await } else { self.post(answer) });
+        requests.end(self.id);
+    }
+
+    /// Sends the blocks of a read as its credit allows.
+    async fn read(&self, request: ReadRequest, credit: &Credit) -> Result<()> {
+        let mut blocks = self.connection.shared.api.read(request).await?.peekable();
+        self.post(Answer::Opened)?;
+        loop {
+            // Without credit nothing is looked up: a block that waits here would hold memory.
+            credit.at_least(1).await;
+            let size = match Pin::new(&mut blocks).peek().await {
+                None => return Ok(()),
+                Some(Err(error)) => return Err(error.clone()),
+                Some(Ok(block)) => block_size(block),
+            };
+            if size > credit.left() {
+                self.send(Answer::Want(size)).await?;
+                credit.at_least(size).await;
+            }
+            let together = together(&mut blocks, credit.left()).await;
+            let size = blocks_size(&together);
+            credit.spend(size);
+            self.send(Answer::Blocks(together)).await?;
+            self.connection.shared.counters.bytes_sent.fetch_add(size, Relaxed);
+        }
+    }
+
+    async fn list(&self) -> Result<()> {
+        let shuffles = self.connection.shared.api.shuffles().await?;
+        for some in shuffles.chunks(IDS_PER_FRAME) {
+            self.send(Answer::Shuffles(some.to_vec())).await?;
+        }
+        Ok(())
+    }
+
+    fn post(&self, answer: Answer) -> Result<()> {
+        let Connection { shared, out, .. } = self.connection.as_ref();
+        out.post(Message::Answer(self.id, answer).encode(&shared.limits())?)
+    }
+
+    async fn send(&self, answer: Answer) -> Result<()> {
+        let Connection { shared, out, .. } = self.connection.as_ref();
+        out.send(Message::Answer(self.id, answer).encode(&shared.limits())?).await
+    }
+}
+
+/// The block that was peeked, and those after it that are there without waiting, as long as they
+/// are small and within the credit.
+async fn together(
+    blocks: &mut Peekable<BlockStream>,
+    credit: u64,
+) -> Vec<dunlin_proto::block::Block> {
+    let (mut some, mut total) = (Vec::new(), 0);
+    while some.len() < TOGETHER_BLOCKS {
+        let Some(Some(Ok(next))) = Pin::new(&mut *blocks).peek().now_or_never() else { break };
+        total += block_size(next);
+        if total > credit || (total > TOGETHER_BYTES && !some.is_empty()) {
+            break;
+        }
+        // Peeked, so it is there.
+        if let Some(Ok(block)) = blocks.next().await {
+            some.push(block);
+        }
+    }
+    some
+}

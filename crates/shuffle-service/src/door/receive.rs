@@ -1,0 +1,81 @@
+//! Frames from the socket of one connection.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use dunlin_base::net::Reader;
+use dunlin_base::{Env, Error, Result};
+use dunlin_proto::wire::{Decoder, Limits, Message};
+
+use super::requests::Requests;
+use super::shared::{Room, Shared};
+
+/// The receiving end of one connection.
+pub(super) struct Receiver {
+    reader: Reader,
+    decoder: Decoder,
+    env: Env,
+    frame_wait: Duration,
+    /// When the frame under way must be whole.
+    deadline: Duration,
+}
+
+/// A message, what its frame counts for, and the room that its bodies take.
+pub(super) struct Received {
+    pub(super) message: Message,
+    pub(super) frame_len: u64,
+    pub(super) room: Option<Room>,
+}
+
+impl Receiver {
+    /// A receiver that takes the first exchange only: see [`Receiver::set_limits`].
+    pub(super) fn new(env: Env, reader: Reader, frame_wait: Duration) -> Self {
+        let decoder = Decoder::new(Limits::HANDSHAKE);
+        Self { reader, decoder, env, frame_wait, deadline: Duration::MAX }
+    }
+
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.decoder.set_limits(limits);
+    }
+
+    /// One piece of a frame, and the message if that was its last. `Invalid`: not a frame of this
+    /// protocol. `Retry`: the peer is gone, silent or too slow.
+    pub(super) async fn step(&mut self) -> Result<Option<Message>> {
+        let piece = self.reader.exactly(self.decoder.wants());
+        let piece = if self.decoder.at_start() {
+            let piece = piece.await?;
+            self.deadline = self.env.now() + self.frame_wait;
+            piece
+        } else {
+            let left = self.deadline.saturating_sub(self.env.now());
+            let late = || Err(Error::retry("the peer does not finish a frame"));
+            self.env.timeout(left, piece).await.unwrap_or_else(late)?
+        };
+        self.decoder.feed(piece)
+    }
+
+    /// The next message. Before the bodies of a push are received, they are held against the
+    /// limit of the connection (`Invalid`: the client exceeds it) and wait for room.
+    pub(super) async fn next(
+        &mut self,
+        shared: &Arc<Shared>,
+        requests: &Requests,
+    ) -> Result<Received> {
+        let mut room = None;
+        loop {
+            if room.is_none()
+                && let Some((frame_len, bodies)) = self.decoder.bodies_due()
+            {
+                requests.check_bytes(frame_len as u64)?;
+                room = Some(shared.room(bodies).await?);
+                shared.counters.bytes_received.fetch_add(bodies as u64, Relaxed);
+                // The wait was ours, not the peer's.
+                self.deadline = self.env.now() + self.frame_wait;
+            }
+            if let Some(message) = self.step().await? {
+                return Ok(Received { message, frame_len: self.decoder.frame_len() as u64, room });
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What waits for answers on one connection, by request.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use dunlin_base::{Error, Result};
+use dunlin_proto::block::ShuffleId;
+use dunlin_proto::wire::{Answer, RequestId};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::fault::Fault;
+use super::inbox::Inbox;
+
+/// Shuffles that one list may name.
+const LIST_MAX: usize = 1 << 20;
+
+/// Who waits for the answers to a request.
+pub(super) enum Waiting {
+    /// A call with one end; of a list, what has come of it.
+    Call(oneshot::Sender<Result<Vec<ShuffleId>, Fault>>, Vec<ShuffleId>),
+    /// A read.
+    Read(Arc<Inbox>),
+    /// Nobody any more.
+    Gone,
+}
+
+/// A request that the worker has not ended. It keeps its slot and its bytes until then, whether or
+/// not somebody waits: client and worker count alike.
+pub(super) struct Pending {
+    pub(super) waiting: Waiting,
+    pub(super) _slot: OwnedSemaphorePermit,
+    pub(super) _bytes: OwnedSemaphorePermit,
+}
+
+/// All requests in flight.
+#[derive(Default)]
+pub(super) struct Calls(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    pending: HashMap<RequestId, Pending>,
+    /// Why the connection has ended.
+    down: Option<Error>,
+}
+
+impl Calls {
+    /// Lists a request before it is sent. `Broken` if the connection has ended.
+    pub(super) fn begin(&self, id: RequestId, pending: Pending) -> Result<(), Fault> {
+        let mut table = self.0.lock();
+        if let Some(error) = &table.down {
+            return Err(Fault::Broken(error.clone()));
+        }
+        table.pending.insert(id, pending);
+        Ok(())
+    }
+
+    /// Strikes off a request that was not sent.
+    pub(super) fn forget(&self, id: RequestId) {
+        self.0.lock().pending.remove(&id);
+    }
+
+    /// Nobody waits for this read any more. True if the worker does not know that it has ended.
+    pub(super) fn abandon(&self, id: RequestId) -> bool {
+        let mut table = self.0.lock();
+        let pending = table.pending.get_mut(&id);
+        pending.map(|pending| pending.waiting = Waiting::Gone).is_some()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().pending.is_empty()
+    }
+
+    /// Hands an answer to who waits for it. `Invalid` if the worker may not say that.
+    pub(super) fn answer(&self, id: RequestId, answer: Answer) -> Result<()> {
+        let mut table = self.0.lock();
+        let unexpected = || Error::invalid(format!("an unexpected answer to request {id}"));
+        let outcome = match answer {
+            Answer::Done => Ok(()),
+            Answer::Failed(error) => Err(Fault::Answered(error)),
+            part => {
+                let pending = table.pending.get_mut(&id).ok_or_else(unexpected)?;
+                return pending.waiting.part(part)?.ok_or_else(unexpected);
+            }
+        };
+        let pending = table.pending.remove(&id).ok_or_else(unexpected)?;
+        drop(table);
+        pending.waiting.end(outcome);
+        Ok(())
+    }
+
+    /// The connection has ended: nobody waits any more.
+    pub(super) fn fail(&self, error: &Error) {
+        let pending = {
+            let mut table = self.0.lock();
+            table.down = Some(error.clone());
+            std::mem::take(&mut table.pending)
+        };
+        for pending in pending.into_values() {
+            pending.waiting.end(Err(Fault::Broken(error.clone())));
+        }
+    }
+}
+
+impl Waiting {
+    /// A part of the answers; `None` if it does not belong to such a request.
+    fn part(&mut self, part: Answer) -> Result<Option<()>> {
+        match (self, part) {
+            (Self::Gone, _) => {}
+            (Self::Read(inbox), Answer::Opened) => inbox.open(),
+            (Self::Read(inbox), Answer::Want(bytes)) => inbox.want(bytes),
+            (Self::Read(inbox), Answer::Blocks(blocks)) => inbox.add(blocks)?,
+            (Self::Call(_, list), Answer::Shuffles(some)) if list.len() < LIST_MAX => {
+                list.extend(some);
+            }
+            _ => return Ok(None),
+        }
+        Ok(Some(()))
+    }
+
+    fn end(self, outcome: Result<(), Fault>) {
+        match self {
+            // The caller may have gone.
+            Self::Call(caller, list) => drop(caller.send(outcome.map(|()| list))),
+            Self::Read(inbox) => inbox.end(outcome),
+            Self::Gone => {}
+        }
+    }
+}

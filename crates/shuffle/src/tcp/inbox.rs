@@ -1,0 +1,108 @@
+//! The blocks of one read that have come and wait for their reader.
+
+use std::collections::VecDeque;
+
+use dunlin_base::Result;
+use dunlin_proto::block::Block;
+use dunlin_proto::wire::{block_size, blocks_size};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::fault::Fault;
+use super::window::Window;
+
+/// Filled by the task of the connection, which never waits; emptied by the reader. Its size is
+/// bounded by the window.
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+struct State {
+    window: Window,
+    opened: bool,
+    blocks: VecDeque<Block>,
+    ended: Option<Result<(), Fault>>,
+}
+
+/// What a reader finds.
+pub(super) enum Found {
+    /// The next block.
+    Block(Block),
+    /// Nothing yet: see [`Inbox::changed`].
+    Nothing,
+    /// No more blocks, as it should be.
+    End,
+    /// No more blocks, for this reason.
+    Failed(Fault),
+}
+
+impl Inbox {
+    pub(super) fn new(window: u64) -> Self {
+        let window = Window::new(window);
+        let state = State { window, opened: false, blocks: VecDeque::new(), ended: None };
+        Self { state: Mutex::new(state), changed: Notify::new() }
+    }
+
+    pub(super) fn open(&self) {
+        self.state.lock().opened = true;
+        self.changed.notify_one();
+    }
+
+    /// `Invalid` if the worker sends more than was granted.
+    pub(super) fn add(&self, blocks: Vec<Block>) -> Result<()> {
+        let mut state = self.state.lock();
+        state.window.receive(blocks_size(&blocks))?;
+        state.blocks.extend(blocks);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    pub(super) fn want(&self, bytes: u64) {
+        self.state.lock().window.want(bytes);
+        self.changed.notify_one();
+    }
+
+    /// The first end counts.
+    pub(super) fn end(&self, outcome: Result<(), Fault>) {
+        self.state.lock().ended.get_or_insert(outcome);
+        self.changed.notify_one();
+    }
+
+    /// Takes the next block, and says how much credit is to be granted.
+    pub(super) fn take(&self) -> (Found, u64) {
+        let mut state = self.state.lock();
+        let found = match (state.blocks.pop_front(), &state.ended) {
+            (Some(block), _) => {
+                state.window.consume(block_size(&block));
+                Found::Block(block)
+            }
+            (None, Some(Ok(()))) => Found::End,
+            (None, Some(Err(fault))) => Found::Failed(fault.clone()),
+            (None, None) => Found::Nothing,
+        };
+        let grant = if state.ended.is_none() { state.window.grant() } else { 0 };
+        (found, grant)
+    }
+
+    /// Returns when the read has begun, or with the reason why it did not. For one waiter.
+    pub(super) async fn opened(&self) -> Result<(), Fault> {
+        loop {
+            {
+                let state = self.state.lock();
+                match &state.ended {
+                    Some(Err(fault)) if !state.opened => return Err(fault.clone()),
+                    Some(_) => return Ok(()),
+                    None if state.opened => return Ok(()),
+                    None => {}
+                }
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Returns when something came since the last call returned. For one waiter.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}

@@ -1,0 +1,145 @@
+//! A worker of another process as a [`ShuffleApi`]: one connection at a time, and a second try when
+//! it breaks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dunlin_base::{Error, Kind, ProcessId, QueryId, Result};
+use dunlin_proto::block::{Block, ShuffleId};
+use dunlin_proto::shuffle::{BlockStream, MapAttempt, ReadRequest, ShuffleApi};
+use dunlin_proto::wire::Ask;
+use parking_lot::Mutex;
+
+use super::connection::Connection;
+use super::fault::Fault;
+use super::reading;
+use super::workers::Shared;
+
+/// Before a second try: a random time from this on, up to twice it, so that clients of a worker
+/// that stumbled do not come back all at once.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// One worker.
+pub(super) struct Remote {
+    worker: ProcessId,
+    shared: Arc<Shared>,
+    current: Mutex<Option<Arc<Connection>>>,
+}
+
+impl Remote {
+    pub(super) fn new(worker: ProcessId, shared: Arc<Shared>) -> Self {
+        Self { worker, shared, current: Mutex::new(None) }
+    }
+
+    /// True while a connection is being made or stands.
+    pub(super) fn is_connected(&self) -> bool {
+        self.current.lock().as_ref().is_some_and(|connection| connection.is_usable())
+    }
+
+    /// The connection, or the beginning of a new one. `Lost` if nobody knows where the worker is.
+    fn connection(&self) -> Result<Arc<Connection>> {
+        let usable = |connection: &&Arc<Connection>| connection.is_usable();
+        if let Some(connection) = self.current.lock().as_ref().filter(usable) {
+            return Ok(Arc::clone(connection));
+        }
+        // The look-up is not ours: no lock while it runs.
+        let address = self.shared.address(self.worker)?;
+        let mut current = self.current.lock();
+        if let Some(connection) = current.as_ref().filter(usable) {
+            return Ok(Arc::clone(connection));
+        }
+        let Shared { env, options, .. } = self.shared.as_ref();
+        let new = Connection::start(env.clone(), Arc::clone(options), self.worker, address)?;
+        let new = Arc::new(new);
+        *current = Some(Arc::clone(&new));
+        Ok(new)
+    }
+
+    async fn call(&self, ask: Ask) -> Result<Vec<ShuffleId>> {
+        let limit = self.shared.options.request_max;
+        let answer = self.shared.env.timeout(limit, self.call_twice(ask)).await;
+        answer.unwrap_or_else(|| Err(self.late()))
+    }
+
+    async fn call_twice(&self, ask: Ask) -> Result<Vec<ShuffleId>> {
+        match self.connection()?.call(ask.clone()).await {
+            Err(fault) if may_repeat(&fault, &ask) => self.pause(fault).await,
+            outcome => return outcome.map_err(|fault| self.name(fault)),
+        }
+        self.connection()?.call(ask).await.map_err(|fault| self.name(fault))
+    }
+
+    async fn read_twice(&self, request: ReadRequest) -> Result<BlockStream> {
+        match reading::read(self.connection()?, request.clone()).await {
+            Err(fault @ Fault::Broken(_)) => self.pause(fault).await,
+            outcome => return outcome.map_err(|fault| self.name(fault)),
+        }
+        reading::read(self.connection()?, request).await.map_err(|fault| self.name(fault))
+    }
+
+    async fn pause(&self, fault: Fault) {
+        let error = Error::from(fault);
+        tracing::debug!(worker = %self.worker, %error, "asking a shuffle worker once more");
+        let env = &self.shared.env;
+        let chance = env.random_below(PAUSE.as_micros() as u64);
+        env.sleep(PAUSE + Duration::from_micros(chance)).await;
+    }
+
+    /// The error of a fault, naming the worker; faults of a connection do already.
+    fn name(&self, fault: Fault) -> Error {
+        match fault {
+            Fault::Answered(error) => error.context(format!("shuffle worker {}", self.worker)),
+            fault => fault.into(),
+        }
+    }
+
+    fn late(&self) -> Error {
+        let (worker, limit) = (self.worker, self.shared.options.request_max.as_secs());
+        Error::retry(format!("shuffle worker {worker} gave no answer within {limit} s"))
+    }
+}
+
+/// A request whose outcome is not known may be sent again: all calls are repeatable. So may a push
+/// that the worker found corrupt, if the blocks are whole here: they were damaged on the way.
+fn may_repeat(fault: &Fault, ask: &Ask) -> bool {
+    match (fault, ask) {
+        (Fault::Broken(_), _) => true,
+        (Fault::Answered(error), Ask::Push(blocks)) if error.kind() == Kind::Lost => {
+            blocks.iter().all(|block| block.verify().is_ok())
+        }
+        _ => false,
+    }
+}
+
+#[async_trait]
+impl ShuffleApi for Remote {
+    async fn push(&self, blocks: Vec<Block>) -> Result<()> {
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        self.call(Ask::Push(blocks)).await.map(drop)
+    }
+
+    async fn seal(&self, shuffle: ShuffleId) -> Result<()> {
+        self.call(Ask::Seal(shuffle)).await.map(drop)
+    }
+
+    async fn read(&self, request: ReadRequest) -> Result<BlockStream> {
+        let limit = self.shared.options.request_max;
+        let begun = self.shared.env.timeout(limit, self.read_twice(request)).await;
+        begun.unwrap_or_else(|| Err(self.late()))
+    }
+
+    async fn discard(&self, shuffle: ShuffleId, attempt: MapAttempt) -> Result<()> {
+        self.call(Ask::Discard(shuffle, attempt)).await.map(drop)
+    }
+
+    async fn delete_query(&self, query: QueryId) -> Result<()> {
+        self.call(Ask::DeleteQuery(query)).await.map(drop)
+    }
+
+    async fn shuffles(&self) -> Result<Vec<ShuffleId>> {
+        self.call(Ask::Shuffles).await
+    }
+}
