@@ -5,7 +5,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = prost_build::Config::new();
     config.bytes(["."]);
     config.compile_protos(
-        &["proto/catalog.proto", "proto/plan.proto", "proto/queue.proto", "proto/shuffle.proto"],
+        &[
+            "proto/catalog.proto",
+            "proto/door.proto",
+            "proto/plan.proto",
+            "proto/queue.proto",
+            "proto/shuffle.proto",
+        ],
         &["proto"],
     )?;
     Ok(())

@@ -5,8 +5,13 @@
 //! everything else comes back as a plan that nobody has run.
 
 mod ddl;
+mod describe;
 mod engine;
+mod kind;
+mod listing;
 mod local;
+mod options;
+mod parameters;
 mod query;
 mod size;
 mod stack;
@@ -28,6 +33,9 @@ use crate::catalog::{CatalogCache, CatalogStoreRef, Entry, Overlay, Scope, Scope
 use crate::object_stores::ObjectStores;
 use crate::settings::Settings;
 
+pub use describe::Description;
+pub use kind::StatementKind;
+pub use listing::TableEntry;
 pub(crate) use text::RECURSION_MAX;
 pub use text::Statement;
 

@@ -14,7 +14,7 @@ use dunlin_base::{Error, Result};
 
 use super::local::answer;
 use super::tables::tables_of;
-use super::{Planned, QueryPlan, Session, Statement};
+use super::{Planned, QueryPlan, Session, Statement, parameters};
 use crate::catalog::{CATALOG, Name, Scope, no_schema};
 use crate::errors::{Span, at, did_you_mean, in_text};
 
@@ -96,6 +96,17 @@ fn result_schema(logical: &LogicalPlan, physical: &Arc<dyn ExecutionPlan>) -> Sc
 
 /// The logical plan of a statement; unknown tables and columns with their place and a suggestion.
 pub(super) async fn logical(
+    scope: &Scope,
+    state: &SessionState,
+    statement: &Statement,
+    ast: &Ast,
+) -> Result<LogicalPlan> {
+    let plan = unbound(scope, state, statement, ast).await?;
+    parameters::bind(plan, statement)
+}
+
+/// [`logical`] without values for parameters.
+pub(super) async fn unbound(
     scope: &Scope,
     state: &SessionState,
     statement: &Statement,

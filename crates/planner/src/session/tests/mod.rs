@@ -4,6 +4,7 @@ mod bad_input;
 mod ddl;
 mod deep;
 mod files;
+mod parameters;
 mod queries;
 
 use std::path::{Path, PathBuf};
