@@ -160,9 +160,9 @@ impl Env {
             }
             return Ok(bytes);
         }
-        OsRng.try_fill_bytes(&mut bytes).map_err(|e| {
-            crate::Error::retry("the system gives no random bytes").with_source(e)
-        })?;
+        OsRng
+            .try_fill_bytes(&mut bytes)
+            .map_err(|e| crate::Error::retry("the system gives no random bytes").with_source(e))?;
         Ok(bytes)
     }
 

@@ -55,8 +55,8 @@ impl Door {
                 Ok(None)
             }
             "CancelFlightInfo" => {
-                let request = CancelFlightInfoRequest::decode(body)
-                    .map_err(|e| malformed("action", e))?;
+                let request =
+                    CancelFlightInfoRequest::decode(body).map_err(|e| malformed("action", e))?;
                 let status = self.cancel(caller, request.info.unwrap_or_default()).await?;
                 Ok(Some(CancelFlightInfoResult::new(status).encode_to_vec().into()))
             }
@@ -68,8 +68,8 @@ impl Door {
                 Ok(Some(result.as_any().encode_to_vec().into()))
             }
             "RenewFlightEndpoint" => {
-                let request = RenewFlightEndpointRequest::decode(body)
-                    .map_err(|e| malformed("action", e))?;
+                let request =
+                    RenewFlightEndpointRequest::decode(body).map_err(|e| malformed("action", e))?;
                 let endpoint = request.endpoint.unwrap_or_default();
                 let ticket = endpoint.ticket.clone().unwrap_or_default().ticket;
                 let handle = self.query_of(caller, ticket).await?;

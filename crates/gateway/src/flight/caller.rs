@@ -77,7 +77,10 @@ impl Caller {
     }
 
     /// The cookie to send: with what has changed, or empty to see whether it comes back.
-    pub(super) fn cookie(&self, signer: &Signer) -> Result<Option<MetadataValue<tonic::metadata::Ascii>>> {
+    pub(super) fn cookie(
+        &self,
+        signer: &Signer,
+    ) -> Result<Option<MetadataValue<tonic::metadata::Ascii>>> {
         let options = match self.changed.lock().take() {
             Some(options) => options,
             None if self.keeps_cookies => return Ok(None),
@@ -93,8 +96,7 @@ pub(super) fn cookie_for(
     options: Options,
     signer: &Signer,
 ) -> Result<MetadataValue<tonic::metadata::Ascii>> {
-    let options =
-        options.into_iter().map(|(name, value)| SessionOption { name, value }).collect();
+    let options = options.into_iter().map(|(name, value)| SessionOption { name, value }).collect();
     let session = Session { user: user.to_owned(), options };
     let text = to_text(&signer.seal(Purpose::Session, &session)?);
     MetadataValue::try_from(format!("{COOKIE}={text}"))

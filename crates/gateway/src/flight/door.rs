@@ -51,8 +51,7 @@ impl FlightDoor {
         }
         let mut server = server(&options)?;
         let [closing, leave, cut] = std::array::from_fn(|_| CancellationToken::new());
-        let connections =
-            incoming(listener, options.connections_max, cut.clone(), env.clone());
+        let connections = incoming(listener, options.connections_max, cut.clone(), env.clone());
         let (most_in, most_out) = (options.message_in_max, options.message_out_max);
         let door = Door::new(gateway.clone(), planner, options, leave.clone()).await?;
         let service = FlightServiceServer::new(Service::new(Arc::new(door)))
@@ -84,7 +83,11 @@ impl FlightDoor {
         self.gateway.hand_over();
         self.closing.cancel();
         let Some(task) = self.serving.lock().take() else { return };
-        let ended = async { while !task.is_finished() { self.env.sleep(TICK).await } };
+        let ended = async {
+            while !task.is_finished() {
+                self.env.sleep(TICK).await
+            }
+        };
         let mut ended = Box::pin(ended);
         if self.env.timeout(deadline, &mut ended).await.is_none() {
             self.leave.cancel();
@@ -124,14 +127,13 @@ fn server(options: &DoorOptions) -> Result<Server> {
         .http2_keepalive_interval(Some(options.keep_alive))
         .http2_keepalive_timeout(Some(options.keep_alive_timeout));
     let Some(tls) = &options.tls else { return Ok(server) };
-    server.tls_config(tls_config(tls)).map_err(|e| {
-        Error::invalid("the door's certificate or key cannot be used").with_source(e)
-    })
+    server
+        .tls_config(tls_config(tls))
+        .map_err(|e| Error::invalid("the door's certificate or key cannot be used").with_source(e))
 }
 
 fn tls_config(tls: &Tls) -> ServerTlsConfig {
-    let config =
-        ServerTlsConfig::new().identity(Identity::from_pem(&tls.certificate, &tls.key));
+    let config = ServerTlsConfig::new().identity(Identity::from_pem(&tls.certificate, &tls.key));
     match &tls.client_authority {
         Some(authority) => config.client_ca_root(Certificate::from_pem(authority)),
         None => config,

@@ -74,8 +74,8 @@ pub(super) fn messages(
 /// A chunk in pieces that fit a message, each with the place after it.
 fn pieces(chunk: Chunk, schema: &SchemaRef) -> Result<Vec<(RecordBatch, Place)>> {
     let Chunk { start, batch } = chunk;
-    let batch = plain::to_schema(&batch, schema)
-        .map_err(|e| dunlin_planner::errors::from_arrow(&e))?;
+    let batch =
+        plain::to_schema(&batch, schema).map_err(|e| dunlin_planner::errors::from_arrow(&e))?;
     let rows = batch.num_rows();
     let bytes = batch.get_array_memory_size().max(1);
     let a_piece = (rows.saturating_mul(PIECE_BYTES) / bytes).clamp(1, rows.max(1));
@@ -121,8 +121,7 @@ mod tests {
 
     fn chunk(number: u64, rows: i64, text: &str) -> Chunk {
         let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows));
-        let texts: ArrayRef =
-            Arc::new(StringArray::from_iter_values((0..rows).map(|_| text)));
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(|_| text)));
         let batch = RecordBatch::try_from_iter([("n", numbers), ("t", texts)]).expect("a batch");
         Chunk { start: Place { chunk: number, row: 0, output: 9 }, batch }
     }

@@ -13,19 +13,58 @@ use super::fault::Outcome;
 
 /// Functions of each kind that tools may write.
 const NUMERIC: &[&str] = &[
-    "abs", "acos", "asin", "atan", "atan2", "cbrt", "ceil", "cos", "cot", "degrees", "exp", "floor",
-    "gcd", "lcm", "ln", "log", "log10", "log2", "pi", "power", "radians", "random", "round", "sign",
-    "sin", "sqrt", "tan", "trunc",
+    "abs", "acos", "asin", "atan", "atan2", "cbrt", "ceil", "cos", "cot", "degrees", "exp",
+    "floor", "gcd", "lcm", "ln", "log", "log10", "log2", "pi", "power", "radians", "random",
+    "round", "sign", "sin", "sqrt", "tan", "trunc",
 ];
 const STRING: &[&str] = &[
-    "ascii", "bit_length", "btrim", "char_length", "chr", "concat", "concat_ws", "initcap", "left",
-    "length", "lower", "lpad", "ltrim", "octet_length", "position", "regexp_like", "regexp_match",
-    "regexp_replace", "repeat", "replace", "reverse", "right", "rpad", "rtrim", "split_part",
-    "starts_with", "strpos", "substr", "to_hex", "translate", "trim", "upper",
+    "ascii",
+    "bit_length",
+    "btrim",
+    "char_length",
+    "chr",
+    "concat",
+    "concat_ws",
+    "initcap",
+    "left",
+    "length",
+    "lower",
+    "lpad",
+    "ltrim",
+    "octet_length",
+    "position",
+    "regexp_like",
+    "regexp_match",
+    "regexp_replace",
+    "repeat",
+    "replace",
+    "reverse",
+    "right",
+    "rpad",
+    "rtrim",
+    "split_part",
+    "starts_with",
+    "strpos",
+    "substr",
+    "to_hex",
+    "translate",
+    "trim",
+    "upper",
 ];
 const DATETIME: &[&str] = &[
-    "current_date", "current_time", "date_bin", "date_part", "date_trunc", "extract", "from_unixtime",
-    "make_date", "now", "to_char", "to_date", "to_timestamp", "to_unixtime",
+    "current_date",
+    "current_time",
+    "date_bin",
+    "date_part",
+    "date_trunc",
+    "extract",
+    "from_unixtime",
+    "make_date",
+    "now",
+    "to_char",
+    "to_date",
+    "to_timestamp",
+    "to_unixtime",
 ];
 const SYSTEM: &[&str] = &["coalesce", "nullif", "nvl", "version"];
 /// Words beyond SQL:2003 that need quotes as names.
@@ -71,7 +110,7 @@ const NO: &[SqlInfo] = &[
 
 /// Ordinals and bit masks, as `FlightSql.proto` numbers them.
 const NUMBERS: &[(SqlInfo, i32)] = &[
-    (SqlInfo::FlightSqlServerTransaction, 0), // none
+    (SqlInfo::FlightSqlServerTransaction, 0),      // none
     (SqlInfo::FlightSqlServerStatementTimeout, 0), // none that the client sets
     (SqlInfo::FlightSqlServerTransactionTimeout, 0),
     (SqlInfo::SqlIdentifierCase, 3),       // names fold to lower case
@@ -88,7 +127,7 @@ const NUMBERS: &[(SqlInfo, i32)] = &[
     (SqlInfo::SqlSupportedUnions, 3),     // UNION, UNION ALL
     (SqlInfo::SqlDefaultTransactionIsolation, 0),
     (SqlInfo::SqlSupportedTransactionsIsolationLevels, 1), // none
-    (SqlInfo::SqlSupportedResultSetTypes, 3), // unspecified, forward only
+    (SqlInfo::SqlSupportedResultSetTypes, 3),              // unspecified, forward only
     (SqlInfo::SqlSupportedConcurrenciesForResultSetUnspecified, 2), // read only
     (SqlInfo::SqlSupportedConcurrenciesForResultSetForwardOnly, 2),
     (SqlInfo::SqlSupportedConcurrenciesForResultSetScrollSensitive, 0),

@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 
 const KIND: &str = "dunlin-kind";
 const HINT: &str = "dunlin-hint-bin";
+const ELSEWHERE: &str = "dunlin-elsewhere";
 
 /// Longest message and hint; headers have little room.
 const TEXT_MAX: usize = 4096;
@@ -22,9 +23,15 @@ const TEXT_MAX: usize = 4096;
 pub(super) struct Fault {
     code: Option<Code>,
     error: Error,
+    /// Another gateway can go on.
+    elsewhere: bool,
 }
 
 impl Fault {
+    fn with_code(code: Code, error: Error) -> Self {
+        Self { code: Some(code), error, elsewhere: false }
+    }
+
     /// The kind of its error.
     pub(super) fn kind(&self) -> Kind {
         self.error.kind()
@@ -36,7 +43,7 @@ pub(super) type Outcome<T> = Result<T, Fault>;
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
-        Self { code: None, error }
+        Self { code: None, error, elsewhere: false }
     }
 }
 
@@ -59,18 +66,24 @@ impl From<FlightError> for Fault {
 /// The caller must say who it is (again).
 pub(super) fn unauthenticated(message: impl Into<String>) -> Fault {
     let error = Error::invalid(message).with_hint("log in (again)");
-    Fault { code: Some(Code::Unauthenticated), error }
+    Fault::with_code(Code::Unauthenticated, error)
 }
 
 /// The caller may not have this.
 pub(super) fn forbidden(message: impl Into<String>) -> Fault {
-    Fault { code: Some(Code::PermissionDenied), error: Error::invalid(message) }
+    Fault::with_code(Code::PermissionDenied, Error::invalid(message))
 }
 
 /// Something of Flight SQL that the door does not do.
 pub(super) fn unsupported(what: &str) -> Fault {
     let error = Error::invalid(format!("{what} is not supported"));
-    Fault { code: Some(Code::Unimplemented), error }
+    Fault::with_code(Code::Unimplemented, error)
+}
+
+/// This gateway stops; what the call wants is to be had at any other.
+pub(super) fn leaving() -> Fault {
+    let error = Error::retry("this gateway is leaving").with_hint("go on at another gateway");
+    Fault { code: None, error, elsewhere: true }
 }
 
 /// A message that cannot be read as what it should be.
@@ -79,9 +92,12 @@ pub(super) fn malformed(what: &str, error: prost::DecodeError) -> Error {
 }
 
 impl From<Fault> for Status {
-    fn from(Fault { code, error }: Fault) -> Self {
+    fn from(Fault { code, error, elsewhere }: Fault) -> Self {
         let mut metadata = MetadataMap::new();
         metadata.insert(KIND, MetadataValue::from_static(error.kind().as_str()));
+        if elsewhere {
+            metadata.insert(ELSEWHERE, MetadataValue::from_static("1"));
+        }
         let mut message = cut(error.message()).to_owned();
         if let Some(hint) = error.hint() {
             let hint = cut(hint);
@@ -126,6 +142,16 @@ pub(super) fn from_status(status: &Status) -> Error {
         }
         None if said.is_some() => Error::new(kind, status.message()),
         None => Error::new(kind, said_by_others(status)),
+    }
+}
+
+/// Whether another gateway may do what this one did not: the connection broke, or the gateway said
+/// so. What a gateway says of a query, all would say.
+pub(super) fn is_for_another(status: &Status) -> bool {
+    let metadata = status.metadata();
+    match metadata.get(KIND) {
+        Some(_) => metadata.contains_key(ELSEWHERE),
+        None => kind_of(status) == Kind::Retry,
     }
 }
 
@@ -205,6 +231,15 @@ mod tests {
         ] {
             assert_eq!(from_status(&Status::new(code, "said")).kind(), kind);
         }
+    }
+
+    #[test]
+    fn only_broken_connections_and_leaving_gateways_are_worth_another_try() {
+        let said = |fault: Fault| is_for_another(&Status::from(fault));
+        assert!(said(leaving()));
+        assert!(!said(Error::retry("the store of table 't' does not answer").into()));
+        assert!(is_for_another(&Status::unavailable("connection refused")));
+        assert!(!is_for_another(&Status::internal("a bug of somebody")));
     }
 
     #[test]

@@ -71,7 +71,13 @@ async fn tables(session: &Session, get: CommandGetTables) -> Outcome<RecordBatch
     let all = session.tables().await?;
     for table in &all {
         let kind = if table.view { VIEW } else { TABLE };
-        builder.append(session.catalog_name(), &table.schema, &table.name, kind, &Schema::empty())?;
+        builder.append(
+            session.catalog_name(),
+            &table.schema,
+            &table.name,
+            kind,
+            &Schema::empty(),
+        )?;
     }
     let names = builder.build()?;
     if !get.include_schema {

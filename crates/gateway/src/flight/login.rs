@@ -35,11 +35,7 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    pub(super) async fn new(
-        env: &Env,
-        signer: Arc<Signer>,
-        options: &DoorOptions,
-    ) -> Result<Self> {
+    pub(super) async fn new(env: &Env, signer: Arc<Signer>, options: &DoorOptions) -> Result<Self> {
         let (cost, env_) = (options.password_cost, env.clone());
         let nobody = match options.auth {
             Auth::Off { .. } => String::new(),

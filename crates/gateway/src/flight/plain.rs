@@ -55,7 +55,9 @@ pub(super) fn to_schema(
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Array, DictionaryArray, Int32Array, ListArray, StringViewArray, StructArray};
+    use arrow::array::{
+        Array, DictionaryArray, Int32Array, ListArray, StringViewArray, StructArray,
+    };
     use arrow::buffer::OffsetBuffer;
     use arrow::datatypes::Int32Type;
 

@@ -94,7 +94,12 @@ fn share_done(status: &QueryStatus) -> f64 {
 }
 
 fn complete(info: FlightInfo) -> PollInfo {
-    PollInfo { info: Some(info), flight_descriptor: None, progress: Some(1.0), expiration_time: None }
+    PollInfo {
+        info: Some(info),
+        flight_descriptor: None,
+        progress: Some(1.0),
+        expiration_time: None,
+    }
 }
 
 /// The ticket is the descriptor of the next poll.

@@ -1,7 +1,9 @@
 //! Prepared statements without memory: the handle is the statement with its values.
 
 use arrow::record_batch::RecordBatch;
-use arrow_flight::sql::{ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult};
+use arrow_flight::sql::{
+    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
+};
 use bytes::Bytes;
 use datafusion::scalar::ScalarValue;
 use dunlin_base::{ByteCount, Error, Result};
@@ -33,7 +35,11 @@ impl Door {
         };
         let parameters = sent_schema(&described.parameters, &self.options);
         Ok(ActionCreatePreparedStatementResult {
-            prepared_statement_handle: self.statement_handle(caller, request.query, Bytes::new())?,
+            prepared_statement_handle: self.statement_handle(
+                caller,
+                request.query,
+                Bytes::new(),
+            )?,
             dataset_schema,
             parameter_schema: schema_bytes(&parameters)?,
         })

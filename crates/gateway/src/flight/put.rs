@@ -71,10 +71,7 @@ impl Door {
 }
 
 /// The rows of a stream whose first message was taken already.
-async fn parameters(
-    first: FlightData,
-    rest: Streaming<FlightData>,
-) -> Outcome<Vec<RecordBatch>> {
+async fn parameters(first: FlightData, rest: Streaming<FlightData>) -> Outcome<Vec<RecordBatch>> {
     if first.data_header.is_empty() {
         // The command alone: no schema, no rows.
         return Ok(Vec::new());
@@ -85,7 +82,9 @@ async fn parameters(
     let mut rows = Vec::new();
     while let Some(batch) = batches.try_next().await? {
         if rows.len() == BATCHES_MAX {
-            return Err(Error::invalid("one row of parameters does not take so many batches").into());
+            return Err(
+                Error::invalid("one row of parameters does not take so many batches").into()
+            );
         }
         rows.push(batch);
     }

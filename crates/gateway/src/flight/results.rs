@@ -7,8 +7,8 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use arrow_flight::FlightData;
 use arrow_flight::sql::TicketStatementQuery;
-use dunlin_base::env::Task;
 use dunlin_base::Error;
+use dunlin_base::env::Task;
 use dunlin_proto::door::{self, RowsHandle, ticket};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::encode::{from_cursor, messages};
-use super::fault::{Fault, Outcome};
+use super::fault::{Fault, Outcome, leaving};
 use super::info::{self, check_owner, open_query, rows_from, sent_schema};
 use super::seal::Purpose;
 use super::service::{Call, Door};
@@ -41,8 +41,7 @@ pub(super) async fn result(call: Call, statement: TicketStatementQuery) -> Outco
             let from = cursor.as_ref().map(from_cursor);
             let reading = Reading { from, keep: handle.resumable };
             let schema = sent_schema(&handle.schema, &call.door.options);
-            let rows =
-                RowStream::new(call.door.gateway.clone(), handle.id, handle.schema, reading);
+            let rows = RowStream::new(call.door.gateway.clone(), handle.id, handle.schema, reading);
             Ok(stream_out(call, rows.boxed(), schema))
         }
         Some(ticket::Result::Rows(sealed)) => {
@@ -119,10 +118,6 @@ async fn over(door: &Arc<Door>, limit: &Option<Duration>) {
         Some(limit) => door.env.sleep(*limit).await,
         None => std::future::pending().await,
     }
-}
-
-fn leaving() -> Fault {
-    Error::retry("this gateway is leaving").with_hint("go on at another gateway").into()
 }
 
 async fn send_all(

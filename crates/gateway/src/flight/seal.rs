@@ -193,7 +193,10 @@ mod tests {
         let sealed = one.seal(Purpose::Token, &token()).expect("sealed");
         let text = to_text(&sealed);
         let sealed = from_text(&text, Purpose::Token).expect("text");
-        assert_eq!(other.open_sealed::<Token>(Purpose::Token, &sealed).await.expect("open"), token());
+        assert_eq!(
+            other.open_sealed::<Token>(Purpose::Token, &sealed).await.expect("open"),
+            token()
+        );
     }
 
     #[tokio::test]

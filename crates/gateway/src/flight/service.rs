@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::actions;
 use super::caller::Caller;
 use super::fault::{Fault, Outcome, unsupported};
 use super::info::{self, schema_bytes};
@@ -27,7 +28,6 @@ use super::results::{self, Messages};
 use super::seal::Signer;
 use super::sessions::Sessions;
 use super::statements::Asked;
-use super::actions;
 use crate::gateway::Gateway;
 
 /// What all calls share.

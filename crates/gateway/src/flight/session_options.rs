@@ -76,8 +76,7 @@ const KNOWN: [(&str, &str); 1] = [("schema", "datafusion.catalog.default_schema"
 impl Door {
     /// Changes options one by one; those that do not fit are named in the answer.
     pub(super) async fn set_options(&self, caller: &Caller, body: Bytes) -> Outcome<Bytes> {
-        let request =
-            SetSessionOptionsRequest::decode(body).map_err(|e| malformed("action", e))?;
+        let request = SetSessionOptionsRequest::decode(body).map_err(|e| malformed("action", e))?;
         let session = self.sessions.fresh(caller)?;
         let mut errors = HashMap::new();
         for (name, value) in request.session_options {

@@ -129,9 +129,8 @@ mod tests {
 
     #[test]
     fn one_number_gives_its_types_only() {
-        let rows = |data_type| {
-            xdbc_types(CommandGetXdbcTypeInfo { data_type }).expect("rows").num_rows()
-        };
+        let rows =
+            |data_type| xdbc_types(CommandGetXdbcTypeInfo { data_type }).expect("rows").num_rows();
         assert_eq!(rows(None), TYPES.len());
         assert_eq!(rows(Some(Xdbc::XdbcBigint as i32)), 2);
         assert_eq!(rows(Some(999)), 0);

@@ -28,7 +28,10 @@ async fn created(lab: &Lab) {
 async fn both_forms_are_numbered_and_described() {
     let lab = lab();
     created(&lab).await;
-    for sql in ["SELECT name FROM t WHERE id = ? AND name = ?", "SELECT name FROM t WHERE id = $1 AND name = $2"] {
+    for sql in [
+        "SELECT name FROM t WHERE id = ? AND name = ?",
+        "SELECT name FROM t WHERE id = $1 AND name = $2",
+    ] {
         let statement = one(&lab, sql);
         assert_eq!(statement.parameters(), 2, "{sql}");
         let described = lab.session.describe(&statement).await.expect("a description");
