@@ -29,6 +29,8 @@ pub struct FlightDoor {
     closing: CancellationToken,
     leave: CancellationToken,
     cut: CancellationToken,
+    /// Cancelled when the last call has ended.
+    empty: CancellationToken,
     serving: Mutex<Option<Task<()>>>,
 }
 
@@ -50,7 +52,7 @@ impl FlightDoor {
             tracing::warn!(%local_addr, "passwords travel in the clear: the door has no certificate");
         }
         let mut server = server(&options)?;
-        let [closing, leave, cut] = std::array::from_fn(|_| CancellationToken::new());
+        let [closing, leave, cut, empty] = std::array::from_fn(|_| CancellationToken::new());
         let connections = incoming(listener, options.connections_max, cut.clone(), env.clone());
         let (most_in, most_out) = (options.message_in_max, options.message_out_max);
         let door = Door::new(gateway.clone(), planner, options, leave.clone()).await?;
@@ -61,13 +63,15 @@ impl FlightDoor {
         let serve = server
             .add_service(service)
             .serve_with_incoming_shutdown(connections, closing.clone().cancelled_owned());
+        let done = empty.clone();
         let task = env.spawn("flight door", async move {
+            let _done = done.drop_guard();
             if let Err(error) = serve.await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the door has failed");
             }
         });
         let serving = Mutex::new(Some(task));
-        Ok(Self { env, gateway, local_addr, closing, leave, cut, serving })
+        Ok(Self { env, gateway, local_addr, closing, leave, cut, empty, serving })
     }
 
     /// Where it listens.
@@ -83,15 +87,9 @@ impl FlightDoor {
         self.gateway.hand_over();
         self.closing.cancel();
         let Some(task) = self.serving.lock().take() else { return };
-        let ended = async {
-            while !task.is_finished() {
-                self.env.sleep(TICK).await
-            }
-        };
-        let mut ended = Box::pin(ended);
-        if self.env.timeout(deadline, &mut ended).await.is_none() {
+        if self.env.timeout(deadline, self.empty.cancelled()).await.is_none() {
             self.leave.cancel();
-            self.env.timeout(LAST_WORDS, ended).await;
+            self.env.timeout(LAST_WORDS, self.empty.cancelled()).await;
         }
         self.cut.cancel();
         task.abort();
@@ -111,9 +109,6 @@ impl FlightDoor {
         }
     }
 }
-
-/// How often a closing door looks whether it is empty.
-const TICK: Duration = Duration::from_millis(5);
 
 impl Drop for FlightDoor {
     fn drop(&mut self) {
