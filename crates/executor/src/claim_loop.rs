@@ -40,7 +40,7 @@ impl ClaimLoop {
             if took {
                 continue;
             }
-            let seen = self.ready.stages();
+            let seen = self.ready.stages().to_vec();
             tokio::select! {
                 changed = self.ready.changed() => {
                     changed?;
@@ -68,7 +68,7 @@ impl ClaimLoop {
             return Ok(false);
         }
         let kept = self.shared.options.slots / 8;
-        let stages = self.ready.stages();
+        let stages = self.ready.stages().to_vec();
         exhausted.retain(|key, _| stages.iter().any(|s| (s.query, s.stage) == *key));
         for stage in stride.order(stages, free, kept) {
             let key = (stage.query, stage.stage);
@@ -163,7 +163,7 @@ async fn run_parts(
             width,
         };
         first += part.len() as u32;
-        let output = task::run(shared, &work).await?;
+        let output = task::run(shared, work).await?;
         if first == claim.slices.end {
             // Committing takes no slot: the next task may begin.
             slots.take();

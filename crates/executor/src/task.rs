@@ -43,9 +43,22 @@ pub(crate) fn claimed_slices(claim: &ClaimedSlices) -> Result<Vec<Slice>> {
     slices.map(<[Slice]>::to_vec).ok_or_else(|| Error::bug("a claim beyond its slice list"))
 }
 
-/// Runs the task and returns its output, not yet committed. Dropping the future stops the task at
-/// the next batch of each stream. On an error what was pushed is discarded.
-pub(crate) async fn run(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> {
+/// Runs the task on the CPU runtime (decoding a plan is CPU work, too) and returns its output, not
+/// yet committed. Dropping the future stops the task at the next batch of each stream. On an error
+/// what was pushed is discarded.
+pub(crate) async fn run(shared: &Arc<Shared>, work: Work) -> Result<MapOutput> {
+    let (done, ended) = futures::channel::oneshot::channel();
+    let this = Arc::clone(shared);
+    let task = shared.parts.cpu.spawn("task", async move {
+        let result = caught(run_here(&this, &work)).await;
+        // Nobody listens any more when the task was cancelled.
+        let _ = done.send(result);
+    });
+    let _stopped = AbortOnDrop(vec![task]);
+    ended.await.unwrap_or_else(|_| Err(Error::bug("a task was lost")))
+}
+
+async fn run_here(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> {
     let env = &shared.parts.env;
     let started = env.now();
     let share = shared.options.memory_limit.0 / u64::from(shared.options.slots.max(1));
@@ -115,7 +128,7 @@ async fn writer(
     Ok(ShuffleWriter::new(shared.parts.workers.connect(worker)?, worker, options))
 }
 
-/// Runs every stream of the plan at once on the CPU runtime; the first error stops them all.
+/// Runs every stream of the plan at once; the first error stops them all.
 async fn run_streams(
     shared: &Arc<Shared>,
     plan: &Arc<dyn ExecutionPlan>,
@@ -124,36 +137,33 @@ async fn run_streams(
     writer: &Arc<ShuffleWriter>,
 ) -> Result<()> {
     let output = Arc::new(output);
-    let mut streams = FuturesUnordered::new();
-    let mut tasks = AbortOnDrop(Vec::new());
-    for index in 0..plan.output_partitioning().partition_count() {
+    let stream = |index| {
         let (plan, context) = (Arc::clone(plan), Arc::clone(context));
         let (output, writer) = (Arc::clone(&output), Arc::clone(writer));
+        caught(async move {
+            let rows = plan.execute(index, context).map_err(from_datafusion)?;
+            drop(plan);
+            write_stream(rows, index, &output, &writer).await
+        })
+    };
+    let count = plan.output_partitioning().partition_count();
+    if count == 1 {
+        return stream(0).await;
+    }
+    let mut streams = FuturesUnordered::new();
+    let mut tasks = AbortOnDrop(Vec::new());
+    for index in 0..count {
         let (done, ended) = futures::channel::oneshot::channel();
-        // `execute` itself may spawn: it must run on the CPU runtime too.
-        let task = shared.parts.cpu.spawn("stream", async move {
-            let work = async {
-                let rows = plan.execute(index, context).map_err(from_datafusion)?;
-                drop(plan);
-                write_stream(rows, index, &output, &writer).await
-            };
-            let result = std::panic::AssertUnwindSafe(work).catch_unwind().await;
-            drop(writer);
-            let result = result.unwrap_or_else(|panic| {
-                let text = dunlin_base::env::panic_text(panic.as_ref());
-                Err(Error::bug(format!("a task panicked: {text}")))
-            });
-            // Nobody listens any more when the task was cancelled.
-            let _ = done.send(result);
-        });
-        tasks.0.push(task);
+        let stream = stream(index);
+        tasks.0.push(shared.parts.cpu.spawn("stream", async move {
+            let _ = done.send(stream.await);
+        }));
         streams.push(ended);
     }
     let mut outcome = Ok(());
     while let Some(ended) = streams.next().await {
-        let result = ended.unwrap_or_else(|_| Err(Error::bug("a stream was lost")));
-        if result.is_err() && outcome.is_ok() {
-            outcome = result;
+        outcome = ended.unwrap_or_else(|_| Err(Error::bug("a stream was lost")));
+        if outcome.is_err() {
             tasks.0.iter().for_each(Task::abort);
             break;
         }
@@ -166,7 +176,16 @@ async fn run_streams(
     outcome
 }
 
-/// Streams stop when the future that waits for them is dropped.
+/// A panic is an error of the task, not the end of the process.
+async fn caught<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let result = std::panic::AssertUnwindSafe(work).catch_unwind().await;
+    result.unwrap_or_else(|panic| {
+        let text = dunlin_base::env::panic_text(panic.as_ref());
+        Err(Error::bug(format!("a task panicked: {text}")))
+    })
+}
+
+/// Tasks stop when the future that waits for them is dropped.
 struct AbortOnDrop(Vec<Task<()>>);
 
 impl Drop for AbortOnDrop {

@@ -60,7 +60,7 @@ impl Session {
     pub async fn execute(&self, statement: &Statement) -> Result<Reply> {
         match self.step(statement).await? {
             Step::Reply(reply) => Ok(reply),
-            Step::Run(query) => self.gateway.submit(query).await.map(Reply::Rows),
+            Step::Run(query) => self.run(query, statement).await,
             Step::Analyze(query, verbose) => {
                 let text = analyze::run(&self.gateway, query, verbose).await?;
                 Ok(text_reply("plan", &text))
@@ -70,6 +70,9 @@ impl Session {
 
     /// Plans one statement, on the CPU runtime.
     pub(crate) async fn step(&self, statement: &Statement) -> Result<Step> {
+        if let Some(plan) = self.session.known_plan(statement).await {
+            return Ok(Step::Run(self.prepare_query(&plan, statement)?));
+        }
         let (session, statement_) = (Arc::clone(&self.session), statement.clone());
         let this = self.clone();
         // Planning is CPU work: on the control runtime it would hold up leases.
@@ -108,12 +111,31 @@ impl Session {
         }
     }
 
+    async fn run(&self, query: Prepared, statement: &Statement) -> Result<Reply> {
+        let rows = self.gateway.submit(query).await?;
+        let (session, statement) = (Arc::clone(&self.session), statement.clone());
+        let forget = move |batch: &Result<RecordBatch>| {
+            if batch.is_err() {
+                session.forget(statement.sql());
+            }
+        };
+        // A plan whose query fails is not used again: it may be the plan.
+        Ok(Reply::Rows(Rows { batches: rows.batches.inspect(forget).boxed(), ..rows }))
+    }
+
     fn prepare_query(&self, plan: &QueryPlan, statement: &Statement) -> Result<Prepared> {
-        let graph = self.graph(plan)?;
+        let graph = match plan.graph.get() {
+            Some(graph) => graph.clone(),
+            None => {
+                let graph = Bytes::from(self.graph(plan)?.encode_to_vec());
+                // A race is won by an equal graph.
+                plan.graph.get_or_init(|| graph).clone()
+            }
+        };
         Ok(Prepared {
             sql: statement.sql().to_owned(),
             user: self.user.clone(),
-            graph: Bytes::from(graph.encode_to_vec()),
+            graph,
             schema: Arc::clone(&plan.schema),
             deadline_unix_ms: None,
         })

@@ -1,7 +1,9 @@
 //! Claimable stages and the watch that tells of them.
 
+use std::collections::HashMap;
+
 use dunlin_base::{QueryId, Result, Revision, StageId};
-use dunlin_metadata::Entry;
+use dunlin_metadata::{Entry, Key};
 use dunlin_proto::queue::Ready;
 use prost::Message;
 
@@ -93,22 +95,42 @@ pub(crate) fn sorted<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<ReadyS
 #[derive(Debug)]
 pub struct ReadyWatch {
     mirror: Mirror,
+    /// By key, since every change of one stage wakes every executor, which looks at all of them.
+    read: HashMap<Key, ReadyStage>,
+    stages: Vec<ReadyStage>,
 }
 
 impl ReadyWatch {
     pub(crate) fn new(mirror: Mirror) -> Self {
-        Self { mirror }
+        let mut watch = Self { mirror, read: HashMap::new(), stages: Vec::new() };
+        watch.read_changed();
+        watch
     }
 
     /// The stages as of the last change, short lane first, within a lane by age of their query.
-    pub fn stages(&self) -> Vec<ReadyStage> {
-        sorted(self.mirror.entries().values())
+    pub fn stages(&self) -> &[ReadyStage] {
+        &self.stages
     }
 
     /// Returns after a stage came, went or was touched, and at the latest after a few seconds (the
     /// safety re-read, with jitter). Dropping the future loses nothing. `Retry` if the store
     /// cannot be read: back off and call again.
     pub async fn changed(&mut self) -> Result<()> {
-        self.mirror.changed().await
+        let changed = self.mirror.changed().await;
+        self.read_changed();
+        changed
+    }
+
+    fn read_changed(&mut self) {
+        let mut before = std::mem::take(&mut self.read);
+        for (key, entry) in self.mirror.entries() {
+            let known = before.remove(key).filter(|stage| stage.touched == entry.modified);
+            if let Some(stage) = known.or_else(|| ReadyStage::read(entry)) {
+                self.read.insert(key.clone(), stage);
+            }
+        }
+        let in_order = self.mirror.entries().keys().filter_map(|key| self.read.get(key));
+        self.stages = in_order.cloned().collect();
+        self.stages.sort_by_key(|stage| stage.lane);
     }
 }

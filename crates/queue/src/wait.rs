@@ -22,6 +22,10 @@ const FAILURES_MAX: u32 = 8;
 /// Middle of the wait between two looks at a query's cancel mark.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Work that ends within this time is not worth a watch on its cancel mark: the claim itself has
+/// just seen that there is none, and the commit looks again.
+const CANCEL_GRACE: Duration = Duration::from_millis(10);
+
 /// Changes of a query within this time are one.
 const STATUS_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -38,9 +42,10 @@ impl Queue {
         Ok(self.store().get(&keys::meta(query)).await?.is_none())
     }
 
-    /// Returns once [`Queue::is_cancelled`] is true; a store that cannot be reached only delays it.
-    /// Dropping it ends the watch.
+    /// Returns once [`Queue::is_cancelled`] is true (and not before some milliseconds); a store that
+    /// cannot be reached only delays it. Dropping it ends the watch.
     pub async fn wait_cancelled(&self, query: QueryId) {
+        self.env().sleep(CANCEL_GRACE).await;
         while !self.cancelled_or_wait(query).await.unwrap_or(false) {
             // After an error or a change: not at once again, should the store be in trouble.
             self.env().sleep(jittered(self.env(), CANCEL_INTERVAL)).await;

@@ -4,12 +4,13 @@
 //! At most one flusher runs. It is started by the push that passes the memory mark and ends when
 //! memory is below it again, so an idle worker runs nothing.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
 use std::time::Duration;
 
-use dunlin_base::{ByteCount, Env, Error, Result};
+use dunlin_base::{ByteCount, Env, Error, QueryId, Result};
 use parking_lot::Mutex;
 
 use crate::disk::Disk;
@@ -34,6 +35,8 @@ pub(crate) struct Core {
     pub(crate) memory: Memory,
     pub(crate) counters: Counters,
     pub(crate) disk: Option<Arc<dyn Disk>>,
+    /// Queries that may have files: most short ones never have.
+    on_disk: Mutex<BTreeSet<QueryId>>,
     flushing: AtomicBool,
     /// Why the disk is paused, and until when.
     paused: Mutex<Option<(Duration, Error)>>,
@@ -45,6 +48,7 @@ impl Core {
             registry: Registry::new(options.tombstones),
             memory: Memory::new(options.memory_limit.0, options.memory_mark_percent),
             counters: Counters::default(),
+            on_disk: Mutex::default(),
             flushing: AtomicBool::new(false),
             paused: Mutex::new(None),
             options,
@@ -155,7 +159,9 @@ impl Core {
     async fn flush_partition(&self, partition: &Arc<Partition>) -> Result<u64> {
         let Some(disk) = self.disk.clone() else { return Ok(0) };
         let Some(flush) = partition.begin_flush() else { return Ok(0) };
-        let written = self.write(Arc::clone(&disk), flush).await;
+        let query = partition.shuffle().query;
+        self.on_disk.lock().insert(query);
+        let written = self.write(disk, flush).await;
         let (written, failure) = match written {
             Ok(written) => (Some(written), None),
             Err(error) => (None, Some(error)),
@@ -163,13 +169,24 @@ impl Core {
         let wrote = written.is_some();
         let Some(flushed) = partition.end_flush(written, &self.memory) else {
             // The query ended while its partition was being written.
-            let query = partition.shuffle().query;
-            drop(self.env.blocking(move || disk.remove_query(query)).await);
+            let _ = self.remove_files(query).await;
             return Ok(0);
         };
         self.counters.disk_bytes.fetch_add(flushed.disk_bytes.cast_signed(), Relaxed);
         self.counters.flushes.fetch_add(u64::from(wrote), Relaxed);
         failure.map_or(Ok(flushed.freed), Err)
+    }
+
+    /// Removes the files of a query, if it may have any. May be repeated.
+    pub(crate) async fn remove_files(&self, query: QueryId) -> io::Result<()> {
+        let Some(disk) = self.disk.clone() else { return Ok(()) };
+        if !self.on_disk.lock().contains(&query) {
+            return Ok(());
+        }
+        let removed = self.env.blocking(move || disk.remove_query(query)).await;
+        removed.unwrap_or_else(|panic| Err(io::Error::other(panic)))?;
+        self.on_disk.lock().remove(&query);
+        Ok(())
     }
 
     async fn write(&self, disk: Arc<dyn Disk>, flush: Flush) -> Result<Written> {

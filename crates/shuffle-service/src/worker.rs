@@ -123,9 +123,7 @@ impl ShuffleApi for ShuffleWorker {
         for shuffle in self.core.registry.end(query) {
             self.count_removed(shuffle.delete(&self.core.memory));
         }
-        let Some(disk) = self.core.disk.clone() else { return Ok(()) };
-        let removed = self.core.env.blocking(move || disk.remove_query(query)).await;
-        let removed = removed.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+        let removed = self.core.remove_files(query).await;
         removed.map_err(|cause| {
             let text = format!("cannot remove the shuffle files of query {query}: {cause}");
             Error::retry(text).with_source(cause)

@@ -137,7 +137,8 @@ impl SetupArgs {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = self.threads.unwrap_or(cores);
         let partitions = self.partitions.unwrap_or(threads);
-        Setup { threads, partitions, executors: self.executors, memory: self.memory }
+        let (executors, memory) = (self.executors, self.memory);
+        Setup { threads, partitions, executors, memory, plan_cache: false }
     }
 }
 

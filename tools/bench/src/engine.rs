@@ -29,6 +29,9 @@ pub struct Setup {
     /// Memory for all tasks of all executors; plain DataFusion has no limit.
     #[serde(serialize_with = "as_text")]
     pub memory: ByteCount,
+    /// Whether Dunlin may use a plan again for the same text. Plain DataFusion never does, so a
+    /// comparison leaves it off unless it says so.
+    pub plan_cache: bool,
 }
 
 fn as_text<S: serde::Serializer>(bytes: &ByteCount, to: S) -> Result<S::Ok, S::Error> {
@@ -91,7 +94,8 @@ pub async fn open_dunlin(dir: &Path, setup: Setup) -> Result<Dunlin> {
     // The engine makes its own runtimes, so it is started and dropped outside of this one.
     let started = Env::real(None).thread("engine", move || start(&dir, setup, scratch))?;
     let (node, session, scratch) = started.join().map_err(|_| anyhow!("the engine panicked"))??;
-    Ok(Dunlin { node: Some(node), session, _scratch: scratch })
+    let name = if setup.plan_cache { "Dunlin, plans kept" } else { "Dunlin" };
+    Ok(Dunlin { node: Some(node), session, name, _scratch: scratch })
 }
 
 type Started = (dunlin_node::Engine, Session, tempfile::TempDir);
@@ -107,6 +111,7 @@ fn start(dir: &Path, setup: Setup, scratch: tempfile::TempDir) -> Result<Started
     options.lease_ttl = LEASE_TTL;
     options.memory_limit = ByteCount(setup.memory.0 / setup.executors.max(1) as u64);
     options.settings.partitions = setup.partitions;
+    options.settings.plan_cache = setup.plan_cache;
     let node = dunlin_node::Engine::start(options)?;
     node.block_on(async {
         for (table, registered) in node.planner().register_folder(dir).await? {
@@ -125,6 +130,7 @@ const LEASE_TTL: Duration = Duration::from_secs(2);
 pub struct Dunlin {
     node: Option<dunlin_node::Engine>,
     session: Session,
+    name: &'static str,
     _scratch: tempfile::TempDir,
 }
 
@@ -153,7 +159,7 @@ impl Drop for Dunlin {
 #[async_trait]
 impl Engine for Dunlin {
     fn name(&self) -> &'static str {
-        "Dunlin"
+        self.name
     }
 
     async fn rows(&self, sql: &str) -> Result<Vec<RecordBatch>> {

@@ -124,7 +124,7 @@ fn head(
         text,
         "| machine | {cpu}, {cores} cores, {memory_gib} GiB, {system}; load {load} at the start |"
     )?;
-    let Setup { threads, partitions, executors, memory } = setup;
+    let Setup { threads, partitions, executors, memory, plan_cache: _ } = setup;
     write!(text, "| set-up | {threads} threads, {partitions} partitions, {executors} executors")?;
     writeln!(text, ", {memory} of query memory |")?;
     writeln!(text, "| DataFusion | {} |", conditions.datafusion)

@@ -34,7 +34,9 @@ fn run() -> Result<bool> {
         ["tidy", "--bless"] => true,
         _ => bail!("{USAGE}"),
     };
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+    // Asked at run time: a target folder may be shared by several checkouts.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").context("run it by cargo")?;
+    let root = Path::new(&manifest)
         .ancestors()
         .nth(2)
         .context("xtask lives two folders below the root")?;

@@ -17,9 +17,19 @@ fn data() -> PathBuf {
 type Answer = Result<Vec<RecordBatch>, String>;
 static PLAIN: [OnceLock<Answer>; 99] = [const { OnceLock::new() }; 99];
 
-fn check(shape: Shape) {
+/// All queries with one executor, then with four: the second time with the plans of the first.
+fn check(partitions: usize) {
+    let cluster = Cluster::start(&data(), Shape { partitions, executors: 1, fine: true });
+    check_all(&cluster, &format!("{partitions} partitions, one executor"));
+    for _ in 1..4 {
+        cluster.engine.block_on(cluster.engine.add_executor()).expect("one more");
+    }
+    check_all(&cluster, &format!("{partitions} partitions, four executors"));
+    cluster.assert_nothing_left();
+}
+
+fn check_all(cluster: &Cluster, shape: &str) {
     let queries = corpus::load_queries().expect("the query texts");
-    let cluster = Cluster::start(&data(), shape);
     let plain = Oracle::open(&data());
     let (mut beyond, mut wrong) = (Vec::new(), Vec::new());
     for query in &queries {
@@ -43,37 +53,21 @@ fn check(shape: Shape) {
         }
     }
     println!("DataFusion itself can not run {} of 99: {beyond:#?}", beyond.len());
-    assert!(wrong.is_empty(), "{shape:?}: {} are wrong: {wrong:#?}", wrong.len());
+    assert!(wrong.is_empty(), "{shape}: {} are wrong: {wrong:#?}", wrong.len());
     assert!(beyond.len() < 10, "the oracle runs most of them");
-    cluster.assert_nothing_left();
 }
 
 #[test]
-fn one_partition_one_executor() {
-    check(Shape { partitions: 1, executors: 1, fine: true });
+fn one_partition_with_one_and_four_executors() {
+    check(1);
 }
 
 #[test]
-fn three_partitions_one_executor() {
-    check(Shape { partitions: 3, executors: 1, fine: true });
+fn three_partitions_with_one_and_four_executors() {
+    check(3);
 }
 
 #[test]
-fn eight_partitions_four_executors() {
-    check(Shape { partitions: 8, executors: 4, fine: true });
-}
-
-#[test]
-fn three_partitions_four_executors() {
-    check(Shape { partitions: 3, executors: 4, fine: true });
-}
-
-#[test]
-fn eight_partitions_one_executor() {
-    check(Shape { partitions: 8, executors: 1, fine: true });
-}
-
-#[test]
-fn one_partition_four_executors() {
-    check(Shape { partitions: 1, executors: 4, fine: true });
+fn eight_partitions_with_one_and_four_executors() {
+    check(8);
 }

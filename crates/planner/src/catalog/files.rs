@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path as FsPath, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::execution::SessionState;
@@ -28,6 +29,28 @@ pub(crate) struct Listing {
     pub(crate) files: Vec<ObjectMeta>,
     /// Only files with this ending belong to the table; empty: all of them.
     pub(crate) ending: String,
+}
+
+/// A local file as it was when it was listed.
+#[derive(Debug)]
+pub(crate) struct LocalFile {
+    path: PathBuf,
+    size: u64,
+    modified_us: i64,
+}
+
+/// True if the files are as they were. One look at each: a listing takes several, each a wait for
+/// another thread, which for a short query is much.
+pub(crate) async fn unchanged(files: &[LocalFile]) -> bool {
+    for file in files {
+        let Ok(meta) = tokio::fs::metadata(&file.path).await else { return false };
+        let modified = meta.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+        let modified_us = modified.map(|since| since.as_micros() as i64);
+        if !meta.is_file() || meta.len() != file.size || modified_us != Some(file.modified_us) {
+            return false;
+        }
+    }
+    true
 }
 
 impl Location {
@@ -71,6 +94,19 @@ impl Location {
             return None;
         }
         Url::parse(self.url.as_str()).ok()?.to_file_path().ok()
+    }
+
+    /// The file that this location is, if it is one local file.
+    pub(crate) fn local_file(&self, listing: &Listing) -> Option<LocalFile> {
+        let path = self.local().filter(|_| self.url.get_glob().is_none())?;
+        match listing.files.as_slice() {
+            [file] if !listing.url.is_collection() => Some(LocalFile {
+                path,
+                size: file.size,
+                modified_us: file.last_modified.timestamp_micros(),
+            }),
+            _ => None,
+        }
     }
 
     /// Refuses what is outside the allowed prefixes (all are allowed if there are none). Links and

@@ -94,6 +94,11 @@ impl Format {
         if let Some((_, name)) = compression.filter(|_| self.compresses()) {
             options.entry("format.compression".to_owned()).or_insert_with(|| (*name).to_owned());
         }
+        let lines = options.get("format.newline_delimited");
+        if self == Self::Json && lines.is_some_and(|value| value.eq_ignore_ascii_case("false")) {
+            return Err(Error::invalid("JSON files must have an object on each line")
+                .with_hint("`jq -c '.[]'` turns an array into lines"));
+        }
         let factory = state
             .get_file_format_factory(self.name())
             .ok_or_else(|| Error::bug(format!("this build cannot read {} files", self.name())))?;

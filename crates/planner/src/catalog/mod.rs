@@ -16,7 +16,7 @@ mod snapshot;
 mod store;
 mod table;
 
-pub(crate) use table::{encode_schema, fingerprint, store_spec};
+pub(crate) use table::{Reading, encode_schema, fingerprint, resolve, store_spec};
 
 pub(crate) use change::{Existing, drop_object, drop_schema, no_schema, put};
 pub use definition::{Definition, Name};
@@ -24,7 +24,7 @@ pub(crate) use files::Location;
 pub(crate) use folder::{Overlay, tables_in};
 pub(crate) use format::Format;
 pub use memory::MemoryCatalog;
-pub(crate) use scope::{CATALOG, Scope, ScopeParts, rename};
+pub(crate) use scope::{CATALOG, Scope, ScopeParts, Used, rename};
 pub(crate) use snapshot::{CatalogCache, Entry, Snapshot};
 pub use store::{CatalogStore, CatalogStoreRef, Loaded, Stored, Swapped};
 

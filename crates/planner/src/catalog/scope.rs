@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider};
+use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::{TableProvider, TableType, ViewTable};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
@@ -12,6 +13,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::DFParserBuilder;
 use dunlin_base::{Error, Result};
 use dunlin_proto::catalog::v1;
+use parking_lot::Mutex;
 
 use super::definition::PUBLIC;
 use super::folder::Overlay;
@@ -19,7 +21,7 @@ use super::table::{Reading, resolve};
 use super::{Definition, Entry, Name, Snapshot};
 use crate::errors::{in_text, into_datafusion};
 use crate::object_stores::ObjectStores;
-use crate::session::RECURSION_MAX;
+use crate::session::{RECURSION_MAX, lasting};
 
 /// The one catalog.
 pub(crate) const CATALOG: &str = "dunlin";
@@ -39,10 +41,20 @@ pub(crate) struct ScopeParts {
     pub(crate) engine: Vec<(String, String)>,
 }
 
+/// What a statement has used of its scope.
+#[derive(Debug)]
+pub(crate) struct Used {
+    /// Tables of files, as they were resolved.
+    pub(crate) tables: Vec<(Arc<Entry>, Arc<ListingTable>)>,
+    /// No view that was used depends on when it is used.
+    pub(crate) lasting: bool,
+}
+
 /// [`ScopeParts`] and the views that are being planned.
 #[derive(Clone)]
 pub(crate) struct Scope {
     parts: Arc<ScopeParts>,
+    used: Arc<Mutex<Used>>,
     views: Vec<Name>,
     /// Tables that cannot be read are left out instead of failing: for `information_schema`.
     lenient: bool,
@@ -56,7 +68,8 @@ impl fmt::Debug for Scope {
 
 impl Scope {
     pub(crate) fn new(parts: ScopeParts) -> Self {
-        Self { parts: Arc::new(parts), views: Vec::new(), lenient: false }
+        let used = Arc::new(Mutex::new(Used { tables: Vec::new(), lasting: true }));
+        Self { parts: Arc::new(parts), used, views: Vec::new(), lenient: false }
     }
 
     /// The same scope, leaving out what cannot be read.
@@ -69,6 +82,11 @@ impl Scope {
         let mut inner = self.clone();
         inner.views.push(view.clone());
         inner
+    }
+
+    /// What was used so far, for once.
+    pub(crate) fn used(&self) -> Used {
+        std::mem::replace(&mut *self.used.lock(), Used { tables: Vec::new(), lasting: true })
     }
 
     pub(crate) fn snapshot(&self) -> &Arc<Snapshot> {
@@ -103,7 +121,7 @@ impl Scope {
     }
 
     /// The DataFusion table of an entry. Errors name what cannot be read.
-    pub(crate) async fn provider(&self, entry: &Entry) -> Result<Arc<dyn TableProvider>> {
+    pub(crate) async fn provider(&self, entry: &Arc<Entry>) -> Result<Arc<dyn TableProvider>> {
         match &entry.definition {
             Definition::Table(_) => {
                 let reading = Reading {
@@ -113,13 +131,15 @@ impl Scope {
                     engine: &self.parts.engine,
                 };
                 let name = &entry.name;
-                Ok(resolve(entry, &reading)
-                    .await
-                    .map_err(|e| e.context(format!("table '{name}'")))?)
+                let table = resolve(entry, &reading).await;
+                let table = table.map_err(|e| e.context(format!("table '{name}'")))?;
+                self.used.lock().tables.push((Arc::clone(entry), Arc::clone(&table)));
+                Ok(table)
             }
             Definition::View(view) => {
                 let plan = self.view(&entry.name, view).await;
                 let plan = plan.map_err(|e| e.context(format!("view '{}'", entry.name)))?;
+                self.used.lock().lasting &= lasting(&plan);
                 Ok(Arc::new(ViewTable::new(plan, Some(view.sql.clone()))))
             }
             Definition::Schema => Err(Error::bug(format!("'{}' is a schema", entry.name))),

@@ -15,7 +15,7 @@ use dunlin_base::{Error, Result};
 use dunlin_proto::catalog::v1::ExternalTable;
 use object_store::ObjectMeta;
 
-use super::files::Listing;
+use super::files::{Listing, LocalFile, unchanged};
 use super::schema::{FileSchemas, Reader, reconcile};
 use super::{Definition, Entry, Format, Location};
 use crate::errors::from_datafusion;
@@ -29,6 +29,8 @@ pub(crate) struct Resolved {
     engine: Vec<(String, String)>,
     schemas: FileSchemas,
     table: Arc<ListingTable>,
+    /// The files, if each location is one local file.
+    files: Option<Vec<LocalFile>>,
 }
 
 /// What resolving needs of the session and the process.
@@ -46,28 +48,29 @@ pub(crate) async fn resolve(entry: &Entry, reading: &Reading<'_>) -> Result<Arc<
     };
     let format = Format::parse(&table.format)?;
     let locations = locations(table, reading)?;
+    let known = entry.resolved.lock().clone().filter(|known| known.engine == reading.engine);
+    if let Some(files) = known.as_ref().and_then(|known| known.files.as_ref())
+        && unchanged(files).await
+        && let Some(known) = &known
+    {
+        return Ok(Arc::clone(&known.table));
+    }
     let declared = declared_schema(table)?;
     let mut listings = Vec::with_capacity(locations.len());
     for location in &locations {
         listings.push(location.list(format, reading.state, declared.is_some()).await?);
     }
     let fingerprint = fingerprint(listings.iter().flat_map(|l| &l.files));
-    let known = entry.resolved.lock().clone();
-    if let Some(known) = &known
-        && known.fingerprint == fingerprint
-        && known.engine == reading.engine
-    {
+    if let Some(known) = known.as_ref().filter(|known| known.fingerprint == fingerprint) {
         return Ok(Arc::clone(&known.table));
     }
+    let files = locations.iter().zip(&listings).map(|(l, listing)| l.local_file(listing)).collect();
     let found = Found { table, format, locations, listings, declared };
     let no_schemas = FileSchemas::new();
-    let schemas = match &known {
-        Some(known) if known.engine == reading.engine => &known.schemas,
-        _ => &no_schemas,
-    };
+    let schemas = known.as_ref().map_or(&no_schemas, |known| &known.schemas);
     let (table, schemas) = found.build(entry, reading, schemas).await?;
     let engine = reading.engine.to_vec();
-    let resolved = Resolved { fingerprint, engine, schemas, table: Arc::clone(&table) };
+    let resolved = Resolved { fingerprint, engine, schemas, table: Arc::clone(&table), files };
     *entry.resolved.lock() = Some(Arc::new(resolved));
     Ok(table)
 }

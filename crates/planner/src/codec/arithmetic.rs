@@ -22,10 +22,12 @@ use dunlin_proto::plan::{CheckedArithmetic, ExprNode};
 use prost::Message;
 
 use super::nodes::external;
+use super::scans;
 
 type Expr = Arc<dyn PhysicalExpr>;
 
-/// Encodes additions, subtractions and multiplications as checked ones. Decoding is DataFusion's.
+/// Encodes additions, subtractions and multiplications as checked ones, and all of a scan's options.
+/// Decoding is DataFusion's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Checked;
 
@@ -43,11 +45,12 @@ impl PhysicalProtoConverterExtension for Checked {
         plan: &Arc<dyn ExecutionPlan>,
         codec: &dyn PhysicalExtensionCodec,
     ) -> Result<protobuf::PhysicalPlanNode> {
-        protobuf::PhysicalPlanNode::try_from_physical_plan_with_converter(
+        let encoded = protobuf::PhysicalPlanNode::try_from_physical_plan_with_converter(
             Arc::clone(plan),
             codec,
             self,
-        )
+        )?;
+        Ok(scans::remember(plan, encoded))
     }
 
     fn proto_to_physical_expr(

@@ -27,7 +27,7 @@ use dunlin_proto::plan::{
 };
 use prost::Message;
 
-use super::arithmetic;
+use super::{arithmetic, scans};
 use crate::nodes::{BundleExec, ExchangeReadExec, SliceScanExec};
 
 /// Encodes what datafusion-proto does not know.
@@ -61,6 +61,7 @@ impl PhysicalExtensionCodec for NodeCodec {
                 let schema = decode_schema(&table.schema)?;
                 Ok(Arc::new(WorkTableExec::new(table.name, schema, None)?))
             }
+            (Some(Node::ScanOptions(options)), [scan]) => scans::restore(&options, scan),
             (Some(Node::Bundle(_)), plans) => Ok(Arc::new(BundleExec::new(plans.to_vec()))),
             _ => internal_err!("a plan node of another build"),
         }

@@ -13,29 +13,34 @@ mod local;
 mod options;
 mod parameters;
 mod query;
+mod reuse;
 mod size;
 mod stack;
 mod tables;
 mod text;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
 use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::ExecutionPlan;
 use dunlin_base::{Env, Result};
 use parking_lot::RwLock;
 
-use crate::catalog::{CatalogCache, CatalogStoreRef, Entry, Overlay, Scope, ScopeParts, tables_in};
+use crate::catalog::{
+    CatalogCache, CatalogStoreRef, Entry, Overlay, Reading, Scope, ScopeParts, Snapshot, tables_in,
+};
 use crate::object_stores::ObjectStores;
 use crate::settings::Settings;
 
 pub use describe::Description;
 pub use kind::StatementKind;
 pub use listing::TableEntry;
+pub(crate) use reuse::lasting;
 pub(crate) use text::RECURSION_MAX;
 pub use text::Statement;
 
@@ -55,7 +60,8 @@ pub struct TableInfo {
 /// A query that nobody has run.
 #[derive(Clone, Debug)]
 pub struct QueryPlan {
-    /// DataFusion's plan. Single use: executing it twice is an error of the caller.
+    /// DataFusion's plan. To be cut, never to be executed: the same plan is handed out again for
+    /// the same text (see [`Settings::plan_cache`]).
     pub physical: Arc<dyn ExecutionPlan>,
     /// Columns as the user should see them.
     pub schema: SchemaRef,
@@ -65,6 +71,8 @@ pub struct QueryPlan {
     pub tables: Vec<TableInfo>,
     /// The session's settings when it was planned.
     pub settings: Settings,
+    /// The encoded stage graph, once somebody has cut the plan: it goes with the plan.
+    pub graph: Arc<OnceLock<Bytes>>,
 }
 
 /// What became of a statement.
@@ -97,6 +105,7 @@ pub struct Planner {
     runtime: Arc<RuntimeEnv>,
     /// Tables of folders, for all sessions.
     folders: RwLock<Arc<Overlay>>,
+    plans: reuse::PlanCache,
 }
 
 impl Planner {
@@ -113,6 +122,7 @@ impl Planner {
             runtime: engine::runtime(&stores)?,
             catalog: CatalogCache::new(catalog),
             folders: RwLock::default(),
+            plans: reuse::PlanCache::default(),
             env,
             settings,
             stores,
@@ -122,7 +132,7 @@ impl Planner {
     /// A new session, with the planner's settings.
     pub fn session(self: &Arc<Self>) -> Result<Session> {
         let settings = self.settings.clone();
-        let state = engine::state(&settings, &self.runtime)?;
+        let state = Arc::new(engine::state(&settings, &self.runtime)?);
         Ok(Session { planner: Arc::clone(self), inner: RwLock::new(Inner { settings, state }) })
     }
 
@@ -163,7 +173,7 @@ pub struct Session {
 struct Inner {
     settings: Settings,
     /// Rebuilt whenever the settings change; has no catalog.
-    state: SessionState,
+    state: Arc<SessionState>,
 }
 
 impl Session {
@@ -192,19 +202,30 @@ impl Session {
     }
 
     /// The catalog and the settings as they are now.
-    async fn scope(&self) -> Result<Scope> {
+    async fn view(&self) -> Result<View> {
         let snapshot = self.planner.catalog.current().await?;
+        let folders = Arc::clone(&self.planner.folders.read());
         let inner = self.inner.read();
-        let mut base = inner.state.clone();
+        let (settings, state) = (inner.settings.clone(), Arc::clone(&inner.state));
+        Ok(View { snapshot, folders, settings, state })
+    }
+
+    async fn scope(&self) -> Result<Scope> {
+        Ok(self.scope_of(&self.view().await?))
+    }
+
+    /// What a statement sees.
+    fn scope_of(&self, view: &View) -> Scope {
+        let mut base = SessionState::clone(&view.state);
         engine::start(&mut base, self.planner.env.unix_ms());
-        Ok(Scope::new(ScopeParts {
-            snapshot,
-            overlays: vec![Arc::clone(&self.planner.folders.read())],
+        Scope::new(ScopeParts {
+            snapshot: Arc::clone(&view.snapshot),
+            overlays: vec![Arc::clone(&view.folders)],
             base,
             stores: Arc::clone(&self.planner.stores),
-            allowed: inner.settings.allowed_locations.clone(),
-            engine: inner.settings.engine.clone(),
-        }))
+            allowed: view.settings.allowed_locations.clone(),
+            engine: view.settings.engine.clone(),
+        })
     }
 
     /// Takes over changed settings.
@@ -212,9 +233,34 @@ impl Session {
         let mut inner = self.inner.write();
         let mut settings = inner.settings.clone();
         change(&mut settings)?;
-        let state = engine::state(&settings, &self.planner.runtime)?;
+        let state = Arc::new(engine::state(&settings, &self.planner.runtime)?);
         *inner = Inner { settings, state };
         Ok(())
+    }
+}
+
+/// The catalog and the settings at one moment.
+#[derive(Clone, Debug)]
+struct View {
+    snapshot: Arc<Snapshot>,
+    folders: Arc<Overlay>,
+    settings: Settings,
+    state: Arc<SessionState>,
+}
+
+impl View {
+    /// Nothing has been created, dropped or registered between the two.
+    fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.snapshot, &other.snapshot) && Arc::ptr_eq(&self.folders, &other.folders)
+    }
+
+    fn reading<'a>(&'a self, session: &'a Session) -> Reading<'a> {
+        Reading {
+            state: &self.state,
+            stores: &session.planner.stores,
+            allowed: &self.settings.allowed_locations,
+            engine: &self.settings.engine,
+        }
     }
 }
 

@@ -36,7 +36,13 @@ impl Session {
         ast: &Ast,
         show: ShowLogical,
     ) -> Result<Planned> {
-        let scope = self.scope().await?;
+        let view = self.view().await?;
+        if show == ShowLogical::No
+            && let Some(plan) = self.known(statement, &view).await
+        {
+            return Ok(Planned::Query(Box::new(plan)));
+        }
+        let scope = self.scope_of(&view);
         let state = scope.state();
         let logical = logical(&scope, &state, statement, ast).await?;
         if reads_information(&logical, &statement.text)? {
@@ -47,16 +53,21 @@ impl Session {
         let physical = state.query_planner().create_physical_plan(&optimized, &state).await;
         let physical = physical.map_err(failed)?;
         let tables = tables_of(&logical, &physical)?;
-        Ok(Planned::Query(Box::new(QueryPlan {
+        let plan = QueryPlan {
             schema: result_schema(&logical, &physical),
             logical: match show {
                 ShowLogical::Yes => optimized.display_indent().to_string(),
                 ShowLogical::No => String::new(),
             },
-            settings: self.settings(),
+            settings: view.settings.clone(),
             physical,
             tables,
-        })))
+            graph: Arc::default(),
+        };
+        if show == ShowLogical::No {
+            self.keep(statement, view, scope.used(), &logical, &plan);
+        }
+        Ok(Planned::Query(Box::new(plan)))
     }
 
     /// EXPLAIN of a query. The plan is not wrapped: stages are not DataFusion's to show.

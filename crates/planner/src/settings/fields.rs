@@ -21,6 +21,11 @@ fn count(text: &str, least: usize, most: usize) -> Result<usize> {
     })
 }
 
+fn flag(text: &str) -> Result<bool> {
+    let bad = || Error::invalid(format!("'{text}' is neither true nor false"));
+    text.trim().to_ascii_lowercase().parse().map_err(|_| bad())
+}
+
 fn time_zone(text: &str) -> Result<Option<String>> {
     let text = text.trim();
     if text.is_empty() {
@@ -33,7 +38,7 @@ fn time_zone(text: &str) -> Result<Option<String>> {
     }
 }
 
-pub(super) const FIELDS: [Field; 8] = [
+pub(super) const FIELDS: [Field; 9] = [
     Field {
         name: "partitions",
         about: "partitions of a hash exchange (1 to 10000)",
@@ -75,6 +80,12 @@ pub(super) const FIELDS: [Field; 8] = [
         about: "memory of one query on one executor",
         get: |s| s.memory_limit.to_string(),
         set: |s, v| v.parse().map(|value| s.memory_limit = value),
+    },
+    Field {
+        name: "plan_cache",
+        about: "keep plans, and use them again while settings, catalog and files are the same",
+        get: |s| s.plan_cache.to_string(),
+        set: |s, v| flag(v).map(|value| s.plan_cache = value),
     },
     Field {
         name: "time_zone",

@@ -32,6 +32,9 @@ pub struct Settings {
     pub collapse_bytes: ByteCount,
     /// Memory that one query may hold on one executor.
     pub memory_limit: ByteCount,
+    /// Whether plans are kept and used again for the same text, while settings, catalog and files
+    /// are the same.
+    pub plan_cache: bool,
     /// Time zone of the session, such as `+00:00` or `Europe/Berlin`; `None` keeps UTC.
     pub time_zone: Option<String>,
     /// Where tables may be: prefixes of locations. Empty allows all (one machine, one user).
@@ -50,6 +53,7 @@ impl Default for Settings {
             broadcast_rows: 131_072,
             collapse_bytes: ByteCount::mib(32),
             memory_limit: ByteCount::mib(2048),
+            plan_cache: true,
             time_zone: None,
             allowed_locations: Vec::new(),
             engine: Vec::new(),

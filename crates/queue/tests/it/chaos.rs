@@ -124,7 +124,7 @@ impl Chaos {
             let mut idle = true;
             for stage in ready.stages() {
                 let slots = 1 + env.random_below(3) as u32;
-                match queue.claim(&member, &stage, slots, &live).await {
+                match queue.claim(&member, stage, slots, &live).await {
                     Ok(Some(claim)) => {
                         idle = false;
                         if !self.meet_fate(who, link, queue, claim).await {

@@ -6,7 +6,13 @@ use super::*;
 use crate::measure::Times;
 
 fn report(engine_ms: &[Option<f64>]) -> Report {
-    let setup = Setup { threads: 2, partitions: 4, executors: 3, memory: ByteCount::mib(64) };
+    let setup = Setup {
+        threads: 2,
+        partitions: 4,
+        executors: 3,
+        memory: ByteCount::mib(64),
+        plan_cache: false,
+    };
     let mut report = Report::new("TPC-H", 0.1, 5, setup, "DataFusion");
     report.engine = engine_ms.first().copied().flatten().map(|_| "Dunlin");
     report.queries = (1..)

@@ -42,6 +42,20 @@ fn a_parquet_file_can_be_queried() {
     assert_eq!(csv, "n,s\n3,5\n");
 }
 
+/// `n,word`, `1,one`, `2,two`, compressed by gzip.
+const GZIPPED: [u8; 39] = [
+    31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 203, 211, 41, 207, 47, 74, 225, 50, 212, 201, 207, 75, 229,
+    50, 210, 41, 41, 207, 231, 2, 0, 185, 241, 211, 231, 19, 0, 0, 0,
+];
+
+#[test]
+fn a_compressed_file_is_a_table() {
+    let lab = Lab::new();
+    lab.write("data/packed.csv.gz", GZIPPED);
+    let sql = "SELECT sum(n) AS n, max(word) AS w FROM packed";
+    assert_eq!(lab.sql(&["-c", sql, "--format", "csv"]).ok(), "n,w\n3,two\n");
+}
+
 #[test]
 fn a_failed_run_leaves_the_file_as_it_was() {
     let lab = Lab::new();

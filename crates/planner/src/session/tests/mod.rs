@@ -4,8 +4,10 @@ mod bad_input;
 mod ddl;
 mod deep;
 mod files;
+mod formats;
 mod parameters;
 mod queries;
+mod reuse;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,11 +16,11 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::physical_plan::collect;
-use datafusion_proto::bytes::{physical_plan_from_bytes, physical_plan_to_bytes};
 use dunlin_base::{Env, Error, Result};
 
 use super::*;
 use crate::catalog::MemoryCatalog;
+use crate::codec::{PlanCodec, ProtoCodec};
 use crate::errors::from_datafusion;
 use crate::object_stores::StoreLimits;
 
@@ -100,8 +102,8 @@ impl Lab {
     /// Encodes, decodes and runs a plan: whatever a session plans must travel.
     async fn run(&self, query: QueryPlan) -> Result<Vec<RecordBatch>> {
         let context = engine::state(&query.settings, &self.planner.runtime)?.task_ctx();
-        let bytes = physical_plan_to_bytes(query.physical).map_err(from_datafusion)?;
-        let plan = physical_plan_from_bytes(&bytes, &context).map_err(from_datafusion)?;
+        let bytes = ProtoCodec.encode(&query.physical)?;
+        let plan = ProtoCodec.decode(&bytes, &context)?;
         collect(plan, context).await.map_err(from_datafusion)
     }
 

@@ -65,6 +65,25 @@ async fn a_bound_statement_is_planned_with_its_values() {
 }
 
 #[tokio::test]
+async fn a_plan_with_values_is_for_one_run() {
+    let lab = lab();
+    created(&lab).await;
+    let statement = one(&lab, "SELECT name FROM t WHERE id = ?");
+    for (value, name) in [(1, "one"), (2, "two"), (2, "two"), (1, "one")] {
+        let bound = statement.with_values(vec![ScalarValue::Int64(Some(value))]).expect("a value");
+        let Planned::Query(plan) = lab.session.plan(&bound).await.expect("a plan") else {
+            panic!("no query")
+        };
+        assert!(lab.session.known_plan(&bound).await.is_none(), "it is not kept");
+        let context = datafusion::prelude::SessionContext::new();
+        let batches = collect(plan.physical, context.task_ctx()).await.expect("rows");
+        let batch = batches.iter().find(|batch| batch.num_rows() == 1).expect("a row");
+        let shown = arrow::util::display::array_value_to_string(batch.column(0), 0);
+        assert_eq!(shown.expect("text"), name);
+    }
+}
+
+#[tokio::test]
 async fn what_is_missing_or_out_of_place_is_said() {
     let lab = lab();
     created(&lab).await;
