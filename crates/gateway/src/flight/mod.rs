@@ -24,6 +24,7 @@ mod plain;
 mod poll;
 mod prepared;
 mod put;
+mod recent;
 mod results;
 mod seal;
 mod service;

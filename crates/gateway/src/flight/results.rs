@@ -42,6 +42,8 @@ pub(super) async fn result(call: Call, statement: TicketStatementQuery) -> Outco
             let reading = Reading { from, keep: handle.resumable };
             let schema = sent_schema(&handle.schema, &call.door.options);
             let rows = RowStream::new(call.door.gateway.clone(), handle.id, handle.schema, reading);
+            let (door, caller) = (Arc::clone(&call.door), Arc::clone(&call.caller));
+            let rows = rows.inspect_err(move |_| door.forget_plan(&caller, handle.id));
             Ok(stream_out(call, rows.boxed(), schema))
         }
         Some(ticket::Result::Rows(sealed)) => {

@@ -24,6 +24,7 @@ use super::fault::{Fault, Outcome, unsupported};
 use super::info::{self, schema_bytes};
 use super::login::Guard;
 use super::options::DoorOptions;
+use super::recent::Recent;
 use super::results::{self, Messages};
 use super::seal::Signer;
 use super::sessions::Sessions;
@@ -37,6 +38,7 @@ pub(super) struct Door {
     pub(super) options: DoorOptions,
     pub(super) signer: Arc<Signer>,
     pub(super) sessions: Sessions,
+    pub(super) recent: Recent,
     /// Cancelled when streams must end.
     pub(super) leave: CancellationToken,
     guard: Guard,
@@ -62,7 +64,8 @@ impl Door {
         let guard = Guard::new(&env, Arc::clone(&signer), &options).await?;
         let calls = Arc::new(Semaphore::new(options.calls_max));
         let sessions = Sessions::new(gateway.clone(), planner);
-        Ok(Self { env, gateway, options, signer, sessions, leave, guard, calls })
+        let recent = Recent::default();
+        Ok(Self { env, gateway, options, signer, sessions, recent, leave, guard, calls })
     }
 
     fn permit(&self) -> Outcome<OwnedSemaphorePermit> {

@@ -78,9 +78,21 @@ impl Door {
         let limit = self.options.query_time_max.as_millis() as u64;
         let deadline = self.env.unix_ms() + limit;
         match session.publish(&statement, deadline).await? {
-            Published::Query { id, schema } => Ok(Started::Query { id, schema }),
+            Published::Query { id, schema } => {
+                self.recent.add(id, statement.sql());
+                Ok(Started::Query { id, schema })
+            }
             Published::Reply(Reply::Rows(rows)) => collected(rows).await,
             Published::Reply(Reply::Done(_)) => Ok(nothing()),
+        }
+    }
+
+    /// The query has failed: perhaps because of what its plan says.
+    pub(super) fn forget_plan(&self, caller: &Caller, query: QueryId) {
+        if let Some(text) = self.recent.take(query)
+            && let Ok(session) = self.sessions.shared(caller)
+        {
+            session.planned().forget(&text);
         }
     }
 
