@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.compile_protos(
         &[
             "proto/catalog.proto",
+            "proto/door.proto",
             "proto/plan.proto",
             "proto/queue.proto",
             "proto/shuffle.proto",

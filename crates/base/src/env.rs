@@ -9,7 +9,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::{RngCore, SeedableRng, rngs::SmallRng};
+use rand::rngs::{OsRng, SmallRng};
+use rand::{RngCore, SeedableRng, TryRngCore};
 use tokio::task::JoinHandle;
 
 /// Time, chance and spawning for one process (or one simulated process). Cheap to clone.
@@ -22,6 +23,8 @@ struct Inner {
     started: tokio::time::Instant,
     started_unix_ms: u64,
     random: std::sync::Mutex<SmallRng>,
+    /// A world whose chance is a function of its seed has no secrets.
+    seeded: bool,
     runtime: Option<tokio::runtime::Handle>,
 }
 
@@ -75,21 +78,28 @@ impl Env {
     /// The real world. Spawns on `runtime`, or on the caller's runtime if none is given.
     pub fn real(runtime: Option<tokio::runtime::Handle>) -> Self {
         let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Self::build(unix.unwrap_or_default().as_millis() as u64, SmallRng::from_os_rng(), runtime)
+        let unix_ms = unix.unwrap_or_default().as_millis() as u64;
+        Self::build(unix_ms, SmallRng::from_os_rng(), false, runtime)
     }
 
     /// A world of its own for tests and simulations: chance comes from `seed`, the wall clock
     /// starts at a fixed date, time is tokio's (pause it for virtual time).
     pub fn seeded(seed: u64) -> Self {
-        Self::build(1_700_000_000_000, SmallRng::seed_from_u64(seed), None)
+        Self::build(1_700_000_000_000, SmallRng::seed_from_u64(seed), true, None)
     }
 
-    fn build(unix_ms: u64, random: SmallRng, runtime: Option<tokio::runtime::Handle>) -> Self {
+    fn build(
+        unix_ms: u64,
+        random: SmallRng,
+        seeded: bool,
+        runtime: Option<tokio::runtime::Handle>,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 started: tokio::time::Instant::now(),
                 started_unix_ms: unix_ms,
                 random: std::sync::Mutex::new(random),
+                seeded,
                 runtime,
             }),
         }
@@ -103,6 +113,7 @@ impl Env {
                 started: self.inner.started,
                 started_unix_ms: self.inner.started_unix_ms,
                 random: std::sync::Mutex::new(SmallRng::seed_from_u64(self.random())),
+                seeded: self.inner.seeded,
                 runtime: Some(runtime),
             }),
         }
@@ -137,6 +148,22 @@ impl Env {
     /// A random number below `bound` (0 if `bound` is 0).
     pub fn random_below(&self, bound: u64) -> u64 {
         if bound == 0 { 0 } else { self.random() % bound }
+    }
+
+    /// 32 bytes that nobody can guess, for keys and salts: [`Env::random`] is quick, and gives
+    /// itself away in every id. `Retry` if the system has no entropy to give.
+    pub fn secret(&self) -> Result<[u8; 32], crate::Error> {
+        let mut bytes = [0; 32];
+        if self.inner.seeded {
+            for part in bytes.chunks_exact_mut(8) {
+                part.copy_from_slice(&self.random().to_le_bytes());
+            }
+            return Ok(bytes);
+        }
+        OsRng
+            .try_fill_bytes(&mut bytes)
+            .map_err(|e| crate::Error::retry("the system gives no random bytes").with_source(e))?;
+        Ok(bytes)
     }
 
     /// Starts `future` as a task. `name` says what it is in traces.

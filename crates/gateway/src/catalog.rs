@@ -91,7 +91,7 @@ fn name_of(key: &str) -> Result<Name> {
 }
 
 /// Names hold any character; keys hold words between slashes.
-fn escape(name: &str) -> String {
+pub(crate) fn escape(name: &str) -> String {
     let mut out = String::new();
     for byte in name.bytes() {
         match byte {
@@ -102,7 +102,7 @@ fn escape(name: &str) -> String {
     out
 }
 
-fn unescape(word: &str) -> Option<String> {
+pub(crate) fn unescape(word: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let mut rest = word.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

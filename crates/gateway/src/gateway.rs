@@ -19,7 +19,7 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 
 use crate::face::{Progress, Rows, StageProgress};
-use crate::query::RowStream;
+use crate::query::{Reading, RowStream};
 
 /// What a gateway works with; made by the node.
 #[derive(Clone)]
@@ -68,6 +68,7 @@ struct Inner {
     shuffles: LiveSet,
     background: Mutex<BTreeMap<u64, Task<()>>>,
     killed: AtomicBool,
+    leaving: AtomicBool,
 }
 
 /// A query ready to be published.
@@ -92,8 +93,9 @@ impl Gateway {
         let role = SeatOptions { role: Role::Gateway, card: Bytes::new(), ttl: options.lease_ttl };
         let seat = Seat::take(store, parts.leases.clone(), role, |_| ()).await?;
         let background = Mutex::new(BTreeMap::new());
-        let killed = AtomicBool::new(false);
-        let gateway = Self { inner: Arc::new(Inner { parts, seat, shuffles, background, killed }) };
+        let (killed, leaving) = (AtomicBool::new(false), AtomicBool::new(false));
+        let inner = Inner { parts, seat, shuffles, background, killed, leaving };
+        let gateway = Self { inner: Arc::new(inner) };
         gateway.keep_sweeping(options.sweep_every);
         Ok(gateway)
     }
@@ -110,6 +112,14 @@ impl Gateway {
     /// Publishes a query and returns its rows to come. Once this returns, the query survives the
     /// crash of any process, this one included.
     pub async fn submit(&self, query: Prepared) -> Result<Rows> {
+        let schema = Arc::clone(&query.schema);
+        let id = self.publish(query).await?;
+        Ok(self.attach(id, schema))
+    }
+
+    /// Publishes a query that may be read later, here or elsewhere. Nobody reading it, it is
+    /// removed some time after its end.
+    pub async fn publish(&self, query: Prepared) -> Result<QueryId> {
         let id = QueryId::generate(&self.parts().env);
         let new = NewQuery {
             id,
@@ -120,12 +130,13 @@ impl Gateway {
             graph: query.graph,
         };
         self.parts().queue.publish(new).await?;
-        Ok(self.attach(id, query.schema))
+        Ok(id)
     }
 
     /// The rows of a query that any gateway published.
     pub fn attach(&self, id: QueryId, schema: SchemaRef) -> Rows {
-        let batches = RowStream::new(self.clone(), id, Arc::clone(&schema)).boxed();
+        let rows = RowStream::new(self.clone(), id, Arc::clone(&schema), Reading::default());
+        let batches = rows.map(|chunk| chunk.map(|chunk| chunk.batch)).boxed();
         Rows { query: Some(id), schema, batches }
     }
 
@@ -167,6 +178,15 @@ impl Gateway {
         }
         self.inner.seat.abandon();
         self.inner.killed.store(true, Ordering::Release);
+    }
+
+    /// From now on a reader that goes early cancels nothing: its client goes on at another gateway.
+    pub(crate) fn hand_over(&self) {
+        self.inner.leaving.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.inner.leaving.load(Ordering::Acquire)
     }
 
     /// Finishes removals and leaves. Queries that run go on; other gateways answer for them.

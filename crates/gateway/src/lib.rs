@@ -4,7 +4,9 @@
 mod analyze;
 mod catalog;
 mod face;
+pub mod flight;
 mod gateway;
+mod publish;
 mod query;
 mod session;
 

@@ -3,22 +3,54 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use dunlin_base::{Error, Kind, PartitionId, QueryId, Result};
 use dunlin_proto::block::ShuffleId;
+use dunlin_proto::output::StageOutput;
 use dunlin_queue::{Ended, Phase};
 use dunlin_shuffle::read_partition;
 use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
+use prost::Message;
 
 use crate::gateway::Gateway;
 
-/// The rows of a query: waits for its end, then reads its result. Dropped early, it cancels the
-/// query; either way the query's remains are removed.
+/// A place in a result. Places are the same on every gateway: chunks are the batches as the last
+/// stage wrote them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Chunks before it.
+    pub(crate) chunk: u64,
+    /// Rows before it in its chunk.
+    pub(crate) row: u64,
+    /// Which output of the query it counts in: lost slices that were run again may come in another
+    /// order.
+    pub(crate) output: u64,
+}
+
+/// A batch of a result, and where it begins.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunk {
+    pub(crate) start: Place,
+    pub(crate) batch: RecordBatch,
+}
+
+/// How a result is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reading {
+    /// Where to begin; `None` is the beginning.
+    pub(crate) from: Option<Place>,
+    /// The result stays when it was read, or when its reader goes early.
+    pub(crate) keep: bool,
+}
+
+/// The rows of a query: waits for its end, then reads its result. Unless it is to be kept: dropped
+/// early, it cancels the query; either way the query's remains are removed.
 pub(crate) struct RowStream {
-    rows: BoxStream<'static, Result<RecordBatch>>,
+    rows: BoxStream<'static, Result<Chunk>>,
     cleaner: Option<Cleaner>,
 }
 
@@ -30,9 +62,14 @@ struct Cleaner {
 
 impl RowStream {
     /// The rows of `query`, which this or another gateway published.
-    pub(crate) fn new(gateway: Gateway, query: QueryId, schema: SchemaRef) -> Self {
-        let cleaner = Some(Cleaner { gateway: gateway.clone(), query });
-        let rows = stream::once(result(gateway, query, schema))
+    pub(crate) fn new(
+        gateway: Gateway,
+        query: QueryId,
+        schema: SchemaRef,
+        reading: Reading,
+    ) -> Self {
+        let cleaner = (!reading.keep).then(|| Cleaner { gateway: gateway.clone(), query });
+        let rows = stream::once(result(gateway, query, schema, reading.from))
             .flat_map(|rows| rows.unwrap_or_else(|error| stream::iter([Err(error)]).boxed()))
             .boxed();
         Self { rows, cleaner }
@@ -40,7 +77,7 @@ impl RowStream {
 }
 
 impl Stream for RowStream {
-    type Item = Result<RecordBatch>;
+    type Item = Result<Chunk>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = self.rows.poll_next_unpin(cx);
@@ -55,7 +92,9 @@ impl Stream for RowStream {
 
 impl Drop for RowStream {
     fn drop(&mut self) {
-        if let Some(cleaner) = self.cleaner.take() {
+        if let Some(cleaner) = self.cleaner.take()
+            && !cleaner.gateway.is_leaving()
+        {
             cleaner.clean(true);
         }
     }
@@ -77,7 +116,8 @@ async fn result(
     gateway: Gateway,
     query: QueryId,
     schema: SchemaRef,
-) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    from: Option<Place>,
+) -> Result<BoxStream<'static, Result<Chunk>>> {
     let ended = gateway.parts().queue.wait_ended(query).await?;
     if ended.phase != Phase::Done {
         return Err(failure(&ended));
@@ -86,9 +126,91 @@ async fn result(
         let message = format!("the result of query {query} was removed before it was read");
         return Err(Error::lost(message).with_hint("run the query again"));
     };
+    let here = fingerprint(&output);
+    let from = match from {
+        Some(place) if place.output != here => {
+            return Err(Error::lost(format!(
+                "the result of query {query} was made again while it was read"
+            ))
+            .with_hint("read it from its beginning"));
+        }
+        Some(place) => place,
+        None => Place { output: here, ..Place::default() },
+    };
     let shuffle = ShuffleId { query, stage, epoch };
     let workers = gateway.parts().workers.as_ref();
-    Ok(read_partition(workers, shuffle, PartitionId(0), Arc::new(output), schema))
+    let batches = read_partition(workers, shuffle, PartitionId(0), Arc::new(output), schema);
+    Ok(chunks(batches, from, Keeper::new(gateway, query)))
+}
+
+/// The chunks from a place on.
+fn chunks(
+    batches: BoxStream<'static, Result<RecordBatch>>,
+    from: Place,
+    keeper: Keeper,
+) -> BoxStream<'static, Result<Chunk>> {
+    let start = (batches, keeper, 0_u64);
+    let chunks = stream::try_unfold(start, move |(mut batches, mut keeper, number)| async move {
+        let Some(batch) = batches.try_next().await? else {
+            if number < from.chunk {
+                return Err(Error::invalid("the cursor is beyond the end of the result"));
+            }
+            return Ok(None);
+        };
+        keeper.tick().await?;
+        let chunk = cut(batch, number, from)?;
+        Ok::<_, Error>(Some((chunk, (batches, keeper, number + 1))))
+    });
+    chunks.try_filter_map(|chunk| futures::future::ready(Ok(chunk))).boxed()
+}
+
+/// What of a chunk is to be read.
+fn cut(batch: RecordBatch, number: u64, from: Place) -> Result<Option<Chunk>> {
+    let start = Place { chunk: number, row: 0, output: from.output };
+    if number != from.chunk || from.row == 0 {
+        return Ok((number >= from.chunk).then_some(Chunk { start, batch }));
+    }
+    let rows = batch.num_rows();
+    let skip = usize::try_from(from.row).ok().filter(|row| *row <= rows);
+    let skip = skip.ok_or_else(|| Error::invalid("the cursor is beyond the end of its chunk"))?;
+    let batch = batch.slice(skip, rows - skip);
+    Ok(Some(Chunk { start: from, batch }))
+}
+
+/// Tells outputs of one query apart: the winning attempts with their rows and checksums.
+fn fingerprint(output: &StageOutput) -> u64 {
+    let hash = blake3::hash(&output.encode_to_vec());
+    let (first, _) = hash.as_bytes().split_at(8);
+    first.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}
+
+/// Keeps a result from the sweeper while it is read.
+struct Keeper {
+    gateway: Gateway,
+    query: QueryId,
+    kept: Duration,
+}
+
+impl Keeper {
+    fn new(gateway: Gateway, query: QueryId) -> Self {
+        let kept = gateway.parts().env.now();
+        Self { gateway, query, kept }
+    }
+
+    /// Writes only when the read takes long. `Lost`: the sweeper was faster.
+    async fn tick(&mut self) -> Result<()> {
+        let parts = self.gateway.parts();
+        let now = parts.env.now();
+        if now.saturating_sub(self.kept) < parts.queue.hold() / 4 {
+            return Ok(());
+        }
+        self.kept = now;
+        match parts.queue.keep(self.query).await {
+            // The next tick comes soon enough.
+            Err(error) if error.kind() == Kind::Retry => Ok(()),
+            kept => kept,
+        }
+    }
 }
 
 fn failure(ended: &Ended) -> Error {

@@ -58,8 +58,20 @@ impl Session {
     /// there; dropping the future before that leaves no query behind, or one that nobody reads and
     /// the sweeper removes.
     pub async fn execute(&self, statement: &Statement) -> Result<Reply> {
+        match self.step(statement).await? {
+            Step::Reply(reply) => Ok(reply),
+            Step::Run(query) => self.run(query, statement).await,
+            Step::Analyze(query, verbose) => {
+                let text = analyze::run(&self.gateway, query, verbose).await?;
+                Ok(text_reply("plan", &text))
+            }
+        }
+    }
+
+    /// Plans one statement, on the CPU runtime.
+    pub(crate) async fn step(&self, statement: &Statement) -> Result<Step> {
         if let Some(plan) = self.session.known_plan(statement).await {
-            return self.run(self.prepare_query(&plan, statement)?, statement).await;
+            return Ok(Step::Run(self.prepare_query(&plan, statement)?));
         }
         let (session, statement_) = (Arc::clone(&self.session), statement.clone());
         let this = self.clone();
@@ -80,18 +92,13 @@ impl Session {
                 Planned::Done(what) => Ok(Step::Reply(Reply::Done(what))),
             }
         });
-        let step: Result<Step> = planning
-            .join()
-            .await
-            .unwrap_or_else(|panic| Err(Error::bug(format!("planning panicked: {panic}"))));
-        match step? {
-            Step::Reply(reply) => Ok(reply),
-            Step::Run(query) => self.run(query, statement).await,
-            Step::Analyze(query, verbose) => {
-                let text = analyze::run(&self.gateway, query, verbose).await?;
-                Ok(text_reply("plan", &text))
-            }
-        }
+        let step: Result<Result<Step>, String> = planning.join().await;
+        step.unwrap_or_else(|panic| Err(Error::bug(format!("planning panicked: {panic}"))))
+    }
+
+    /// The planner's half of the session.
+    pub(crate) fn planned(&self) -> &Arc<dunlin_planner::Session> {
+        &self.session
     }
 
     /// Prepares and executes a text of one statement.
@@ -169,7 +176,8 @@ impl Session {
     }
 }
 
-enum Step {
+/// What is left to do after planning.
+pub(crate) enum Step {
     Reply(Reply),
     Run(Prepared),
     Analyze(Prepared, bool),
@@ -202,7 +210,7 @@ fn snapshot(table: &dunlin_planner::TableInfo) -> TableSnapshot {
 }
 
 /// A text as rows of one column, a line each.
-fn text_reply(column: &str, text: &str) -> Reply {
+pub(crate) fn text_reply(column: &str, text: &str) -> Reply {
     let schema = Arc::new(Schema::new(vec![Field::new(column, DataType::Utf8, false)]));
     let lines = StringArray::from(text.lines().collect::<Vec<_>>());
     let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(lines)]);

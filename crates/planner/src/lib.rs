@@ -29,5 +29,8 @@ pub use decide::{DecideOptions, Decider};
 pub use errors::{from_datafusion, into_datafusion};
 pub use explain::explain;
 pub use object_stores::{ObjectStores, StoreLimits, StoreSpec};
-pub use session::{Planned, Planner, QueryPlan, Session, Statement, TableInfo};
+pub use session::{
+    Description, Planned, Planner, QueryPlan, Session, Statement, StatementKind, TableEntry,
+    TableInfo,
+};
 pub use settings::{Settings, session_config};

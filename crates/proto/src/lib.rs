@@ -14,6 +14,15 @@ pub mod catalog {
     pub use v1::*;
 }
 
+/// What clients hold for the gateways' doors, and the keys it is signed with. Generated from
+/// `proto/door.proto`, which documents every field.
+pub mod door {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/dunlin.door.v1.rs"));
+    }
+    pub use v1::*;
+}
+
 /// Stored records of the queue. Generated from `proto/queue.proto`, which documents every field.
 pub mod queue {
     pub mod v1 {

@@ -26,6 +26,7 @@ mod depot;
 mod end;
 mod failure;
 pub mod invariants;
+mod keep;
 mod keys;
 mod live;
 mod member;

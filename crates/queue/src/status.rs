@@ -126,6 +126,8 @@ pub struct RunningQuery {
     pub ended_unix_ms: u64,
     /// When its time is up, in milliseconds since 1970.
     pub deadline_unix_ms: Option<u64>,
+    /// When a reader of its result last asked to keep it (see [`Queue::keep`]), 0 if none did.
+    pub read_unix_ms: u64,
 }
 
 /// A removed query.

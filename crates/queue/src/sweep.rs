@@ -29,7 +29,8 @@ impl Queue {
         Ok(snapshot.entries.iter().rev().filter_map(history_entry).take(limit).collect())
     }
 
-    /// Removes what was left behind: ended queries after `Tuning::hold`, blobs without a query
+    /// Removes what was left behind: ended queries `Tuning::hold` after their end or the last
+    /// [`Queue::keep`], blobs without a query
     /// after `Tuning::grace` (seen by this same handle all that time), history beyond its limit.
     /// Takes overdue steps. `now_unix_ms` is in milliseconds since 1970. Any number of processes
     /// may sweep.
@@ -41,7 +42,8 @@ impl Queue {
         let hold_ms = self.tuning().hold.as_millis() as u64;
         for query in &queries {
             if query.ended_unix_ms > 0 {
-                if now_unix_ms.saturating_sub(query.ended_unix_ms) >= hold_ms {
+                let wanted = query.ended_unix_ms.max(query.read_unix_ms);
+                if now_unix_ms.saturating_sub(wanted) >= hold_ms {
                     self.remove(query.query).await?;
                     swept.queries.push(query.query);
                 }
@@ -111,6 +113,7 @@ fn running_query(entry: &Entry) -> Option<RunningQuery> {
         created_unix_ms: live.created_unix_ms,
         ended_unix_ms: live.ended_unix_ms,
         deadline_unix_ms: (live.deadline_unix_ms > 0).then_some(live.deadline_unix_ms),
+        read_unix_ms: live.read_unix_ms,
     })
 }
 

@@ -392,6 +392,7 @@ fn live_entry(meta: &Query) -> Live {
         created_unix_ms: meta.created_unix_ms,
         ended_unix_ms: meta.ended_unix_ms,
         deadline_unix_ms: meta.deadline_unix_ms,
+        read_unix_ms: 0,
     }
 }
 

@@ -166,6 +166,11 @@ impl Engine {
         Ok(new)
     }
 
+    /// A further gateway on the same store. Its owner has it leave.
+    pub async fn another_gateway(&self) -> Result<Gateway> {
+        start_gateway(&self.parts, &self.options).await
+    }
+
     /// Stops taking work, finishes what runs, removes what is to be removed, leaves.
     pub async fn shutdown(&self) {
         let executors = std::mem::take(&mut *self.executors.lock());

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::Statement as Sql;
 use dunlin_base::{Error, Result};
 
 use super::query::ShowLogical;
-use super::{Planned, Session, Statement, query};
+use super::{Planned, Session, Statement, parameters, query};
 use crate::catalog::Scope;
 use crate::errors::in_text;
 use crate::settings::unknown;
@@ -27,6 +27,7 @@ pub(super) async fn answer(scope: &Scope, statement: &Statement, ast: &Ast) -> R
     let state = scope.lenient().state();
     let failed = |e| in_text(&e, &statement.text);
     let plan = state.statement_to_plan(ast.clone()).await.map_err(failed)?;
+    let plan = parameters::bind(plan, statement)?;
     let physical = state.create_physical_plan(&plan).await.map_err(failed)?;
     let schema = physical.schema();
     let batches = collect(physical, state.task_ctx()).await.map_err(failed)?;

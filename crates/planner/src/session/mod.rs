@@ -5,8 +5,13 @@
 //! everything else comes back as a plan that nobody has run.
 
 mod ddl;
+mod describe;
 mod engine;
+mod kind;
+mod listing;
 mod local;
+mod options;
+mod parameters;
 mod query;
 mod reuse;
 mod size;
@@ -32,6 +37,9 @@ use crate::catalog::{
 use crate::object_stores::ObjectStores;
 use crate::settings::Settings;
 
+pub use describe::Description;
+pub use kind::StatementKind;
+pub use listing::TableEntry;
 pub(crate) use reuse::lasting;
 pub(crate) use text::RECURSION_MAX;
 pub use text::Statement;

@@ -14,7 +14,7 @@ use dunlin_base::{Error, Result};
 
 use super::local::answer;
 use super::tables::tables_of;
-use super::{Planned, QueryPlan, Session, Statement};
+use super::{Planned, QueryPlan, Session, Statement, parameters};
 use crate::catalog::{CATALOG, Name, Scope, no_schema};
 use crate::errors::{Span, at, did_you_mean, in_text};
 
@@ -38,7 +38,7 @@ impl Session {
     ) -> Result<Planned> {
         let view = self.view().await?;
         if show == ShowLogical::No
-            && let Some(plan) = self.known(statement.sql(), &view).await
+            && let Some(plan) = self.known(statement, &view).await
         {
             return Ok(Planned::Query(Box::new(plan)));
         }
@@ -65,7 +65,7 @@ impl Session {
             graph: Arc::default(),
         };
         if show == ShowLogical::No {
-            self.keep(statement.sql(), view, scope.used(), &logical, &plan);
+            self.keep(statement, view, scope.used(), &logical, &plan);
         }
         Ok(Planned::Query(Box::new(plan)))
     }
@@ -107,6 +107,17 @@ fn result_schema(logical: &LogicalPlan, physical: &Arc<dyn ExecutionPlan>) -> Sc
 
 /// The logical plan of a statement; unknown tables and columns with their place and a suggestion.
 pub(super) async fn logical(
+    scope: &Scope,
+    state: &SessionState,
+    statement: &Statement,
+    ast: &Ast,
+) -> Result<LogicalPlan> {
+    let plan = unbound(scope, state, statement, ast).await?;
+    parameters::bind(plan, statement)
+}
+
+/// [`logical`] without values for parameters.
+pub(super) async fn unbound(
     scope: &Scope,
     state: &SessionState,
     statement: &Statement,

@@ -79,12 +79,15 @@ impl Session {
     pub async fn known_plan(&self, statement: &Statement) -> Option<QueryPlan> {
         // Looking at the catalog may be a call over the network.
         self.planner.plans.get(statement.sql())?;
-        self.known(statement.sql(), &self.view().await.ok()?).await
+        self.known(statement, &self.view().await.ok()?).await
     }
 
     /// The plan that was made for this text, if it would be made again.
-    pub(super) async fn known(&self, text: &str, view: &View) -> Option<QueryPlan> {
-        let known = self.planner.plans.get(text)?;
+    pub(super) async fn known(&self, statement: &Statement, view: &View) -> Option<QueryPlan> {
+        if !may_be_kept(statement) {
+            return None;
+        }
+        let known = self.planner.plans.get(statement.sql())?;
         if known.settings != view.settings || !known.view.same(view) {
             return None;
         }
@@ -102,12 +105,16 @@ impl Session {
     /// Keeps a plan for the next time, if it is one that may be kept.
     pub(super) fn keep(
         &self,
-        text: &str,
+        statement: &Statement,
         view: View,
         used: Used,
         logical: &LogicalPlan,
         plan: &QueryPlan,
     ) {
+        if !may_be_kept(statement) {
+            return;
+        }
+        let text = statement.sql();
         let files: usize = plan.tables.iter().map(|table| table.files).sum();
         let small = text.len() <= TEXT_MAX && files <= FILES_MAX;
         if !view.settings.plan_cache || !small || !used.lasting || !lasting(logical) {
@@ -122,6 +129,11 @@ impl Session {
     pub fn forget(&self, text: &str) {
         self.planner.plans.remove(text);
     }
+}
+
+/// The text of a statement with parameters does not tell their values: its plan stands for one run.
+fn may_be_kept(statement: &Statement) -> bool {
+    statement.parameters() == 0
 }
 
 /// True if planning again would give the same plan while the files are the same: only files are

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 use dunlin_base::{ByteCount, Error, Result};
 
+use super::parameters::{self, Parameters};
 use super::stack::deep;
 use crate::errors::{Span, at, in_text, syntax, too_deep};
 
@@ -24,6 +25,7 @@ pub struct Statement {
     /// The bytes of the text that are this statement.
     pub range: Range<usize>,
     pub(super) ast: DeepAst,
+    pub(super) parameters: Parameters,
 }
 
 impl Statement {
@@ -69,7 +71,7 @@ pub(super) fn prepare(sql: &str) -> Result<Vec<Statement>> {
     let offsets = offsets(sql, &ends);
     let mut statements = Vec::new();
     let mut start = 0;
-    for (piece, end) in pieces.into_iter().zip(offsets) {
+    for (mut piece, end) in pieces.into_iter().zip(offsets) {
         let range = start..end;
         start = (end + 1).min(sql.len());
         if piece.tokens.iter().all(|t| matches!(t.token, Token::Whitespace(_) | Token::EOF)) {
@@ -77,9 +79,12 @@ pub(super) fn prepare(sql: &str) -> Result<Vec<Statement>> {
         }
         super::size::check(&piece.tokens)?;
         let text_len = range.len();
+        let parameters = parameters::number(&mut piece.tokens, sql)?;
         let ast = deep(text_len, || parse(piece.tokens, sql))?;
         let ast = DeepAst { ast: Some(ast), text_len };
-        statements.push(Statement { text: Arc::clone(&text), range, ast });
+        let statement = Statement { text: Arc::clone(&text), range, ast, parameters };
+        parameters::check_place(&statement)?;
+        statements.push(statement);
     }
     Ok(statements)
 }

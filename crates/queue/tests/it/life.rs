@@ -393,6 +393,22 @@ async fn a_sweep_removes_what_was_held_long_enough_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_result_that_is_still_read_is_not_swept_away() {
+    let world = World::new(1);
+    let (queue, id) = published(&world, &graph(&[(&[], 0)])).await;
+    for _ in 0..4 {
+        world.env.sleep(world.tuning.hold / 2).await;
+        queue.keep(id).await.expect("it is there");
+        let swept = queue.sweep(world.env.unix_ms()).await.expect("no faults");
+        assert!(swept.queries.is_empty(), "{swept:?}");
+    }
+    world.env.sleep(world.tuning.hold).await;
+    let swept = queue.sweep(world.env.unix_ms()).await.expect("no faults");
+    assert_eq!(swept.queries, [id]);
+    assert_eq!(queue.keep(id).await.expect_err("it is gone").kind(), Kind::Lost);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_history_keeps_the_newest() {
     let mut world = World::new(1);
     world.tuning.history = 3;

@@ -5,6 +5,7 @@ mod ddl;
 mod deep;
 mod files;
 mod formats;
+mod parameters;
 mod queries;
 mod reuse;
 

@@ -1,0 +1,146 @@
+//! Who a caller is: passwords for tokens, tokens for calls.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use dunlin_base::{Env, Error, Kind, Result};
+use dunlin_proto::door::Token;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tonic::metadata::MetadataMap;
+
+use super::fault::{Outcome, unauthenticated};
+use super::options::{Auth, DoorOptions};
+use super::password;
+use super::seal::{Purpose, Signer, from_text, to_text};
+
+/// Users remembered as found.
+const FOUND_MAX: usize = 4096;
+
+/// Checks credentials.
+pub(super) struct Guard {
+    env: Env,
+    auth: Auth,
+    signer: Arc<Signer>,
+    token_ttl: Duration,
+    user_recheck: Duration,
+    logins: Semaphore,
+    /// Users that were there, and when.
+    found: Mutex<HashMap<String, Duration>>,
+    /// The verifier of nobody: an unknown user costs as much time as a wrong password.
+    nobody: String,
+}
+
+impl Guard {
+    pub(super) async fn new(env: &Env, signer: Arc<Signer>, options: &DoorOptions) -> Result<Self> {
+        let (cost, env_) = (options.password_cost, env.clone());
+        let nobody = match options.auth {
+            Auth::Off { .. } => String::new(),
+            Auth::Users(_) => {
+                let hashed = env.blocking(move || password::verifier("nobody", cost, &env_)).await;
+                hashed.map_err(Error::bug)??
+            }
+        };
+        Ok(Self {
+            env: env.clone(),
+            auth: options.auth.clone(),
+            signer,
+            token_ttl: options.token_ttl,
+            user_recheck: options.user_recheck,
+            logins: Semaphore::new(options.logins_max),
+            found: Mutex::default(),
+            nobody,
+        })
+    }
+
+    /// A token for whoever shows a user's password in `authorization: Basic`.
+    pub(super) async fn log_in(&self, metadata: &MetadataMap) -> Outcome<String> {
+        let user = match &self.auth {
+            Auth::Off { user } => user.clone(),
+            Auth::Users(_) => self.check_password(metadata).await?,
+        };
+        let expires = self.env.unix_ms() + self.token_ttl.as_millis() as u64;
+        let token = Token { user, expires_unix_ms: expires };
+        Ok(to_text(&self.signer.seal(Purpose::Token, &token)?))
+    }
+
+    /// The user behind a call.
+    pub(super) async fn user(&self, metadata: &MetadataMap) -> Outcome<String> {
+        if let Auth::Off { user } = &self.auth {
+            return Ok(user.clone());
+        }
+        let text = credentials(metadata, "Bearer ")
+            .ok_or_else(|| unauthenticated("the call carries no token"))?;
+        let sealed = from_text(text, Purpose::Token).map_err(|e| unauthenticated(e.message()))?;
+        let token: Token = match self.signer.open_sealed(Purpose::Token, &sealed).await {
+            Ok(token) => token,
+            Err(error) if error.kind() == Kind::Invalid => {
+                return Err(unauthenticated(error.message()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if token.expires_unix_ms <= self.env.unix_ms() {
+            return Err(unauthenticated("the token has expired"));
+        }
+        self.check_there(&token.user).await?;
+        Ok(token.user)
+    }
+
+    async fn check_password(&self, metadata: &MetadataMap) -> Outcome<String> {
+        let Auth::Users(users) = &self.auth else {
+            return Err(Error::bug("there are no passwords").into());
+        };
+        let basic = credentials(metadata, "Basic ")
+            .ok_or_else(|| unauthenticated("logging in takes a user and a password"))?;
+        let (user, password) =
+            basic_pair(basic).ok_or_else(|| unauthenticated("the credentials are malformed"))?;
+        let verifier = users.verifier(&user).await?;
+        let known = verifier.is_some();
+        let verifier = verifier.unwrap_or_else(|| self.nobody.clone());
+        // Never closed.
+        let _turn = self.logins.acquire().await;
+        let checked = self.env.blocking(move || password::verify(&password, &verifier)).await;
+        if !checked.map_err(Error::bug)?? || !known {
+            return Err(unauthenticated("unknown user or wrong password"));
+        }
+        Ok(user)
+    }
+
+    /// Users that were removed are out soon, without a look at the store for every call.
+    async fn check_there(&self, user: &str) -> Outcome<()> {
+        let Auth::Users(users) = &self.auth else { return Ok(()) };
+        let now = self.env.now();
+        let fresh = |at: &Duration| now.saturating_sub(*at) < self.user_recheck;
+        if self.found.lock().get(user).is_some_and(fresh) {
+            return Ok(());
+        }
+        if users.verifier(user).await?.is_none() {
+            self.found.lock().remove(user);
+            return Err(unauthenticated(format!("there is no user '{user}' any more")));
+        }
+        let mut found = self.found.lock();
+        if found.len() >= FOUND_MAX {
+            found.retain(|_, at| fresh(at));
+        }
+        if found.len() < FOUND_MAX {
+            found.insert(user.to_owned(), now);
+        }
+        Ok(())
+    }
+}
+
+fn credentials<'a>(metadata: &'a MetadataMap, scheme: &str) -> Option<&'a str> {
+    let header = metadata.get("authorization")?.to_str().ok()?;
+    let (start, rest) = header.split_at_checked(scheme.len())?;
+    start.eq_ignore_ascii_case(scheme).then(|| rest.trim())
+}
+
+fn basic_pair(text: &str) -> Option<(String, String)> {
+    let bytes = STANDARD.decode(text).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let (user, password) = text.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
+}

@@ -1,0 +1,92 @@
+//! DoPut: updates, and values for prepared statements.
+
+use arrow::record_batch::RecordBatch;
+use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::error::FlightError;
+use arrow_flight::sql::{Command, DoPutPreparedStatementResult, DoPutUpdateResult};
+use arrow_flight::{FlightData, PutResult};
+use dunlin_base::Error;
+use dunlin_planner::StatementKind;
+use futures::{StreamExt, TryStreamExt, stream};
+use prost::Message;
+use tonic::Streaming;
+
+use super::caller::Caller;
+use super::fault::{Outcome, from_status, unsupported};
+use super::info;
+use super::service::Door;
+use super::statements::Asked;
+
+/// Most batches of parameters that are looked at.
+const BATCHES_MAX: usize = 64;
+
+impl Door {
+    /// One update, or values for one statement.
+    pub(super) async fn put(
+        &self,
+        caller: &Caller,
+        mut data: Streaming<FlightData>,
+    ) -> Outcome<PutResult> {
+        let first = data.message().await.map_err(|e| from_status(&e))?;
+        let first = first.ok_or_else(|| Error::invalid("the stream is empty"))?;
+        let descriptor = first.flight_descriptor.clone();
+        let descriptor = descriptor
+            .ok_or_else(|| Error::invalid("the first message of the stream has no descriptor"))?;
+        match info::command(&descriptor.cmd)? {
+            Command::CommandStatementUpdate(update) => {
+                self.update(caller, &Asked::text(update.query)).await
+            }
+            Command::CommandPreparedStatementUpdate(prepared) => {
+                let rows = parameters(first, data).await?;
+                let mut handle = prepared.prepared_statement_handle;
+                if !rows.is_empty() {
+                    handle = self.bind(caller, handle, rows).await?;
+                }
+                let asked = self.bound(caller, handle).await?;
+                self.update(caller, &asked).await
+            }
+            Command::CommandPreparedStatementQuery(prepared) => {
+                let rows = parameters(first, data).await?;
+                let handle = self.bind(caller, prepared.prepared_statement_handle, rows).await?;
+                let result =
+                    DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) };
+                Ok(PutResult { app_metadata: result.encode_to_vec().into() })
+            }
+            Command::CommandStatementIngest(_) => Err(unsupported("bulk ingest")),
+            other => Err(unsupported(other.type_url())),
+        }
+    }
+
+    async fn update(&self, caller: &Caller, asked: &Asked) -> Outcome<PutResult> {
+        let session = self.sessions.shared(caller)?;
+        if asked.statement(&session)?.kind() == StatementKind::Rows {
+            return Err(Error::invalid("the statement yields rows: it is no update")
+                .with_hint("run it as a query")
+                .into());
+        }
+        self.run(caller, asked).await?;
+        let result = DoPutUpdateResult { record_count: 0 };
+        Ok(PutResult { app_metadata: result.encode_to_vec().into() })
+    }
+}
+
+/// The rows of a stream whose first message was taken already.
+async fn parameters(first: FlightData, rest: Streaming<FlightData>) -> Outcome<Vec<RecordBatch>> {
+    if first.data_header.is_empty() {
+        // The command alone: no schema, no rows.
+        return Ok(Vec::new());
+    }
+    let first = stream::once(futures::future::ready(Ok(first)));
+    let data = first.chain(rest.map_err(FlightError::from));
+    let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
+    let mut rows = Vec::new();
+    while let Some(batch) = batches.try_next().await? {
+        if rows.len() == BATCHES_MAX {
+            return Err(
+                Error::invalid("one row of parameters does not take so many batches").into()
+            );
+        }
+        rows.push(batch);
+    }
+    Ok(rows)
+}

@@ -1,0 +1,115 @@
+//! Who the users are: a seam with two sides, the metadata store and memory.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use dunlin_base::{Env, Error, Result};
+use dunlin_metadata::{Op, StoreRef, Txn};
+use parking_lot::Mutex;
+
+use super::password::{self, Cost};
+use crate::catalog::{escape, unescape};
+
+/// Below it are the users, a verifier each.
+const USERS: &str = "cat/user/";
+
+/// Longest name.
+const NAME_MAX: usize = 128;
+
+/// Where verifiers come from.
+#[async_trait]
+pub trait UserStore: Send + Sync {
+    /// The verifier of a user (a PHC string of argon2id); `None` if there is no such user.
+    /// `Retry`: out of reach.
+    async fn verifier(&self, user: &str) -> Result<Option<String>>;
+}
+
+/// Users in the metadata store: the same for all gateways.
+#[derive(Clone, Debug)]
+pub struct MetadataUsers {
+    store: StoreRef,
+}
+
+impl MetadataUsers {
+    /// The users in `store`.
+    pub fn new(store: StoreRef) -> Self {
+        Self { store }
+    }
+
+    /// Makes a user, or gives it another password. Tokens that it has stay valid. Blocks a thread
+    /// for the cost of hashing. `Invalid`: a name or password that is empty or too long.
+    pub async fn set(&self, user: &str, password: &str, cost: Cost, env: &Env) -> Result<()> {
+        check_name(user)?;
+        let (password, env_) = (password.to_owned(), env.clone());
+        let hashed = env.blocking(move || password::verifier(&password, cost, &env_)).await;
+        let verifier = hashed.map_err(Error::bug)??;
+        let put = Op::Put(key(user), verifier.into(), None);
+        self.store.txn(Txn { ops: vec![put], ..Txn::default() }).await.map(|_| ())
+    }
+
+    /// Removes a user: its tokens end within `DoorOptions::user_recheck`. Unknown ones are none.
+    pub async fn remove(&self, user: &str) -> Result<()> {
+        let delete = Op::Delete(key(user));
+        self.store.txn(Txn { ops: vec![delete], ..Txn::default() }).await.map(|_| ())
+    }
+
+    /// The names of all users, sorted.
+    pub async fn names(&self) -> Result<Vec<String>> {
+        let found = self.store.range(USERS).await?;
+        let name = |key: &str| key.strip_prefix(USERS).and_then(unescape);
+        let mut names: Vec<_> = found.entries.iter().filter_map(|e| name(&e.key)).collect();
+        names.sort();
+        Ok(names)
+    }
+}
+
+#[async_trait]
+impl UserStore for MetadataUsers {
+    async fn verifier(&self, user: &str) -> Result<Option<String>> {
+        if check_name(user).is_err() {
+            return Ok(None);
+        }
+        let Some(entry) = self.store.get(&key(user)).await? else { return Ok(None) };
+        let text = String::from_utf8(entry.value.to_vec());
+        text.map(Some).map_err(|_| Error::lost(format!("the verifier of user '{user}' is damaged")))
+    }
+}
+
+fn key(user: &str) -> String {
+    format!("{USERS}{}", escape(user))
+}
+
+fn check_name(user: &str) -> Result<()> {
+    if user.is_empty() || user.len() > NAME_MAX {
+        return Err(Error::invalid(format!("the name of a user has 1 to {NAME_MAX} bytes")));
+    }
+    Ok(())
+}
+
+/// Users of one process: for tests, and for a password in a configuration file.
+#[derive(Debug, Default)]
+pub struct MemoryUsers {
+    verifiers: Mutex<BTreeMap<String, String>>,
+}
+
+impl MemoryUsers {
+    /// Makes a user, or gives it another password.
+    pub fn set(&self, user: &str, password: &str, cost: Cost, env: &Env) -> Result<()> {
+        check_name(user)?;
+        let verifier = password::verifier(password, cost, env)?;
+        self.verifiers.lock().insert(user.to_owned(), verifier);
+        Ok(())
+    }
+
+    /// Removes a user.
+    pub fn remove(&self, user: &str) {
+        self.verifiers.lock().remove(user);
+    }
+}
+
+#[async_trait]
+impl UserStore for MemoryUsers {
+    async fn verifier(&self, user: &str) -> Result<Option<String>> {
+        Ok(self.verifiers.lock().get(user).cloned())
+    }
+}

@@ -1,0 +1,125 @@
+//! Limits are one clear error each.
+
+use std::time::Duration;
+
+use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
+use arrow_flight::{Action, FlightDescriptor};
+use dunlin_base::{ByteCount, Kind};
+use futures::TryStreamExt;
+use prost::Message;
+use tonic::{Code, Request};
+
+use super::lab::{Doors, all, count, failure, rows, ticket};
+
+#[test]
+fn a_message_that_is_too_long_is_refused() {
+    let doors = Doors::with(|_| {}, |options| options.message_in_max = ByteCount::mib(1));
+    doors.run(async {
+        let client = doors.client("ann").await;
+        let sql = format!("select '{}'", "x".repeat(2 << 20));
+        let error = failure(&client, &sql).await;
+        assert_eq!(error.kind(), Kind::Exhausted, "{error}");
+        assert!(error.message().contains("too large"), "{error}");
+        assert_eq!(count(&all(&client, "select 1").await.expect("the connection lives")), 1);
+    });
+}
+
+#[test]
+fn a_row_that_is_too_long_is_refused() {
+    let doors = Doors::with(|_| {}, |options| options.message_out_max = ByteCount::mib(2));
+    doors.run(async {
+        let client = doors.client("ann").await;
+        let error = failure(&client, "select repeat(n_name, 2000000) from nation limit 1").await;
+        assert_eq!(error.kind(), Kind::Exhausted, "{error}");
+        assert!(error.message().contains("in one message, more than"), "{error}");
+    });
+    doors.assert_nothing_left();
+}
+
+#[test]
+fn more_calls_than_a_gateway_takes_are_told_so() {
+    let doors = Doors::with(|_| {}, |options| options.calls_max = 1);
+    doors.run(async {
+        let mut one = doors.plain(0, "ann").await;
+        let sql = "select * from lineitem".to_owned();
+        let info = one.execute(sql, None).await.expect("started");
+        let mut stream = one.do_get(ticket(&info)).await.expect("a stream");
+        stream.try_next().await.expect("rows").expect("some");
+        let error = one.execute("select 1".to_owned(), None).await.expect_err("one too many");
+        assert!(error.to_string().contains("1 calls at a time"), "{error}");
+        drop(stream);
+        // The place is free as soon as the door has noticed.
+        while let Err(error) = one.execute("show tables".to_owned(), None).await {
+            assert!(error.to_string().contains("1 calls at a time"), "{error}");
+            doors.env().sleep(Duration::from_millis(2)).await;
+        }
+    });
+    doors.assert_nothing_left();
+}
+
+#[test]
+fn a_call_ends_with_its_deadline() {
+    let doors = Doors::open();
+    doors.run(async {
+        let mut client = doors.plain(0, "ann").await;
+        let sql = "select count(*) from lineitem a, lineitem b where a.l_comment < b.l_comment";
+        let info = client.execute(sql.to_owned(), None).await.expect("started");
+        client.set_header("grpc-timeout", "200m");
+        let error = rows(&mut client, ticket(&info)).await.expect_err("too slow");
+        assert!(error.contains("time"), "{error}");
+    });
+    doors.assert_nothing_left();
+}
+
+#[test]
+fn a_poll_starts_a_query_and_tells_how_far_it_is() {
+    let doors = Doors::with(|_| {}, |options| options.poll_wait_max = Duration::from_millis(50));
+    doors.run(async {
+        let mut client = doors.plain(0, "ann").await;
+        let mut other = doors.plain(1, "ann").await;
+        let header = |client: &super::lab::Plain, message| {
+            let mut request = Request::new(message);
+            let token = client.token().expect("logged in");
+            let value = format!("Bearer {token}").parse().expect("a header");
+            request.metadata_mut().insert("authorization", value);
+            request
+        };
+        let command = CommandStatementQuery {
+            query: "select count(*) from lineitem, nation".to_owned(),
+            transaction_id: None,
+        };
+        let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
+        let request = header(&client, descriptor);
+        let mut poll =
+            client.inner_mut().poll_flight_info(request).await.expect("started").into_inner();
+        while let Some(next) = poll.flight_descriptor.take() {
+            let progress = poll.progress.expect("a share");
+            assert!((0.0..=1.0).contains(&progress));
+            let request = header(&other, next);
+            poll = other.inner_mut().poll_flight_info(request).await.expect("known").into_inner();
+        }
+        let info = poll.info.expect("an info");
+        assert_eq!(info.total_records, 1);
+        // It stays until its reader says that it is done.
+        for _ in 0..2 {
+            assert_eq!(count(&rows(&mut other, ticket(&info)).await.expect("rows")), 1);
+        }
+        let done = arrow_flight::CancelFlightInfoRequest::new(info);
+        let action = Action::new("CancelFlightInfo", done.encode_to_vec());
+        let request = header(&client, action);
+        client.inner_mut().do_action(request).await.expect("removed");
+    });
+    doors.assert_nothing_left();
+}
+
+#[test]
+fn what_the_door_does_not_do_is_unimplemented() {
+    let doors = Doors::open();
+    doors.run(async {
+        let mut client = doors.plain(0, "ann").await;
+        let error = client.begin_transaction().await.expect_err("no transactions");
+        let arrow_flight::error::FlightError::Tonic(status) = error else { panic!("{error}") };
+        assert_eq!(status.code(), Code::Unimplemented);
+        assert_eq!(status.message(), "a transaction of several statements is not supported");
+    });
+}
