@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use dunlin_base::env::Task;
 use dunlin_base::{Env, Error, ProcessId, Result};
 use dunlin_metadata::StoreRef;
 use dunlin_planner::{Contexts, ObjectStores};
+use dunlin_proto::queue::Card;
 use dunlin_queue::{ClaimedSlices, LiveSet, Member, Queue, Role};
 use dunlin_shuffle::Workers;
 use parking_lot::Mutex;
+use prost::Message;
 use tokio::sync::Notify;
 
 use crate::claim_loop::ClaimLoop;
@@ -80,6 +81,11 @@ impl Executor {
     /// The id of its present life.
     pub fn id(&self) -> Option<ProcessId> {
         *self.shared.id.lock()
+    }
+
+    /// Task slots that are free now.
+    pub fn free_slots(&self) -> u32 {
+        self.shared.slots.free()
     }
 
     /// False once it was drained or killed.
@@ -166,7 +172,9 @@ const WORKER_WAIT: Duration = Duration::from_secs(30);
 
 async fn join(shared: &Arc<Shared>) -> Result<ClaimLoop> {
     let parts = &shared.parts;
-    let card = Bytes::from(format!("slots={}", shared.options.slots));
+    let build = dunlin_planner::BUILD.to_owned();
+    let card = Card { build, slots: shared.options.slots, ..Card::default() };
+    let card = card.encode_to_vec().into();
     let (store, ttl) = (Arc::clone(&parts.store), shared.options.lease_ttl);
     let member = Member::join(store, parts.leases.clone(), Role::Executor, card, ttl).await?;
     *shared.id.lock() = Some(member.id());

@@ -12,6 +12,7 @@ use dunlin_base::env::Task;
 use dunlin_base::{Env, Kind, ProcessId, QueryId, Result};
 use dunlin_metadata::StoreRef;
 use dunlin_planner::Contexts;
+use dunlin_proto::queue::Card;
 use dunlin_proto::shuffle::ShuffleApi;
 use dunlin_queue::{LiveSet, NewQuery, Queue, Role, Seat, SeatOptions};
 use dunlin_shuffle::Workers;
@@ -45,13 +46,19 @@ pub struct Parts {
 pub struct GatewayOptions {
     /// Time to live of its lease.
     pub lease_ttl: Duration,
+    /// What its card says.
+    pub card: Card,
     /// How often it sweeps what crashed processes left behind.
     pub sweep_every: Duration,
 }
 
 impl Default for GatewayOptions {
     fn default() -> Self {
-        Self { lease_ttl: Duration::from_secs(10), sweep_every: Duration::from_secs(60) }
+        Self {
+            lease_ttl: Duration::from_secs(10),
+            card: Card::default(),
+            sweep_every: Duration::from_secs(60),
+        }
     }
 }
 
@@ -90,7 +97,7 @@ impl Gateway {
     pub async fn start(parts: Parts, options: GatewayOptions) -> Result<Self> {
         let (store, env) = (Arc::clone(&parts.store), parts.env.clone());
         let shuffles = LiveSet::follow(Arc::clone(&store), &env, Role::Shuffle).await?;
-        let role = SeatOptions { role: Role::Gateway, card: Bytes::new(), ttl: options.lease_ttl };
+        let role = SeatOptions { role: Role::Gateway, card: options.card, ttl: options.lease_ttl };
         let seat = Seat::take(store, parts.leases.clone(), role, |_| ()).await?;
         let background = Mutex::new(BTreeMap::new());
         let (killed, leaving) = (AtomicBool::new(false), AtomicBool::new(false));

@@ -38,6 +38,14 @@ Examples:
 Exit codes: 0 done, 1 the query is wrong, 2 the command line or the configuration is wrong,
 3 a limit is used up, 4 something is unavailable, 5 data lost or a bug, 130 Ctrl-C.";
 
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  dunlin serve --metadata etcd://127.0.0.1:2379 --blobs ./blobs --data ./lake
+  dunlin serve --roles executor --metadata etcd://etcd:2379 --blobs s3://bucket/dunlin \\
+      --listen 0.0.0.0 --advertise $(hostname) --tls-cert me.pem --tls-key me.key --tls-ca ca.pem
+
+SIGTERM drains: running work ends, nothing new begins. A second signal ends it at once.";
+
 /// SQL over files and object stores, without a coordinator.
 #[derive(Debug, Parser)]
 #[command(name = "dunlin", version, long_version = long_version(), after_help = EXAMPLES)]
@@ -68,6 +76,9 @@ pub(crate) enum Command {
     /// Run SQL: from options, a file, standard input or a prompt
     #[command(after_help = SQL_EXAMPLES)]
     Sql(Box<Sql>),
+    /// Serve some of the roles to other processes, until told to end
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Box<Serve>),
     /// List running and recent queries of a state folder
     Queries(Queries),
     /// Show or check the configuration
@@ -131,6 +142,73 @@ pub(crate) struct DisplayArgs {
     /// Rows of a table that are shown on a terminal; 0 shows all
     #[arg(long, value_name = "N")]
     pub(crate) max_rows: Option<u32>,
+}
+
+/// `dunlin serve`.
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    /// The roles of this process
+    #[arg(long, value_delimiter = ',', default_value = "gateway,executor,shuffle")]
+    #[arg(env = "DUNLIN_ROLES", value_name = "ROLE,...")]
+    pub(crate) roles: Vec<RoleName>,
+    /// Metadata store: etcd://host:2379,host:2379/root, or a folder for one process alone
+    #[arg(long, env = "DUNLIN_METADATA", value_name = "URL")]
+    pub(crate) metadata: String,
+    /// Blobs: a URL of an object store, or a folder that all processes see
+    #[arg(long, env = "DUNLIN_BLOBS", value_name = "URL")]
+    pub(crate) blobs: String,
+    /// Folder for spilled and shuffled data [default: a temporary one]
+    #[arg(long, env = "DUNLIN_SCRATCH", value_name = "DIR")]
+    pub(crate) scratch: Option<PathBuf>,
+    /// Address or name to listen on
+    #[arg(long, env = "DUNLIN_LISTEN", value_name = "HOST", default_value = "127.0.0.1")]
+    pub(crate) listen: String,
+    /// Address or name by which other processes reach this one [default: that of --listen]
+    #[arg(long, env = "DUNLIN_ADVERTISE", value_name = "HOST")]
+    pub(crate) advertise: Option<String>,
+    /// Port for Flight SQL; 0 is any free one
+    #[arg(long, env = "DUNLIN_FLIGHT_PORT", value_name = "PORT", default_value_t = 8815)]
+    pub(crate) flight_port: u16,
+    /// Port for shuffle data; 0 is any free one
+    #[arg(long, env = "DUNLIN_SHUFFLE_PORT", value_name = "PORT", default_value_t = 0)]
+    pub(crate) shuffle_port: u16,
+    /// Port for /livez, /readyz and /metrics; 0 is any free one
+    #[arg(long, env = "DUNLIN_ADMIN_PORT", value_name = "PORT", default_value_t = 8816)]
+    pub(crate) admin_port: u16,
+    /// Certificate chain of this process (PEM)
+    #[arg(long, env = "DUNLIN_TLS_CERT", value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, env = "DUNLIN_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// The authority whose certificates are believed (PEM)
+    #[arg(long, env = "DUNLIN_TLS_CA", value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// Ask for user and password at the Flight SQL door
+    #[arg(long, env = "DUNLIN_USERS")]
+    pub(crate) users: bool,
+    /// Listen beyond this machine without TLS, or without users
+    #[arg(long, env = "DUNLIN_INSECURE")]
+    pub(crate) insecure: bool,
+    /// Seconds that running work has to end once the process is told to
+    #[arg(long, env = "DUNLIN_DRAIN_LIMIT", value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) drain_limit: u32,
+    /// End when standard input ends
+    #[arg(long, hide = true)]
+    pub(crate) with_parent: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
+/// A role of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleName {
+    /// Answers clients, plans, publishes queries
+    Gateway,
+    /// Runs plans
+    Executor,
+    /// Holds shuffled data
+    Shuffle,
 }
 
 /// `dunlin queries`.

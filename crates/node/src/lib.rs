@@ -11,6 +11,7 @@ mod output;
 mod place;
 mod progress;
 mod report;
+mod serve;
 mod shell;
 mod telemetry;
 

@@ -62,7 +62,9 @@ impl Place {
         let engine = &self.engine;
         let ended = engine.block_on(async {
             let ending = async {
-                engine.gateway().settle().await;
+                if let Ok(gateway) = engine.gateway() {
+                    gateway.settle().await;
+                }
                 engine.shutdown().await;
             };
             engine.env().timeout(SHUTDOWN_MAX, ending).await

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use dunlin_base::env::Task;
 use dunlin_base::{Env, ProcessId, Result, Revision};
 use dunlin_metadata::StoreRef;
+use dunlin_proto::queue::Card;
 use parking_lot::RwLock;
+use prost::Message;
 use tokio::sync::Notify;
 
 use crate::member::Role;
@@ -55,6 +57,18 @@ impl LiveSet {
     /// All live processes with their cards.
     pub fn cards(&self) -> Vec<(ProcessId, Bytes)> {
         self.shared.cards.read().iter().map(|(id, (_, card))| (*id, card.clone())).collect()
+    }
+
+    /// The card of the process that `id` is a life of, present or former.
+    pub fn card_of(&self, id: ProcessId) -> Option<Card> {
+        let cards = self.shared.cards.read();
+        let read = |bytes: &Bytes| Card::decode(bytes.as_ref()).ok();
+        if let Some((_, bytes)) = cards.get(&id) {
+            return read(bytes);
+        }
+        let name = id.to_string();
+        let former = |card: &Card| card.former.contains(&name);
+        cards.values().filter_map(|(_, bytes)| read(bytes)).find(former)
     }
 
     /// Returns when a process came or went since the last call returned. For one waiter; dropping

@@ -74,6 +74,18 @@ impl Member {
         ttl: Duration,
     ) -> Result<Self> {
         let id = ProcessId::generate(&env);
+        Self::join_as(id, store, env, role, card, ttl).await
+    }
+
+    /// [`Member::join`] under a fresh id that the caller has generated.
+    pub(crate) async fn join_as(
+        id: ProcessId,
+        store: StoreRef,
+        env: Env,
+        role: Role,
+        card: Bytes,
+        ttl: Duration,
+    ) -> Result<Self> {
         let sent = env.now();
         let lease = store.lease_grant(ttl).await?;
         let key = format!("{}{id}", role.prefix());

@@ -3,24 +3,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use dunlin_base::env::Task;
 use dunlin_base::{Env, ProcessId, Result};
 use dunlin_metadata::StoreRef;
+use dunlin_proto::queue::Card;
 use parking_lot::Mutex;
+use prost::Message;
 
 use crate::member::{Member, Role};
 
 /// Between attempts to join again.
 const REJOIN_WAIT: Duration = Duration::from_millis(500);
 
+/// Former lives that a card names. Blocks of older ones belong to queries that have ended long ago.
+const FORMER_MAX: usize = 32;
+
 /// What a role's memberships have in common.
 #[derive(Clone, Debug)]
 pub struct SeatOptions {
     /// The role.
     pub role: Role,
-    /// What its card says.
-    pub card: Bytes,
+    /// What its card says. The ids of its former lives are added.
+    pub card: Card,
     /// Time to live of each lease.
     pub ttl: Duration,
 }
@@ -36,38 +40,29 @@ pub struct Seat {
     life: Task<()>,
 }
 
+/// The lives of one seat.
+struct Lives<F> {
+    store: StoreRef,
+    env: Env,
+    options: SeatOptions,
+    joining: F,
+}
+
 impl Seat {
-    /// Joins, then keeps joining again. `joined` is called with the id of each life, before the
-    /// seat has it; it must not block. Errors are those of [`Member::join`], of the first life only.
+    /// Joins, then keeps joining again. `joining` is called with the id of each life before anybody
+    /// else can know it; it must not block. Errors are those of [`Member::join`], of the first life
+    /// only.
     pub async fn take(
         store: StoreRef,
         leases: Env,
         options: SeatOptions,
-        joined: impl Fn(ProcessId) + Send + Sync + 'static,
+        joining: impl Fn(ProcessId) + Send + Sync + 'static,
     ) -> Result<Self> {
-        let SeatOptions { role, card, ttl } = options;
-        let first =
-            Member::join(Arc::clone(&store), leases.clone(), role, card.clone(), ttl).await?;
-        joined(first.id());
+        let mut lives = Lives { store, env: leases.clone(), options, joining };
+        let first = lives.begin().await?;
         let member = Arc::new(Mutex::new(first));
-        let (current, env) = (Arc::clone(&member), leases.clone());
-        let life = leases.spawn("keep seat", async move {
-            loop {
-                let life = current.lock().clone();
-                life.fenced().await;
-                let next = Member::join(Arc::clone(&store), env.clone(), role, card.clone(), ttl);
-                match next.await {
-                    Ok(next) => {
-                        joined(next.id());
-                        *current.lock() = next;
-                    }
-                    Err(error) => {
-                        tracing::warn!(?role, %error, "can not join again yet");
-                        env.sleep(REJOIN_WAIT).await;
-                    }
-                }
-            }
-        });
+        let current = Arc::clone(&member);
+        let life = leases.spawn("keep seat", async move { lives.keep(&current).await });
         Ok(Self { member, life })
     }
 
@@ -85,5 +80,36 @@ impl Seat {
     /// Ends the rejoining only, as a crash would: the lease runs out.
     pub fn abandon(&self) {
         self.life.abort();
+    }
+}
+
+impl<F: Fn(ProcessId)> Lives<F> {
+    async fn begin(&mut self) -> Result<Member> {
+        let id = ProcessId::generate(&self.env);
+        (self.joining)(id);
+        let SeatOptions { role, card, ttl } = &self.options;
+        let bytes = card.encode_to_vec().into();
+        let (store, env) = (Arc::clone(&self.store), self.env.clone());
+        let member = Member::join_as(id, store, env, *role, bytes, *ttl).await?;
+        let former = &mut self.options.card.former;
+        former.push(id.to_string());
+        let extra = former.len().saturating_sub(FORMER_MAX);
+        former.drain(..extra);
+        Ok(member)
+    }
+
+    async fn keep(&mut self, current: &Mutex<Member>) {
+        loop {
+            let life = current.lock().clone();
+            life.fenced().await;
+            match self.begin().await {
+                Ok(next) => *current.lock() = next,
+                Err(error) => {
+                    let role = self.options.role;
+                    tracing::warn!(?role, %error, "can not join again yet");
+                    self.env.sleep(REJOIN_WAIT).await;
+                }
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod config;
 mod queries;
 mod run;
+mod serve;
 mod sql;
 
 pub(crate) use queries::list_queries;

@@ -7,7 +7,7 @@ use clap::Parser;
 use dunlin_base::Error;
 use dunlin_base::env::panic_text;
 
-use super::{config, queries, sql};
+use super::{config, queries, serve, sql};
 use crate::cli::{Cli, Command, ConfigCommand, Global};
 use crate::config::{Config, Flags, Loaded, load};
 use crate::report::{self, Failure, note};
@@ -33,6 +33,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Sql(options) => {
             let config = start(&global, sql::flags(&options))?;
             sql::run(&options, &config)
+        }
+        Command::Serve(options) => {
+            let config = start(&global, sql::engine_flags(&options.engine))?;
+            serve::run(&options, &config)
         }
         Command::Queries(options) => {
             let config = start(&global, queries::flags(&options))?;

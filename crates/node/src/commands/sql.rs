@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Read as _};
 use std::path::Path;
 
-use crate::cli::{Format, Sql};
+use crate::cli::{EngineArgs, Format, Sql};
 use crate::config::{Config, Flags};
 use crate::output::Output;
 use crate::place::Place;
@@ -12,17 +12,23 @@ use crate::shell::{Display, Runner, prompt};
 
 /// The options that are configuration keys.
 pub(super) fn flags(options: &Sql) -> Flags {
-    let (engine, display) = (&options.engine, &options.display);
+    let display = &options.display;
+    let mut flags = engine_flags(&options.engine);
+    flags.set("format", display.format);
+    flags.set("timing", display.timing.then_some(true));
+    flags.set("progress", display.progress);
+    flags.set("max-rows", display.max_rows);
+    flags
+}
+
+/// Those about the process.
+pub(super) fn engine_flags(engine: &EngineArgs) -> Flags {
     let mut flags = Flags::default();
     flags.set("data", engine.data.as_ref());
     flags.set("state", engine.state.as_ref());
     flags.set("threads", engine.threads);
     flags.set("memory", engine.memory.map(|bytes| format!("{}B", bytes.0)));
     flags.set("executors", engine.executors);
-    flags.set("format", display.format);
-    flags.set("timing", display.timing.then_some(true));
-    flags.set("progress", display.progress);
-    flags.set("max-rows", display.max_rows);
     flags
 }
 

@@ -6,7 +6,9 @@
 mod options;
 mod runtimes;
 mod shuffle_role;
+mod workers;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dunlin_base::{Env, Error, Result};
@@ -15,13 +17,14 @@ use dunlin_gateway::{Gateway, GatewayOptions, MetadataCatalog, Session};
 use dunlin_metadata::StoreRef;
 use dunlin_planner::{Contexts, Decider, ObjectStores, Planner};
 use dunlin_queue::Queue;
-use dunlin_shuffle::LocalWorkers;
+use dunlin_shuffle::{LocalWorkers, Workers};
 use dunlin_shuffle_service::ShuffleWorker;
 use parking_lot::Mutex;
 
-pub use self::options::EngineOptions;
+pub use self::options::{EngineOptions, Wire, WireTls};
 use self::runtimes::{Runtimes, task_runtime};
 use self::shuffle_role::ShuffleRole;
+use self::workers::ClusterWorkers;
 
 /// A process with all roles. Dropping it stops everything at once; [`Engine::shutdown`] is the
 /// graceful way.
@@ -31,7 +34,7 @@ pub struct Engine {
     planner: Arc<Planner>,
     shuffle: Mutex<Option<ShuffleRole>>,
     executors: Mutex<Vec<Arc<Executor>>>,
-    gateway: Mutex<Gateway>,
+    gateway: Mutex<Option<Gateway>>,
     // Last: everything above runs on it.
     runtime: Option<Runtimes>,
 }
@@ -72,16 +75,27 @@ impl Engine {
         let decider = Arc::new(Decider::new(contexts.base()));
         let tuning = options.tuning.clone();
         let queue = Queue::with_tuning(Arc::clone(&store), blobs, env.clone(), decider, tuning);
-        let workers = Arc::new(LocalWorkers::new());
-        let shuffle = ShuffleRole::start(&options, (&env, &leases), &store, &workers).await?;
-        let workers = workers as _;
+        let local = Arc::new(LocalWorkers::new());
+        let shuffle = match options.shuffle {
+            true => Some(ShuffleRole::start(&options, (&env, &leases), &store, &local).await?),
+            false => None,
+        };
+        let workers: Arc<dyn Workers> = match &options.wire {
+            Some(wire) => {
+                Arc::new(ClusterWorkers::new(local, &store, &leases, wire.client()).await?)
+            }
+            None => local,
+        };
         let parts =
             dunlin_executor::Parts { env, cpu, leases, store, queue, workers, contexts, stores };
-        let gateway = start_gateway(&parts, &options).await?;
+        let gateway = match options.gateway {
+            true => Some(start_gateway(&parts, &options).await?),
+            false => None,
+        };
         let engine = Self {
             parts,
             planner,
-            shuffle: Mutex::new(Some(shuffle)),
+            shuffle: Mutex::new(shuffle),
             executors: Mutex::new(Vec::new()),
             gateway: Mutex::new(gateway),
             runtime: None,
@@ -95,12 +109,13 @@ impl Engine {
 
     /// A new session of `user`.
     pub fn session(&self, user: &str) -> Result<Session> {
-        Ok(Session::new(self.gateway(), self.planner.session()?, user.to_owned()))
+        Ok(Session::new(self.gateway()?, self.planner.session()?, user.to_owned()))
     }
 
-    /// The present gateway.
-    pub fn gateway(&self) -> Gateway {
-        self.gateway.lock().clone()
+    /// The present gateway. `Invalid`: the process does not have the role.
+    pub fn gateway(&self) -> Result<Gateway> {
+        let gateway = self.gateway.lock().clone();
+        gateway.ok_or_else(|| Error::invalid("this process has no gateway role"))
     }
 
     /// The planner, for folders of tables.
@@ -128,6 +143,11 @@ impl Engine {
         self.shuffle.lock().as_ref().map(|role| Arc::clone(&role.worker))
     }
 
+    /// Where other processes reach the shuffle worker, if they do.
+    pub fn shuffle_address(&self) -> Option<SocketAddr> {
+        self.shuffle.lock().as_ref()?.door.as_ref().map(|door| door.address())
+    }
+
     /// The executors of the process.
     pub fn executors(&self) -> Vec<Arc<Executor>> {
         self.executors.lock().clone()
@@ -152,6 +172,12 @@ impl Engine {
         Ok(executor)
     }
 
+    /// Has all executors finish what they run and take nothing new.
+    pub async fn drain_executors(&self) {
+        let executors = std::mem::take(&mut *self.executors.lock());
+        futures::future::join_all(executors.iter().map(|executor| executor.drain())).await;
+    }
+
     /// Drops the handles of executors that were killed or drained.
     pub fn forget_killed(&self) {
         self.executors.lock().retain(|executor| executor.is_alive());
@@ -161,8 +187,10 @@ impl Engine {
     /// Queries that run go on.
     pub async fn replace_gateway(&self) -> Result<Gateway> {
         let new = start_gateway(&self.parts, &self.options).await?;
-        let old = std::mem::replace(&mut *self.gateway.lock(), new.clone());
-        old.kill();
+        let old = self.gateway.lock().replace(new.clone());
+        if let Some(old) = old {
+            old.kill();
+        }
         Ok(new)
     }
 
@@ -173,19 +201,20 @@ impl Engine {
 
     /// Stops taking work, finishes what runs, removes what is to be removed, leaves.
     pub async fn shutdown(&self) {
-        let executors = std::mem::take(&mut *self.executors.lock());
-        for executor in executors {
-            executor.drain().await;
-        }
-        let gateway = self.gateway();
-        if let Err(error) = gateway.leave().await {
+        self.drain_executors().await;
+        if let Ok(gateway) = self.gateway()
+            && let Err(error) = gateway.leave().await
+        {
             tracing::warn!(%error, "gateway could not leave");
         }
         let shuffle = self.shuffle.lock().take();
-        if let Some(role) = shuffle
-            && let Err(error) = role.seat.leave().await
-        {
+        let Some(role) = shuffle else { return };
+        if let Err(error) = role.seat.leave().await {
             tracing::warn!(%error, "shuffle worker could not leave");
+        }
+        drop(role.seat);
+        if let Some(door) = role.door.and_then(Arc::into_inner) {
+            door.close().await;
         }
     }
 }

@@ -1,11 +1,57 @@
 //! What one process with all roles is made of.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin_base::ByteCount;
 use dunlin_planner::{Settings, StoreLimits};
 use dunlin_queue::Tuning;
+use dunlin_shuffle::{TcpOptions, Tls};
+use tokio_rustls::rustls::{ClientConfig, ServerConfig};
+
+/// How shuffle workers of several processes reach each other.
+#[derive(Clone)]
+pub struct Wire {
+    /// `host:port` on which this process's worker listens; port 0 is any free one.
+    pub listen: String,
+    /// The host by which others reach it; `None`: the one that it listens on.
+    pub advertise: Option<String>,
+    /// Encryption, with certificates on both sides; `None` is plain TCP.
+    pub tls: Option<WireTls>,
+}
+
+/// Certificates of a process, loaded.
+#[derive(Clone)]
+pub struct WireTls {
+    /// For connections that come in.
+    pub server: Arc<ServerConfig>,
+    /// For connections that go out.
+    pub client: Arc<ClientConfig>,
+}
+
+impl Wire {
+    /// The address that others are told.
+    pub(super) fn advertised(&self, bound: SocketAddr) -> String {
+        match &self.advertise {
+            Some(host) if host.contains(':') => format!("[{host}]:{}", bound.port()),
+            Some(host) => format!("{host}:{}", bound.port()),
+            None => bound.to_string(),
+        }
+    }
+
+    pub(super) fn client(&self) -> TcpOptions {
+        let config = |tls: &WireTls| Tls { config: Arc::clone(&tls.client), name: None };
+        TcpOptions { tls: self.tls.as_ref().map(config), ..TcpOptions::default() }
+    }
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Wire({}, tls: {})", self.listen, self.tls.is_some())
+    }
+}
 
 /// What one process with all roles is made of.
 #[derive(Clone, Debug)]
@@ -20,6 +66,12 @@ pub struct EngineOptions {
     pub threads: usize,
     /// How many executor roles run in the process.
     pub executors: usize,
+    /// Whether the gateway role runs in the process.
+    pub gateway: bool,
+    /// Whether the shuffle role runs in the process.
+    pub shuffle: bool,
+    /// How shuffle data cross between processes; `None`: all roles are in this one.
+    pub wire: Option<Wire>,
     /// Memory of all tasks of one executor.
     pub memory_limit: ByteCount,
     /// Memory for shuffle blocks; beyond it they go to `scratch`.
@@ -43,6 +95,9 @@ impl EngineOptions {
             scratch: scratch.into(),
             threads: 2,
             executors: 1,
+            gateway: true,
+            shuffle: true,
+            wire: None,
             memory_limit: ByteCount::mib(2048),
             shuffle_memory: ByteCount::mib(1024),
             lease_ttl: Duration::from_secs(10),

@@ -109,7 +109,7 @@ impl Cluster {
     /// Fails if anything of an ended query is left: keys, blocks, files.
     pub(crate) fn assert_nothing_left(&self) {
         self.engine.block_on(async {
-            self.engine.gateway().settle().await;
+            self.engine.gateway().expect("a gateway").settle().await;
             let mut left = Vec::new();
             for prefix in ["q/", "ready/", "live/"] {
                 let found = self.engine.store().range(prefix).await.expect("a range");

@@ -61,11 +61,13 @@ impl Bound {
         self.address
     }
 
-    /// Lets clients in that mean `worker`, and serves them from `api`. A worker behind a door
-    /// should verify pushes (`Options::verify_pushes`): the bytes came over a wire.
-    pub fn open(self, worker: ProcessId, api: Arc<dyn ShuffleApi>) -> Door {
+    /// Lets clients in that mean `worker` (`None`: nobody yet, see [`Door::answer_for`]), and serves
+    /// them from `api`. A worker behind a door should verify pushes (`Options::verify_pushes`): the
+    /// bytes came over a wire.
+    pub fn open(self, worker: impl Into<Option<ProcessId>>, api: Arc<dyn ShuffleApi>) -> Door {
         let Self { env, options, listener, address } = self;
-        let shared = Arc::new(Shared::new(env.clone(), api, worker, options));
+        let shared = Arc::new(Shared::new(env.clone(), api, options));
+        shared.lives.write().extend(worker.into());
         let accepting = env.spawn("shuffle door", accept(Arc::clone(&shared), listener));
         Door { shared, address, accepting }
     }
@@ -85,6 +87,12 @@ impl Door {
     /// Where the door is, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Lets clients in that mean this life of the worker, too. Those of lives before stay welcome:
+    /// what they were told to be stored is still here.
+    pub fn answer_for(&self, life: ProcessId) {
+        self.shared.lives.write().insert(life);
     }
 
     /// The counters now.

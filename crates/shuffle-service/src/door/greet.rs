@@ -35,10 +35,10 @@ async fn exchange(shared: &Arc<Shared>, stream: Stream) -> Result<Greeted> {
     let mut receiver = Receiver::new(shared.env.clone(), reader, options.frame_wait);
     let heard = hear(shared, &mut receiver).await;
     let reply = match &heard {
-        Ok(_) => Message::Welcome(Welcome {
+        Ok(hello) => Message::Welcome(Welcome {
             version: VERSION,
             build: options.build.clone(),
-            worker: shared.worker,
+            worker: hello.worker,
             terms: shared.terms(),
         }),
         Err(error) => Message::Goodbye(error.clone()),
@@ -86,8 +86,10 @@ async fn hear(shared: &Shared, receiver: &mut Receiver) -> Result<Hello> {
             format!("a client speaks version {theirs} of the shuffle protocol, not {VERSION}");
         return Err(Error::invalid(text).with_hint("run builds of one release, or the next one"));
     }
-    if hello.worker != shared.worker {
-        let (wanted, here) = (hello.worker, shared.worker);
+    let lives = shared.lives.read();
+    if !lives.contains(&hello.worker) {
+        let here = lives.last().map_or_else(|| "nobody".to_owned(), ToString::to_string);
+        let wanted = hello.worker;
         return Err(Error::lost(format!("shuffle worker {wanted} is gone: {here} is here")));
     }
     Ok(hello)

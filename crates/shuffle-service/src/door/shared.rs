@@ -1,6 +1,6 @@
 //! What the connections of a door share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -8,7 +8,7 @@ use dunlin_base::env::Task;
 use dunlin_base::{Env, Error, ProcessId, Result};
 use dunlin_proto::shuffle::ShuffleApi;
 use dunlin_proto::wire::{Limits, Terms};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::options::DoorOptions;
@@ -20,8 +20,8 @@ const PERMIT: usize = 1024;
 pub(super) struct Shared {
     pub(super) env: Env,
     pub(super) api: Arc<dyn ShuffleApi>,
-    /// Who answers here.
-    pub(super) worker: ProcessId,
+    /// Who answers here: the ids of all lives of the worker.
+    pub(super) lives: RwLock<BTreeSet<ProcessId>>,
     pub(super) options: DoorOptions,
     pub(super) counters: Counters,
     /// True once the door closes.
@@ -43,14 +43,13 @@ impl Shared {
     pub(super) fn new(
         env: Env,
         api: Arc<dyn ShuffleApi>,
-        worker: ProcessId,
         options: DoorOptions,
     ) -> Self {
         let room = permits(options.door_bytes_max.as_usize());
         Self {
             env,
             api,
-            worker,
+            lives: RwLock::default(),
             options,
             counters: Counters::default(),
             closing: watch::Sender::new(false),

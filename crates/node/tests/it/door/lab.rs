@@ -46,7 +46,7 @@ impl Doors {
             users.set(user, &format!("{user}'s"), Cost::Trifling, &env).expect("a user");
         }
         let mut all = Self { cluster, users, doors: Vec::new(), gateways: Vec::new() };
-        all.add_door(all.cluster.engine.gateway(), &door);
+        all.add_door(all.cluster.engine.gateway().expect("a gateway"), &door);
         let another = all.run(all.cluster.engine.another_gateway()).expect("another gateway");
         all.add_door(another, &door);
         all

@@ -1,0 +1,38 @@
+//! Shuffle workers as this process reaches them: its own by reference, all others over TCP.
+
+use std::sync::Arc;
+
+use dunlin_base::{Env, ProcessId, Result};
+use dunlin_metadata::StoreRef;
+use dunlin_proto::shuffle::ShuffleApi;
+use dunlin_queue::{LiveSet, Role};
+use dunlin_shuffle::{LocalWorkers, TcpOptions, TcpWorkers, Workers};
+
+/// Workers of a cluster. Those of other processes are known by their cards.
+pub(super) struct ClusterWorkers {
+    local: Arc<LocalWorkers>,
+    remote: TcpWorkers,
+}
+
+impl ClusterWorkers {
+    /// `env`: the runtime for leases and transport.
+    pub(super) async fn new(
+        local: Arc<LocalWorkers>,
+        store: &StoreRef,
+        env: &Env,
+        options: TcpOptions,
+    ) -> Result<Self> {
+        let live = LiveSet::follow(Arc::clone(store), env, Role::Shuffle).await?;
+        let lookup = move |id: ProcessId| {
+            let address = live.card_of(id)?.address;
+            (!address.is_empty()).then_some(address)
+        };
+        Ok(Self { local, remote: TcpWorkers::new(env.clone(), options, lookup) })
+    }
+}
+
+impl Workers for ClusterWorkers {
+    fn connect(&self, worker: ProcessId) -> Result<Arc<dyn ShuffleApi>> {
+        self.local.connect(worker).or_else(|_| self.remote.connect(worker))
+    }
+}

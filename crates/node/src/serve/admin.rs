@@ -1,0 +1,134 @@
+//! The admin listener: `/livez`, `/readyz` and `/metrics`. It tells counts and no data.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use dunlin_base::env::Task;
+use dunlin_base::{Env, Error, Result};
+use dunlin_executor::Executor;
+use dunlin_metadata::StoreRef;
+use dunlin_shuffle_service::ShuffleWorker;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::engine::Engine;
+
+/// A store that does not answer for so long is out of reach.
+const STORE_WAIT: Duration = Duration::from_secs(2);
+
+/// What a reader of OpenMetrics expects to be told.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The open listener. Dropping it closes it.
+pub(super) struct Admin {
+    address: SocketAddr,
+    facts: Arc<Facts>,
+    serving: Task<()>,
+}
+
+/// What is told.
+struct Facts {
+    env: Env,
+    store: StoreRef,
+    executors: Vec<Arc<Executor>>,
+    shuffle: Option<Arc<ShuffleWorker>>,
+    ready: AtomicBool,
+}
+
+impl Admin {
+    /// `Invalid`: the address cannot be listened on.
+    pub(super) async fn start(engine: &Engine, address: SocketAddr) -> Result<Self> {
+        let bad = |e: std::io::Error| {
+            Error::invalid(format!("cannot listen on {address}: {e}")).with_source(e)
+        };
+        let facts = Arc::new(Facts {
+            env: engine.env().clone(),
+            store: Arc::clone(engine.store()),
+            executors: engine.executors(),
+            shuffle: engine.shuffle_worker(),
+            ready: AtomicBool::new(true),
+        });
+        let listener = tokio::net::TcpListener::bind(address).await.map_err(bad)?;
+        let address = listener.local_addr().map_err(bad)?;
+        let app = Router::new()
+            .route("/livez", get(async || "ok\n"))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(metrics))
+            .with_state(Arc::clone(&facts));
+        let serving = engine.env().spawn("admin", async move {
+            if let Err(error) = axum::serve(listener, app).await {
+                tracing::warn!(%error, "the admin listener has failed");
+            }
+        });
+        Ok(Self { address, facts, serving })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on `/readyz` says no: the process drains.
+    pub(super) fn not_ready(&self) {
+        self.facts.ready.store(false, Ordering::Release);
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn ready(State(facts): State<Arc<Facts>>) -> (StatusCode, String) {
+    let no = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
+    if !facts.ready.load(Ordering::Acquire) {
+        return no("draining");
+    }
+    match facts.env.timeout(STORE_WAIT, facts.store.get("ready/")).await {
+        Some(Ok(_)) => (StatusCode::OK, "ok\n".to_owned()),
+        Some(Err(error)) => no(&format!("the metadata store: {error}")),
+        None => no("the metadata store does not answer"),
+    }
+}
+
+async fn metrics(State(facts): State<Arc<Facts>>) -> impl IntoResponse {
+    let mut registry = Registry::with_prefix("dunlin");
+    let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+    registry.register("build", "The build of this process", build);
+    let mut gauge = |name: &str, help: &str, unit: Option<Unit>, value: i64| {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(value);
+        match unit {
+            Some(unit) => registry.register_with_unit(name, help, unit, gauge),
+            None => registry.register(name, help, gauge),
+        }
+    };
+    let alive = facts.executors.iter().filter(|executor| executor.is_alive());
+    gauge("executors", "Executors that take work", None, alive.count() as i64);
+    let free: u32 = facts.executors.iter().map(|executor| executor.free_slots()).sum();
+    gauge("free_slots", "Task slots that are free", None, free.into());
+    if let Some(worker) = &facts.shuffle {
+        let stats = worker.stats();
+        let bytes = || Some(Unit::Bytes);
+        gauge("shuffle_memory", "Shuffle blocks in memory", bytes(), stats.memory_bytes as i64);
+        gauge("shuffle_disk", "Shuffle blocks on disk", bytes(), stats.disk_bytes as i64);
+        gauge("shuffle_blocks", "Shuffle blocks", None, stats.blocks as i64);
+    }
+    let mut text = String::new();
+    match encode(&mut text, &registry) {
+        Ok(()) => (StatusCode::OK, [("content-type", OPEN_METRICS)], text),
+        Err(error) => {
+            let kind = [("content-type", "text/plain")];
+            (StatusCode::INTERNAL_SERVER_ERROR, kind, format!("{error}\n"))
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! `dunlin serve`: a process with some of the roles, reachable by others, until it is told to end.
+//! `design/2026-11-21-cluster.md` says why it is as it is.
+
+mod admin;
+mod options;
+mod stop;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dunlin_base::{Error, Result};
+use dunlin_gateway::flight::{Auth, DoorOptions, FlightDoor, MetadataUsers};
+
+use self::admin::Admin;
+pub(crate) use self::options::Serving;
+use crate::engine::Engine;
+use crate::report::{Failure, note};
+
+/// Probes see that the process is about to go before it refuses anything.
+const NOTICE: Duration = Duration::from_millis(500);
+
+/// Runs until the process is told to end, then drains it.
+pub(crate) fn run(serving: &Serving) -> Result<(), Failure> {
+    let engine = Engine::start(serving.engine.clone())?;
+    let served = engine.block_on(serve(&engine, serving));
+    engine.block_on(async {
+        let ended = engine.env().timeout(serving.drain_limit, engine.shutdown()).await;
+        if ended.is_none() {
+            let limit = serving.drain_limit;
+            tracing::warn!("what still ran after {limit:?} was left to other processes");
+        }
+    });
+    served.map_err(Failure::from)
+}
+
+async fn serve(engine: &Engine, serving: &Serving) -> Result<()> {
+    if let Some(data) = &serving.data {
+        for (table, result) in engine.planner().register_folder(data).await? {
+            if let Err(error) = result {
+                note(&format!("note: {table} is not a table: {}", error.message()));
+            }
+        }
+    }
+    let door = match engine.gateway() {
+        Ok(gateway) => {
+            let planner = Arc::clone(engine.planner());
+            Some(FlightDoor::start(gateway, planner, door_options(engine, serving)).await?)
+        }
+        Err(_) => None,
+    };
+    let admin = Admin::start(engine, serving.admin).await?;
+    announce(engine, door.as_ref(), &admin);
+    let stop = stop::requested(serving.with_parent).await?;
+    note(&format!("dunlin: {stop}: draining"));
+    admin.not_ready();
+    engine.env().sleep(NOTICE).await;
+    let drained = async {
+        engine.drain_executors().await;
+        if let Some(door) = &door {
+            door.shutdown(serving.drain_limit).await;
+        }
+    };
+    tokio::select! {
+        () = drained => {}
+        second = stop::requested(false) => {
+            second?;
+            return Err(Error::retry("ended at once by a second signal"));
+        }
+    }
+    Ok(())
+}
+
+fn door_options(engine: &Engine, serving: &Serving) -> DoorOptions {
+    let auth = match serving.users {
+        true => Auth::Users(Arc::new(MetadataUsers::new(Arc::clone(engine.store())))),
+        false => Auth::Off { user: "local".to_owned() },
+    };
+    let mut options = DoorOptions::new(auth);
+    options.listen = serving.flight;
+    options.tls = serving.tls.as_ref().map(tls::Material::door);
+    options
+}
+
+/// One line that scripts can wait for: every listener with its real port.
+fn announce(engine: &Engine, door: Option<&FlightDoor>, admin: &Admin) {
+    let mut parts = Vec::new();
+    if let Some(door) = door {
+        parts.push(format!("flight={}", door.local_addr()));
+    }
+    if let Some(address) = engine.shuffle_address() {
+        parts.push(format!("shuffle={address}"));
+    }
+    parts.push(format!("admin={}", admin.address()));
+    parts.push(format!("executors={}", engine.executors().len()));
+    note(&format!("dunlin: ready {}", parts.join(" ")));
+}

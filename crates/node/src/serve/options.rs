@@ -1,0 +1,103 @@
+//! From options to what is served; everything that can be refused is refused here, before anything
+//! is opened.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use dunlin_base::{Error, Result};
+use tempfile::TempDir;
+
+use super::tls::Material;
+use crate::cli::{RoleName, Serve};
+use crate::config::Config;
+use crate::engine::{EngineOptions, Wire};
+
+/// What `dunlin serve` serves.
+pub(crate) struct Serving {
+    pub(super) engine: EngineOptions,
+    pub(super) data: Option<PathBuf>,
+    pub(super) flight: SocketAddr,
+    pub(super) admin: SocketAddr,
+    /// Passwords are asked for.
+    pub(super) users: bool,
+    pub(super) tls: Option<Material>,
+    pub(super) drain_limit: Duration,
+    /// Ends when its standard input does: the process that started it has gone.
+    pub(super) with_parent: bool,
+    _scratch: Option<TempDir>,
+}
+
+impl Serving {
+    /// `Invalid`: options that do not fit together, names that are none, certificates that cannot
+    /// be read.
+    pub(crate) fn new(options: &Serve, config: &Config) -> Result<Self> {
+        let host = resolved("--listen", &options.listen)?;
+        let tls = Material::load(options)?;
+        refuse_open(options, host, tls.is_some())?;
+        if let Some(name) = &options.advertise {
+            resolved("--advertise", name)?;
+        } else if host.is_unspecified() {
+            return Err(Error::invalid(format!("nobody can connect to {host}"))
+                .with_hint("say with --advertise HOST how others reach this machine"));
+        }
+        let (scratch, kept) = match &options.scratch {
+            Some(folder) => (folder.clone(), None),
+            None => {
+                let folder = tempfile::Builder::new().prefix("dunlin-").tempdir();
+                let folder = folder.map_err(|e| {
+                    Error::invalid(format!("cannot make a temporary folder: {e}")).with_source(e)
+                })?;
+                (folder.path().to_owned(), Some(folder))
+            }
+        };
+        let mut engine = EngineOptions::ephemeral(scratch);
+        config.apply(&mut engine)?;
+        engine.metadata.clone_from(&options.metadata);
+        engine.blobs.clone_from(&options.blobs);
+        let has = |role| options.roles.contains(&role);
+        engine.gateway = has(RoleName::Gateway);
+        engine.shuffle = has(RoleName::Shuffle);
+        if !has(RoleName::Executor) {
+            engine.executors = 0;
+        }
+        engine.wire = Some(Wire {
+            listen: SocketAddr::new(host, options.shuffle_port).to_string(),
+            advertise: options.advertise.clone(),
+            tls: tls.as_ref().map(Material::wire).transpose()?,
+        });
+        Ok(Self {
+            engine,
+            data: config.data.clone(),
+            flight: SocketAddr::new(host, options.flight_port),
+            admin: SocketAddr::new(host, options.admin_port),
+            users: options.users,
+            tls,
+            drain_limit: Duration::from_secs(options.drain_limit.into()),
+            with_parent: options.with_parent,
+            _scratch: kept,
+        })
+    }
+}
+
+/// Closed by default: what others can reach is encrypted, and asks who they are.
+fn refuse_open(options: &Serve, host: IpAddr, tls: bool) -> Result<()> {
+    if host.is_loopback() || options.insecure {
+        return Ok(());
+    }
+    if !tls {
+        return Err(Error::invalid(format!("{host} can be reached from elsewhere, without TLS"))
+            .with_hint("give --tls-cert, --tls-key and --tls-ca, or say --insecure"));
+    }
+    if options.roles.contains(&RoleName::Gateway) && !options.users {
+        return Err(Error::invalid(format!("{host} can be reached from elsewhere, by anybody"))
+            .with_hint("say --users, and make users with `dunlin users`; or say --insecure"));
+    }
+    Ok(())
+}
+
+fn resolved(option: &str, host: &str) -> Result<IpAddr> {
+    let failed = |why: String| Error::invalid(format!("{option} {host}: {why}"));
+    let mut found = (host, 0).to_socket_addrs().map_err(|e| failed(e.to_string()))?;
+    found.next().map(|address| address.ip()).ok_or_else(|| failed("it has no address".to_owned()))
+}
