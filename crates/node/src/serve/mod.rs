@@ -51,7 +51,7 @@ async fn serve(engine: &Engine, serving: &Serving) -> Result<()> {
     };
     let admin = Admin::start(engine, serving.admin).await?;
     announce(engine, door.as_ref(), &admin);
-    let stop = stop::requested(serving.with_parent).await?;
+    let stop = stop::requested(engine.env(), serving.with_parent).await?;
     note(&format!("dunlin: {stop}: draining"));
     admin.not_ready();
     engine.env().sleep(NOTICE).await;
@@ -63,7 +63,7 @@ async fn serve(engine: &Engine, serving: &Serving) -> Result<()> {
     };
     tokio::select! {
         () = drained => {}
-        second = stop::requested(false) => {
+        second = stop::requested(engine.env(), false) => {
             second?;
             return Err(Error::retry("ended at once by a second signal"));
         }
