@@ -139,10 +139,8 @@ async fn idle_connections_are_closed_by_either_side_and_come_back() {
         let api = workers.connect(me()).expect("known");
         for _ in 0..2 {
             api.shuffles().await.expect("connects anew");
-            until("both to close", || {
-                door.stats().connections == 0 && workers.connections() == 0
-            })
-            .await;
+            until("both to close", || door.stats().connections == 0 && workers.connections() == 0)
+                .await;
         }
         // A reader that waits is not idle.
         let mut follower = api.read(request(2, None)).await.expect("connects anew");

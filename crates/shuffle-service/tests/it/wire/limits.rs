@@ -108,7 +108,7 @@ async fn clients_that_exceed_their_terms_lose_the_connection() {
             // The door may have closed already.
             drop(raw.say(&Message::Ask(RequestId(id), ask)).await);
         }
-        soon("the end", raw.to_the_end()).await;
+        soon("the end", raw.last_word()).await;
         until("the end", || door.stats().connections == 0).await;
         assert_eq!((door.stats().broken_rules, door.stats().requests), (1, 0));
         until("all dropped", || stub.reads() == 0 && stub.waiting() == 0).await;
