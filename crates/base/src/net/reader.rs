@@ -47,6 +47,14 @@ impl Reader {
         }
         Ok(bytes.freeze())
     }
+
+    /// Throws away what comes until the peer closes or the network fails. For who has said its last
+    /// word: closing while the peer's bytes are unread would take that word back. The caller bounds
+    /// it.
+    pub async fn drain(&mut self) {
+        let mut scratch = vec![0; BUFFER_BYTES];
+        while self.half.read(&mut scratch).await.is_ok_and(|read| read > 0) {}
+    }
 }
 
 fn failed(cause: io::Error) -> Error {

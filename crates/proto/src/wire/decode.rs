@@ -134,7 +134,7 @@ fn welcome(welcome: v1::Welcome) -> Result<Welcome> {
 
 fn read_request(read: &v1::Read) -> Result<ReadRequest> {
     let v1::Read { shuffle: id, partition, follow, maps, .. } = read;
-    let wrong = maps.len() % 8 != 0 || (*follow && !maps.is_empty());
+    let wrong = !maps.len().is_multiple_of(8) || (*follow && !maps.is_empty());
     if wrong {
         return Err(Error::invalid("the maps of a Read frame are malformed"));
     }
@@ -147,7 +147,7 @@ fn read_request(read: &v1::Read) -> Result<ReadRequest> {
 }
 
 fn blocks(request: u64, heads: Bytes) -> Result<Parsed> {
-    if heads.len() % HEADER_LEN != 0 {
+    if !heads.len().is_multiple_of(HEADER_LEN) {
         return Err(Error::invalid("the block heads of a frame are cut"));
     }
     let count = heads.len() / HEADER_LEN;
@@ -162,7 +162,7 @@ fn blocks(request: u64, heads: Bytes) -> Result<Parsed> {
 }
 
 fn shuffle_list(ids: Bytes) -> Result<Vec<ShuffleId>> {
-    if ids.len() % 24 != 0 {
+    if !ids.len().is_multiple_of(24) {
         return Err(Error::invalid("a list of shuffles is cut"));
     }
     let id = |mut id: &[u8]| ShuffleId {

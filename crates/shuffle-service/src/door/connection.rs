@@ -17,8 +17,8 @@ use super::receive::{Received, Receiver};
 use super::requests::Requests;
 use super::shared::Shared;
 
-/// How long a connection that ends tries to say why.
-const GOODBYE_WAIT: Duration = Duration::from_secs(1);
+/// How long a connection that ends tries to say why, and waits for the peer to close.
+pub(super) const GOODBYE_WAIT: Duration = Duration::from_secs(1);
 
 /// Answers that wait for the socket, for each request that may be in flight. A client that asks
 /// for more without reading them loses its connection.
@@ -74,7 +74,8 @@ async fn run(shared: &Arc<Shared>, greeted: Greeted) -> Error {
     if let Ok(goodbye) = Message::Goodbye(error.clone()).encode(&Limits::HANDSHAKE) {
         owner.0.out.finish(goodbye);
         // The peer may be gone already, which is as good.
-        drop(shared.env.timeout(GOODBYE_WAIT, writing).await);
+        let parting = async { drop((writing.await, receiver.drain().await)) };
+        shared.env.timeout(GOODBYE_WAIT, parting).await;
     }
     error
 }

@@ -7,6 +7,7 @@ use dunlin_base::{Error, Result};
 use dunlin_proto::wire::{Hello, Limits, Message, VERSION, Welcome};
 use tokio_rustls::TlsAcceptor;
 
+use super::connection::GOODBYE_WAIT;
 use super::receive::Receiver;
 use super::shared::Shared;
 
@@ -52,6 +53,7 @@ async fn exchange(shared: &Arc<Shared>, stream: Stream) -> Result<Greeted> {
         }
         Err(error) => {
             writer.shutdown().await;
+            shared.env.timeout(GOODBYE_WAIT, receiver.drain()).await;
             Err(error)
         }
     }

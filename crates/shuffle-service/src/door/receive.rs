@@ -39,6 +39,11 @@ impl Receiver {
         self.decoder.set_limits(limits);
     }
 
+    /// After the last word to a client: see [`Reader::drain`].
+    pub(super) async fn drain(&mut self) {
+        self.reader.drain().await;
+    }
+
     /// One piece of a frame, and the message if that was its last. `Invalid`: not a frame of this
     /// protocol. `Retry`: the peer is gone, silent or too slow.
     pub(super) async fn step(&mut self) -> Result<Option<Message>> {

@@ -1,7 +1,9 @@
 //! One connection to one worker, with many requests on it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dunlin_base::env::Task;
@@ -22,6 +24,9 @@ const PERMIT: usize = 1024;
 /// Small frames that may wait for the socket. One request in flight has at most a few: itself,
 /// credits, a cancel.
 const POSTS_MAX: usize = 64 * 1024;
+
+/// How long a connection that cannot be written to is read for the worker's last word.
+const PARTING_WAIT: Duration = Duration::from_millis(100);
 
 /// A connection that is being made, stands, or has ended. It never comes back: make another one.
 /// Dropping it ends it.
@@ -247,10 +252,13 @@ async fn drive(link: Arc<Link>, address: String) {
     };
     link.touch();
     link.phase.send_replace(Phase::Up(Slots::new(terms)));
+    let mut taking = pin!(take(&link, &mut receiver));
     let error = tokio::select! {
-        error = take(&link, &mut receiver) => error,
+        error = &mut taking => error,
         written = link.out.run(&link.env, writer) => {
-            written.err().unwrap_or_else(|| Error::retry("the connection was closed"))
+            // What the worker said before it left is the better reason.
+            let said = link.env.timeout(PARTING_WAIT, taking).await;
+            said.or(written.err()).unwrap_or_else(|| Error::retry("the connection was closed"))
         }
     };
     tracing::debug!(worker = %link.worker, %error, "a connection to a shuffle worker ended");

@@ -42,11 +42,11 @@ async fn run(plan: Plan) -> Outcome {
         pushes.push(soon(&place, api.push(vec![block])).await);
     }
     pushes.push(soon(&place, api.seal(shuffle(1))).await);
-    let stored = read(&worker, 1, None).await;
+    // Nothing was stored if the worker does not know the shuffle.
+    let stored = read(&worker, 1, Some(&[attempt(0, 0)])).await.unwrap_or_default();
     for (push, block) in pushes.iter().zip(written()) {
         let is_there = |b: &Block| same(std::slice::from_ref(b), std::slice::from_ref(&block));
-        if push.is_ok() && pushes.last().is_some_and(Result::is_ok) {
-            let stored = stored.as_ref().expect("sealed");
+        if push.is_ok() {
             assert!(stored.iter().any(is_there), "{place}: acknowledged and not there");
         }
     }
@@ -99,7 +99,9 @@ async fn a_connection_that_is_cut_once_is_not_noticed_by_calls() {
         if let Err(error) = &outcome.rows {
             assert_eq!(error.kind(), Kind::Retry, "{plan:?}: {error}");
         }
-        assert!(outcome.connections <= 3, "{plan:?}: {outcome:?}");
+        let hit = plan.way == Way::ToDoor && plan.at < 1200;
+        let expected = if hit { 2..=3 } else { 1..=3 };
+        assert!(expected.contains(&outcome.connections), "{plan:?}: {outcome:?}");
     })
     .await;
 }

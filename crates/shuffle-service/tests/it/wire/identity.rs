@@ -115,7 +115,7 @@ async fn another_version_is_told_so() {
     let Message::Hello(mut new) = hello(me()) else { unreachable!() };
     new.version = VERSION + 1;
     raw.say(&Message::Hello(new)).await.expect("open");
-    match soon("the end", raw.to_the_end()).await {
+    match soon("the end", raw.last_word()).await {
         Some(Message::Goodbye(error)) => {
             assert_eq!(error.kind(), Kind::Invalid);
             assert!(error.message().contains("version"), "{error}");

@@ -75,7 +75,7 @@ impl Raw {
     }
 
     /// Hears to the end: what the door says last, if anything.
-    pub(super) async fn to_the_end(&mut self) -> Option<Message> {
+    pub(super) async fn last_word(&mut self) -> Option<Message> {
         let mut last = None;
         while let Ok(message) = self.hear().await {
             last = Some(message);
