@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use dunlin_base::{Env, Error, Kind, Result};
 use dunlin_proto::door::Token;
 use parking_lot::Mutex;
@@ -16,6 +17,12 @@ use super::fault::{Outcome, unauthenticated};
 use super::options::{Auth, DoorOptions};
 use super::password;
 use super::seal::{Purpose, Signer, from_text, to_text};
+
+/// Clients in Go leave the padding out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Users remembered as found.
 const FOUND_MAX: usize = 4096;
@@ -139,8 +146,22 @@ fn credentials<'a>(metadata: &'a MetadataMap, scheme: &str) -> Option<&'a str> {
 }
 
 fn basic_pair(text: &str) -> Option<(String, String)> {
-    let bytes = STANDARD.decode(text).ok()?;
+    let bytes = BASE64.decode(text).ok()?;
     let text = String::from_utf8(bytes).ok()?;
     let (user, password) = text.split_once(':')?;
     Some((user.to_owned(), password.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_read_with_padding_and_without() {
+        let pair = Some(("ann".to_owned(), "ses:ame".to_owned()));
+        assert_eq!(basic_pair("YW5uOnNlczphbWU="), pair);
+        assert_eq!(basic_pair("YW5uOnNlczphbWU"), pair);
+        assert_eq!(basic_pair("YW5u"), None, "no colon");
+        assert_eq!(basic_pair("!"), None);
+    }
 }

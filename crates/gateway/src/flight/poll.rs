@@ -1,5 +1,7 @@
 //! PollFlightInfo: for queries that take longer than a client likes to wait in one call.
 
+use std::time::Duration;
+
 use arrow_flight::sql::Command;
 use arrow_flight::{FlightDescriptor, FlightInfo, PollInfo};
 use dunlin_base::{Error, Kind};
@@ -11,6 +13,9 @@ use super::fault::{Outcome, unsupported};
 use super::info::{self, Handle, open_query, sent_schema};
 use super::service::Door;
 use super::statements::{Asked, Started};
+
+/// Longest time that a poll gives to planning.
+const START_MAX: Duration = Duration::from_secs(10);
 
 impl Door {
     /// Starts a statement, or says how far one has come: at once if it has ended, else after a
@@ -45,7 +50,7 @@ impl Door {
         asked: &Asked,
         descriptor: FlightDescriptor,
     ) -> Outcome<PollInfo> {
-        let started = self.env.timeout(self.options.poll_wait_max, self.run(caller, asked)).await;
+        let started = self.env.timeout(START_MAX, self.run(caller, asked)).await;
         let started = started.ok_or_else(|| {
             Error::invalid("the statement takes longer to start than a poll may")
                 .with_hint("ask for its flight info: EXPLAIN ANALYZE runs before it answers")

@@ -58,6 +58,14 @@ impl From<Failed> for Error {
     }
 }
 
+/// What a call does that reaches two gateways, the first of which died on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Twice {
+    Harmless,
+    /// Or its caller looks after it.
+    Harmful,
+}
+
 #[derive(Default)]
 struct State {
     /// The gateway that is talked to.
@@ -183,11 +191,12 @@ impl Link {
         }
     }
 
-    /// One call; again at another gateway if this one was never reached, and once more after a new
-    /// login if the token has expired.
+    /// One call; again at another gateway if this one was never reached or the call does no harm
+    /// twice, and once more after a new login if the token has expired.
     async fn call<T, R, F>(
         &self,
         message: T,
+        twice: Twice,
         send: impl Fn(Service, Request<T>) -> F,
     ) -> Result<Response<R>, Failed>
     where
@@ -211,20 +220,25 @@ impl Link {
                 logins -= 1;
                 let mut state = self.state.lock();
                 (state.service, state.token, state.cookie) = (None, None, None);
-            } else if was_not_sent(&status) && moves > 0 {
-                moves -= 1;
+                continue;
+            }
+            let again = was_not_sent(&status) || twice == Twice::Harmless;
+            let failed = Failed::from(status);
+            if failed.elsewhere {
                 self.move_on();
-            } else {
-                let failed = Failed::from(status);
-                if failed.elsewhere {
-                    self.move_on();
-                }
+            }
+            if !(failed.elsewhere && again && moves > 0) {
                 return Err(failed);
             }
+            moves -= 1;
         }
     }
 
-    pub(super) async fn flight_info(&self, descriptor: FlightDescriptor) -> Result<FlightInfo> {
+    pub(super) async fn flight_info(
+        &self,
+        descriptor: FlightDescriptor,
+        twice: Twice,
+    ) -> Result<FlightInfo> {
         let send =
             |mut service: Service, request| async move { service.get_flight_info(request).await };
         // The first answer brings the cookie without which SET is refused.
@@ -232,23 +246,23 @@ impl Link {
             let action = Action::new("GetSessionOptions", bytes::Bytes::new());
             self.act(action).await?;
         }
-        Ok(self.call(descriptor, send).await?.into_inner())
+        Ok(self.call(descriptor, twice, send).await?.into_inner())
     }
 
     pub(super) async fn poll(&self, descriptor: FlightDescriptor) -> Result<PollInfo> {
         let send =
             |mut service: Service, request| async move { service.poll_flight_info(request).await };
-        Ok(self.call(descriptor, send).await?.into_inner())
+        Ok(self.call(descriptor, Twice::Harmless, send).await?.into_inner())
     }
 
     pub(super) async fn act(&self, action: Action) -> Result<Streaming<arrow_flight::Result>> {
         let send = |mut service: Service, request| async move { service.do_action(request).await };
-        Ok(self.call(action, send).await?.into_inner())
+        Ok(self.call(action, Twice::Harmless, send).await?.into_inner())
     }
 
     pub(super) async fn rows(&self, ticket: Ticket) -> Result<Streaming<FlightData>, Failed> {
         let send = |mut service: Service, request| async move { service.do_get(request).await };
-        self.call(ticket, send).await.map(Response::into_inner)
+        self.call(ticket, Twice::Harmful, send).await.map(Response::into_inner)
     }
 }
 

@@ -12,7 +12,7 @@ use dunlin_base::{Env, Error, Result};
 use prost::Message;
 
 pub use answer::Answer;
-use link::Link;
+use link::{Link, Twice};
 pub use options::{ClientOptions, ClientTls, Credentials};
 
 /// A client of a cluster. Cheap to clone; clones share connection, login and session.
@@ -36,13 +36,13 @@ impl Client {
     }
 
     /// Starts one statement. Returns when a query is durable, before its rows are there; other
-    /// statements are done then. Errors are the gateway's, with kind and hint. `Retry` may mean
-    /// that it was started and nobody knows: a query is then removed unread, a change has happened
-    /// or not.
+    /// statements are done then. Errors are the gateway's, with kind and hint. A query whose
+    /// gateway dies before it answers is started again at another (the first one is removed
+    /// unread); a change is not: `Retry` then means that it has happened or not.
     pub async fn sql(&self, sql: &str) -> Result<Answer> {
         let command = CommandStatementQuery { query: sql.to_owned(), transaction_id: None };
         let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
-        let info = self.link.flight_info(descriptor).await?;
+        let info = self.link.flight_info(descriptor, twice(sql)).await?;
         Answer::new(self.link.clone(), info)
     }
 
@@ -56,6 +56,17 @@ impl Client {
     /// Cancels the query of a ticket, and has what it left removed.
     pub async fn cancel(&self, ticket: &Bytes) -> Result<()> {
         done(&self.link, ticket.clone()).await
+    }
+}
+
+/// By its first word: a statement that only reads may be started twice.
+fn twice(sql: &str) -> Twice {
+    let word: String = sql.trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
+    match word.to_ascii_lowercase().as_str() {
+        "select" | "with" | "values" | "show" | "describe" | "explain" | "set" | "reset" => {
+            Twice::Harmless
+        }
+        _ => Twice::Harmful,
     }
 }
 

@@ -161,6 +161,15 @@ pub(super) async fn failure(client: &Client, sql: &str) -> Error {
     }
 }
 
+/// A request with a plain client's token, for calls that it does not know.
+pub(super) fn signed<T>(client: &Plain, message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    let token = client.token().expect("logged in");
+    let value = format!("Bearer {token}").parse().expect("a header");
+    request.metadata_mut().insert("authorization", value);
+    request
+}
+
 /// How many rows.
 pub(super) fn count(batches: &[RecordBatch]) -> usize {
     batches.iter().map(RecordBatch::num_rows).sum()

@@ -7,9 +7,9 @@ use arrow_flight::{Action, FlightDescriptor};
 use dunlin_base::{ByteCount, Kind};
 use futures::TryStreamExt;
 use prost::Message;
-use tonic::{Code, Request};
+use tonic::Code;
 
-use super::lab::{Doors, all, count, failure, rows, ticket};
+use super::lab::{Doors, all, count, failure, rows, signed, ticket};
 
 #[test]
 fn a_message_that_is_too_long_is_refused() {
@@ -77,25 +77,18 @@ fn a_poll_starts_a_query_and_tells_how_far_it_is() {
     doors.run(async {
         let mut client = doors.plain(0, "ann").await;
         let mut other = doors.plain(1, "ann").await;
-        let header = |client: &super::lab::Plain, message| {
-            let mut request = Request::new(message);
-            let token = client.token().expect("logged in");
-            let value = format!("Bearer {token}").parse().expect("a header");
-            request.metadata_mut().insert("authorization", value);
-            request
-        };
         let command = CommandStatementQuery {
             query: "select count(*) from lineitem, nation".to_owned(),
             transaction_id: None,
         };
         let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
-        let request = header(&client, descriptor);
+        let request = signed(&client, descriptor);
         let mut poll =
             client.inner_mut().poll_flight_info(request).await.expect("started").into_inner();
         while let Some(next) = poll.flight_descriptor.take() {
             let progress = poll.progress.expect("a share");
             assert!((0.0..=1.0).contains(&progress));
-            let request = header(&other, next);
+            let request = signed(&other, next);
             poll = other.inner_mut().poll_flight_info(request).await.expect("known").into_inner();
         }
         let info = poll.info.expect("an info");
@@ -106,7 +99,7 @@ fn a_poll_starts_a_query_and_tells_how_far_it_is() {
         }
         let done = arrow_flight::CancelFlightInfoRequest::new(info);
         let action = Action::new("CancelFlightInfo", done.encode_to_vec());
-        let request = header(&client, action);
+        let request = signed(&client, action);
         client.inner_mut().do_action(request).await.expect("removed");
     });
     doors.assert_nothing_left();

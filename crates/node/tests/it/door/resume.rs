@@ -11,7 +11,7 @@ use dunlin_proto::door::Cursor;
 use futures::TryStreamExt;
 use prost::Message;
 
-use super::lab::{Doors, Plain, closed, count, first, opened, ticket};
+use super::lab::{Doors, Plain, closed, count, first, opened, signed, ticket};
 
 const SQL: &str = "select l_orderkey, l_linenumber, l_comment from lineitem";
 
@@ -71,10 +71,7 @@ async fn messages(
     client: &mut Plain,
     ticket: arrow_flight::Ticket,
 ) -> Result<Vec<(RecordBatch, Cursor)>, FlightError> {
-    let mut request = tonic::Request::new(ticket);
-    let token = client.token().expect("logged in");
-    let header = format!("Bearer {token}").parse().expect("a header");
-    request.metadata_mut().insert("authorization", header);
+    let request = signed(client, ticket);
     let data = client.inner_mut().do_get(request).await?.into_inner();
     let data: Vec<FlightData> = data.try_collect().await?;
     let data = futures::stream::iter(data.into_iter().map(Ok));

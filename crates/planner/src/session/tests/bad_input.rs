@@ -77,7 +77,7 @@ async fn wrong_types_and_arithmetic() {
             ("SELECT name, count(*) FROM people", "'people.name' is neither in GROUP BY nor in an aggregate (line 1, column 8)\n  1 | SELECT name, count(*) FROM people\n             ^^^^", "add it to GROUP BY, or take any of its values: min(people.name)"),
             ("SELECT id FROM people ORDER BY (SELECT n FROM nums)", "a subquery that is used as a value gave more than one row", "aggregate it, such as max(x), or add LIMIT 1"),
             ("SELECT a.id FROM people a JOIN people b ON a.id = b.id + (SELECT max(n) FROM nums)", "a subquery that is used as a value is not supported in this place", "put it in WITH, and join that"),
-            ("SELECT $1", "placeholder '$1' was not provided a value for execution", ""),
+            ("SELECT $1", "parameter $1 has no value", "bind values to the statement's parameters before it is run"),
             ("SELECT date '2024-13-45'", "cannot cast string '2024-13-45' to value of Date32 type", "TRY_CAST gives NULL for values that do not fit"),
         ],
     )
