@@ -46,6 +46,14 @@ Examples:
 
 SIGTERM drains: running work ends, nothing new begins. A second signal ends it at once.";
 
+const CLUSTER_EXAMPLES: &str = "\
+Examples:
+  dunlin cluster --data ./lake
+  dunlin cluster --executors 4 --data ./lake -- --threads 1 --lease-ttl 2s
+  dunlin sql --connect 127.0.0.1:8815
+
+It needs the program etcd (Debian: etcd-server). Ctrl-C ends all processes.";
+
 /// SQL over files and object stores, without a coordinator.
 #[derive(Debug, Parser)]
 #[command(name = "dunlin", version, long_version = long_version(), after_help = EXAMPLES)]
@@ -79,6 +87,9 @@ pub(crate) enum Command {
     /// Serve some of the roles to other processes, until told to end
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Box<Serve>),
+    /// Run etcd and processes of each role on this machine, for trying and for tests
+    #[command(after_help = CLUSTER_EXAMPLES)]
+    Cluster(Cluster),
     /// List running and recent queries of a state folder
     Queries(Queries),
     /// Show or check the configuration
@@ -95,6 +106,15 @@ pub(crate) struct Sql {
     /// File with SQL to run, after all -c; `-` is standard input
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+    /// Ask the gateways of a cluster, not an engine of this process: HOST:PORT,...
+    #[arg(long, env = "DUNLIN_CONNECT", value_name = "ADDRESSES", value_delimiter = ',')]
+    pub(crate) connect: Vec<String>,
+    /// As whom to connect; the password is asked of $DUNLIN_PASSWORD
+    #[arg(long, env = "DUNLIN_USER", value_name = "NAME", requires = "connect")]
+    pub(crate) user: Option<String>,
+    /// The authority that signed the gateways' certificate (PEM): connect with TLS
+    #[arg(long, env = "DUNLIN_TLS_CA", value_name = "FILE", requires = "connect")]
+    pub(crate) tls_ca: Option<PathBuf>,
     /// Session setting, as SET would change it; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) settings: Vec<(String, String)>,
@@ -125,6 +145,9 @@ pub(crate) struct EngineArgs {
     /// Executors in this process
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) executors: Option<u32>,
+    /// A process that is silent for so long counts as dead, such as 10s
+    #[arg(long, value_name = "TIME")]
+    pub(crate) lease_ttl: Option<String>,
 }
 
 /// Options about what is printed.
@@ -198,6 +221,35 @@ pub(crate) struct Serve {
     pub(crate) with_parent: bool,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
+}
+
+/// `dunlin cluster`.
+#[derive(Args, Debug)]
+pub(crate) struct Cluster {
+    /// Gateway processes
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub(crate) gateways: u32,
+    /// Executor processes
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=64))]
+    pub(crate) executors: u32,
+    /// Shuffle processes
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub(crate) shuffle: u32,
+    /// Port of the first gateway; 0 is any free one
+    #[arg(long, value_name = "PORT", default_value_t = 8815)]
+    pub(crate) port: u16,
+    /// Make a table of every file and folder in this folder, named by its stem
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Keep everything in this folder [default: nothing is kept]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// Leave processes down that have ended
+    #[arg(long)]
+    pub(crate) no_restart: bool,
+    /// Further options for each process, such as -- --threads 1
+    #[arg(last = true, value_name = "OPTION")]
+    pub(crate) process: Vec<String>,
 }
 
 /// A role of a process.

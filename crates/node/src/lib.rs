@@ -4,6 +4,7 @@
 
 pub mod allocator;
 mod cli;
+mod cluster;
 mod commands;
 mod config;
 pub mod engine;

@@ -1,5 +1,6 @@
 //! The commands: each turns its options into a configuration and runs.
 
+mod cluster;
 mod config;
 mod queries;
 mod run;

@@ -7,7 +7,7 @@ use clap::Parser;
 use dunlin_base::Error;
 use dunlin_base::env::panic_text;
 
-use super::{config, queries, serve, sql};
+use super::{cluster, config, queries, serve, sql};
 use crate::cli::{Cli, Command, ConfigCommand, Global};
 use crate::config::{Config, Flags, Loaded, load};
 use crate::report::{self, Failure, note};
@@ -37,6 +37,12 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Serve(options) => {
             let config = start(&global, sql::engine_flags(&options.engine))?;
             serve::run(&options, &config)
+        }
+        Command::Cluster(options) => {
+            let mut flags = Flags::default();
+            flags.set("data", options.data.as_ref());
+            let config = start(&global, flags)?;
+            cluster::run(&options, &config)
         }
         Command::Queries(options) => {
             let config = start(&global, queries::flags(&options))?;

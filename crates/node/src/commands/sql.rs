@@ -29,6 +29,7 @@ pub(super) fn engine_flags(engine: &EngineArgs) -> Flags {
     flags.set("threads", engine.threads);
     flags.set("memory", engine.memory.map(|bytes| format!("{}B", bytes.0)));
     flags.set("executors", engine.executors);
+    flags.set("lease-ttl", engine.lease_ttl.as_ref());
     flags
 }
 
