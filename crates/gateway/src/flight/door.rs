@@ -46,7 +46,7 @@ impl FlightDoor {
         let bad = |e: std::io::Error| {
             Error::invalid(format!("cannot listen on {}: {e}", options.listen)).with_source(e)
         };
-        let listener = TcpListener::bind(options.listen).await.map_err(bad)?;
+        let listener = bind(options.listen).await.map_err(bad)?;
         let local_addr = listener.local_addr().map_err(bad)?;
         if options.tls.is_none() && matches!(options.auth, Auth::Users(_)) {
             tracing::warn!(%local_addr, "passwords travel in the clear: the door has no certificate");
@@ -114,6 +114,11 @@ impl Drop for FlightDoor {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tonic takes tokio's listener only")]
+async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await
 }
 
 fn server(options: &DoorOptions) -> Result<Server> {

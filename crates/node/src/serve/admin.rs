@@ -57,7 +57,7 @@ impl Admin {
             shuffle: engine.shuffle_worker(),
             ready: AtomicBool::new(true),
         });
-        let listener = tokio::net::TcpListener::bind(address).await.map_err(bad)?;
+        let listener = bind(address).await.map_err(bad)?;
         let address = listener.local_addr().map_err(bad)?;
         let app = Router::new()
             .route("/livez", get(async || "ok\n"))
@@ -86,6 +86,11 @@ impl Drop for Admin {
     fn drop(&mut self) {
         self.serving.abort();
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "axum takes tokio's listener only")]
+async fn bind(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
+    tokio::net::TcpListener::bind(address).await
 }
 
 async fn ready(State(facts): State<Arc<Facts>>) -> (StatusCode, String) {
