@@ -31,6 +31,6 @@ pub use explain::explain;
 pub use object_stores::{ObjectStores, StoreLimits, StoreSpec};
 pub use session::{
     Description, Planned, Planner, QueryPlan, Session, Statement, StatementKind, TableEntry,
-    TableInfo,
+    TableInfo, prepare,
 };
 pub use settings::{Settings, session_config};

@@ -40,8 +40,11 @@ async fn supervise(env: &Env, plan: Plan, restart: bool) -> Result<()> {
     let (stop_store, store_stopped) = watch::channel(false);
     let store = start(env, plan.store.clone(), restart, store_stopped);
     wait_for_store(env, &plan.metadata).await?;
-    let children: Vec<_> =
-        plan.children.iter().map(|child| start(env, child.clone(), restart, stopped.clone())).collect();
+    let children: Vec<_> = plan
+        .children
+        .iter()
+        .map(|child| start(env, child.clone(), restart, stopped.clone()))
+        .collect();
     note(&format!("cluster: connect with: dunlin sql --connect {}", plan.gateways.join(",")));
     let ended = told_to_end().await;
     note("cluster: ending");

@@ -8,7 +8,7 @@ use crate::config::{Config, Flags};
 use crate::output::Output;
 use crate::place::Place;
 use crate::report::Failure;
-use crate::shell::{Display, Runner, prompt};
+use crate::shell::{Display, Remote, Runner, prompt};
 
 /// The options that are configuration keys.
 pub(super) fn flags(options: &Sql) -> Flags {
@@ -41,31 +41,35 @@ pub(super) fn run(options: &Sql, config: &Config) -> Result<(), Failure> {
         Some(_) => Some(Output::open(config.format, options.output.as_deref(), config.max_rows)?),
         None => None,
     };
-    let place = Place::open(config)?;
-    let done = with_engine(options, config, &place, texts.as_deref(), output);
-    place.close();
-    done
-}
-
-fn with_engine(
-    options: &Sql,
-    config: &Config,
-    place: &Place,
-    texts: Option<&[String]>,
-    output: Option<Output>,
-) -> Result<(), Failure> {
     let display = Display {
         timing: config.timing,
         progress: config.progress,
         done: config.format == Format::Table && options.output.is_none(),
     };
-    let runner = Runner::new(place.engine(), display)?;
+    if !options.connect.is_empty() {
+        let remote = Remote::connect(options)?;
+        return run_on(Runner::remote(&remote, display), options, config, texts, output);
+    }
+    let place = Place::open(config)?;
+    let runner = Runner::new(place.engine(), display);
+    let done = runner.and_then(|runner| run_on(runner, options, config, texts, output));
+    place.close();
+    done
+}
+
+fn run_on(
+    runner: Runner<'_>,
+    options: &Sql,
+    config: &Config,
+    texts: Option<Vec<String>>,
+    output: Option<Output>,
+) -> Result<(), Failure> {
     for (key, value) in &options.settings {
         runner.set(key, value)?;
     }
     let (Some(texts), Some(mut output)) = (texts, output) else { return prompt(runner, config) };
     for text in texts {
-        runner.run(text, &mut output)?;
+        runner.run(&text, &mut output)?;
     }
     output.commit()
 }

@@ -29,11 +29,8 @@ impl Material {
         else {
             return Ok(None);
         };
-        let material = Self {
-            certificate: read(certificate)?,
-            key: read(key)?,
-            authority: read(authority)?,
-        };
+        let material =
+            Self { certificate: read(certificate)?, key: read(key)?, authority: read(authority)? };
         material.wire()?;
         Ok(Some(material))
     }

@@ -4,8 +4,10 @@ mod complete;
 mod editor;
 mod ended;
 mod prompt;
+mod remote;
 mod runner;
 mod slash;
 
 pub(crate) use prompt::prompt;
+pub(crate) use remote::Remote;
 pub(crate) use runner::{Display, Runner};

@@ -9,7 +9,7 @@ use reedline::Signal;
 
 use super::complete::Names;
 use super::editor::{Sign, editor};
-use super::runner::Runner;
+use super::runner::{Place, Runner};
 use super::slash::{self, Slash};
 use crate::commands::list_queries;
 use crate::config::Config;
@@ -60,7 +60,10 @@ fn step(runner: &mut Runner<'_>, config: &Config, line: &str) -> Result<bool, Fa
             let text = std::fs::read_to_string(&file).map_err(|e| Failure::reading(&file, &e))?;
             runner.run(&text, &mut output)?;
         }
-        Slash::Queries => output.line(&list_queries(runner.engine(), QUERIES)?)?,
+        Slash::Queries => match runner.place() {
+            Place::Here(engine, _) => output.line(&list_queries(engine, QUERIES)?)?,
+            Place::There(_) => note("\\queries lists the queries of a state folder of one's own"),
+        },
         Slash::Timing => {
             runner.display.timing = !runner.display.timing;
             output.line(if runner.display.timing { "timing is on" } else { "timing is off" })?;

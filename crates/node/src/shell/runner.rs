@@ -1,12 +1,16 @@
-//! Runs texts of SQL and writes what they answer.
+//! Runs texts of SQL and writes what they answer, here or at a gateway.
 
 use std::time::Duration;
 
-use dunlin_base::Error;
-use dunlin_gateway::{Reply, Rows, Session};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use dunlin_base::{Env, Error};
+use dunlin_gateway::{Reply, Session};
 use dunlin_planner::Statement;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 
+use super::remote::Remote;
 use crate::cli::When;
 use crate::config::full_name;
 use crate::engine::Engine;
@@ -25,39 +29,63 @@ pub(crate) struct Display {
     pub(crate) done: bool,
 }
 
+/// Where statements are run.
+pub(crate) enum Place<'a> {
+    /// On an engine of this process.
+    Here(&'a Engine, Session),
+    /// At the gateways of a cluster.
+    There(&'a Remote),
+}
+
+/// What a statement answers.
+pub(super) enum Answer {
+    Rows(SchemaRef, BoxStream<'static, Result<RecordBatch, Error>>, Watched),
+    Done(String),
+}
+
+/// The query whose progress can be shown.
+pub(super) enum Watched {
+    Nothing,
+    Query(dunlin_base::QueryId),
+    Ticket(bytes::Bytes),
+}
+
 /// A session and its display.
 pub(crate) struct Runner<'a> {
-    engine: &'a Engine,
-    session: Session,
+    place: Place<'a>,
     pub(crate) display: Display,
 }
 
 impl<'a> Runner<'a> {
-    /// A new session.
+    /// A new session on an engine.
     pub(crate) fn new(engine: &'a Engine, display: Display) -> Result<Self, Failure> {
         let user = ["USER", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
         let session = engine.session(&user.unwrap_or_else(|| "local".to_owned()))?;
-        Ok(Self { engine, session, display })
+        Ok(Self { place: Place::Here(engine, session), display })
     }
 
-    /// The engine.
-    pub(crate) fn engine(&self) -> &'a Engine {
-        self.engine
+    /// A session at the gateways of a cluster.
+    pub(crate) fn remote(remote: &'a Remote, display: Display) -> Self {
+        Self { place: Place::There(remote), display }
+    }
+
+    /// Where it runs.
+    pub(crate) fn place(&self) -> &Place<'a> {
+        &self.place
     }
 
     /// Changes a setting of the session.
     pub(crate) fn set(&self, key: &str, value: &str) -> Result<(), Failure> {
         let sql = format!("SET {} = '{}'", full_name(key), value.replace('\'', "''"));
-        self.engine.block_on(self.session.sql(&sql))?;
-        Ok(())
+        self.query(&sql).map(drop)
     }
 
     /// Runs the statements of a text in order until one fails. A syntax error anywhere runs none;
     /// Ctrl-C cancels the one that runs.
     pub(crate) fn run(&self, text: &str, output: &mut Output) -> Result<(), Failure> {
-        self.engine.block_on(async {
+        self.block_on(async {
             let work = async {
-                for statement in self.session.prepare(text)? {
+                for statement in dunlin_planner::prepare(text)? {
                     self.statement(&statement, output).await?;
                 }
                 Ok(())
@@ -71,27 +99,54 @@ impl<'a> Runner<'a> {
     }
 
     /// The rows of a statement of our own.
-    pub(crate) fn query(&self, sql: &str) -> Result<Vec<arrow::array::RecordBatch>, Failure> {
-        self.engine.block_on(async {
-            match self.session.sql(sql).await? {
-                Reply::Rows(mut rows) => {
-                    let mut batches = Vec::new();
-                    while let Some(batch) = rows.batches.next().await {
-                        batches.push(batch?);
+    pub(crate) fn query(&self, sql: &str) -> Result<Vec<RecordBatch>, Failure> {
+        self.block_on(async {
+            let mut all = Vec::new();
+            for statement in dunlin_planner::prepare(sql)? {
+                if let Answer::Rows(_, mut batches, _) = self.answer(&statement).await? {
+                    while let Some(batch) = batches.next().await {
+                        all.push(batch?);
                     }
-                    Ok(batches)
                 }
-                Reply::Done(_) => Ok(Vec::new()),
             }
+            Ok(all)
         })
     }
 
+    fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        match &self.place {
+            Place::Here(engine, _) => engine.block_on(work),
+            Place::There(remote) => remote.block_on(work),
+        }
+    }
+
+    fn env(&self) -> &Env {
+        match &self.place {
+            Place::Here(engine, _) => engine.env(),
+            Place::There(remote) => remote.env(),
+        }
+    }
+
+    async fn answer(&self, statement: &Statement) -> Result<Answer, Failure> {
+        match &self.place {
+            Place::Here(_, session) => Ok(match session.execute(statement).await? {
+                Reply::Rows(rows) => {
+                    let watched = rows.query.map_or(Watched::Nothing, Watched::Query);
+                    Answer::Rows(rows.schema, rows.batches, watched)
+                }
+                Reply::Done(what) => Answer::Done(what),
+            }),
+            Place::There(remote) => Ok(remote.answer(statement.sql()).await?),
+        }
+    }
+
     async fn statement(&self, statement: &Statement, out: &mut Output) -> Result<(), Failure> {
-        let env = self.engine.env();
-        let start = env.now();
-        let rows = match self.session.execute(statement).await? {
-            Reply::Rows(rows) => Some(self.rows(rows, out).await?),
-            Reply::Done(what) => {
+        let start = self.env().now();
+        let rows = match self.answer(statement).await? {
+            Answer::Rows(schema, batches, watched) => {
+                Some(self.rows(schema, batches, watched, out).await?)
+            }
+            Answer::Done(what) => {
                 if self.display.done {
                     out.line(&what)?;
                 }
@@ -99,14 +154,19 @@ impl<'a> Runner<'a> {
             }
         };
         if self.display.timing {
-            note(&timing(rows, env.now().saturating_sub(start)));
+            note(&timing(rows, self.env().now().saturating_sub(start)));
         }
         Ok(())
     }
 
-    async fn rows(&self, rows: Rows, out: &mut Output) -> Result<usize, Failure> {
-        let Rows { query, schema, mut batches } = rows;
-        let mut first = self.first(query, batches.next()).await;
+    async fn rows(
+        &self,
+        schema: SchemaRef,
+        mut batches: BoxStream<'static, Result<RecordBatch, Error>>,
+        watched: Watched,
+        out: &mut Output,
+    ) -> Result<usize, Failure> {
+        let mut first = self.first(watched, batches.next()).await;
         // Only now: a query that fails writes not even a header.
         if let Some(Err(error)) = first {
             return Err(error.into());
@@ -127,12 +187,22 @@ impl<'a> Runner<'a> {
     /// then and never between rows.
     async fn first<T>(
         &self,
-        query: Option<dunlin_base::QueryId>,
+        watched: Watched,
         first: impl Future<Output = Option<Result<T, Error>>>,
     ) -> Option<Result<T, Error>> {
-        let Some(query) = query else { return first.await };
-        let (gateway, env) = (self.session.gateway().clone(), self.engine.env().clone());
-        let progress = progress::show(gateway, env, query, self.display.progress);
+        let when = self.display.progress;
+        let progress = async {
+            match (watched, &self.place) {
+                (Watched::Query(query), Place::Here(engine, session)) => {
+                    let gateway = session.gateway().clone();
+                    progress::show(gateway, engine.env().clone(), query, when).await;
+                }
+                (Watched::Ticket(ticket), Place::There(remote)) => {
+                    remote.show_progress(&ticket, when).await;
+                }
+                _ => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             first = first => first,

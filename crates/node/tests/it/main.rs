@@ -6,6 +6,7 @@ mod cluster;
 mod door;
 mod explain;
 mod left_behind;
+mod processes;
 mod stopped;
 mod tpcds;
 mod tpch;

@@ -42,7 +42,7 @@ pub use kind::StatementKind;
 pub use listing::TableEntry;
 pub(crate) use reuse::lasting;
 pub(crate) use text::RECURSION_MAX;
-pub use text::Statement;
+pub use text::{Statement, prepare};
 
 /// What a table scan reads.
 #[derive(Clone, Debug, PartialEq, Eq)]

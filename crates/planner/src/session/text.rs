@@ -57,8 +57,8 @@ impl Drop for DeepAst {
     }
 }
 
-/// See [`super::Session::prepare`].
-pub(super) fn prepare(sql: &str) -> Result<Vec<Statement>> {
+/// Splits a text into statements and parses them all, as [`super::Session::prepare`] does.
+pub fn prepare(sql: &str) -> Result<Vec<Statement>> {
     if sql.len() as u64 > TEXT_MAX.0 {
         return Err(Error::invalid(format!("the text is longer than {TEXT_MAX}")));
     }

@@ -40,11 +40,7 @@ pub(super) struct Room {
 }
 
 impl Shared {
-    pub(super) fn new(
-        env: Env,
-        api: Arc<dyn ShuffleApi>,
-        options: DoorOptions,
-    ) -> Self {
+    pub(super) fn new(env: Env, api: Arc<dyn ShuffleApi>, options: DoorOptions) -> Self {
         let room = permits(options.door_bytes_max.as_usize());
         Self {
             env,

@@ -3,6 +3,6 @@
 mod bad_input;
 mod config;
 mod faults;
-mod lab;
+pub(crate) mod lab;
 mod output;
 mod state;

@@ -1,0 +1,161 @@
+//! `dunlin cluster` as a child of the test, and what it says.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use arrow::record_batch::RecordBatch;
+use dunlin_base::{Env, Error};
+use dunlin_gateway::flight::{Client, ClientOptions, Credentials};
+use futures::TryStreamExt;
+use tokio::runtime::Runtime;
+
+use crate::cluster::LIMIT;
+
+/// How long the processes may take to start.
+const START_MAX: Duration = Duration::from_secs(90);
+
+/// A running cluster. Dropping it ends it.
+pub(super) struct Processes {
+    child: Child,
+    said: Arc<Said>,
+    runtime: Runtime,
+    gateways: Vec<String>,
+}
+
+/// Lines of standard error.
+#[derive(Default)]
+struct Said {
+    lines: Mutex<Vec<String>>,
+    more: Condvar,
+}
+
+impl Said {
+    /// The rest of a line from `from` on that begins so; waits for it.
+    fn wait(&self, begins: &str, from: usize) -> String {
+        let found = |lines: &Vec<String>| {
+            lines.iter().skip(from).find_map(|line| line.strip_prefix(begins).map(str::to_owned))
+        };
+        let lines = self.lines.lock().expect("no panic");
+        let none = |lines: &mut Vec<String>| found(lines).is_none();
+        let (lines, _) = self.more.wait_timeout_while(lines, START_MAX, none).expect("no panic");
+        found(&lines).unwrap_or_else(|| panic!("no line '{begins}' in {lines:#?}"))
+    }
+}
+
+impl Processes {
+    /// Starts one with these options, over the tables of a folder, and waits until all its
+    /// processes are ready.
+    pub(super) fn start(data: &Path, options: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
+        command.args(["cluster", "--port", "0", "--data"]).arg(data).args(options);
+        command.args(["--", "--threads", "1", "--lease-ttl", "2s"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        let said = Arc::new(Said::default());
+        let (lines, stderr) = (Arc::clone(&said), child.stderr.take().expect("piped"));
+        std::thread::Builder::new()
+            .spawn(move || {
+                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                    lines.lines.lock().expect("no panic").push(line);
+                    lines.more.notify_all();
+                }
+            })
+            .expect("a thread");
+        let gateways = said.wait("cluster: connect with: dunlin sql --connect ", 0);
+        let gateways = gateways.split(',').map(str::to_owned).collect();
+        let runtime = Runtime::new().expect("a runtime");
+        Self { child, said, runtime, gateways }
+    }
+
+    /// Waits until a process, by its name such as `executor 1`, is ready (again, after `from` lines
+    /// of output); what it says of itself.
+    pub(super) fn ready(&self, name: &str, from: usize) -> String {
+        self.said.wait(&format!("[{name}] dunlin: ready "), from)
+    }
+
+    /// What follows on a line of output that begins so; waits for it.
+    pub(super) fn line(&self, begins: &str) -> String {
+        self.said.wait(begins, 0)
+    }
+
+    /// How many lines of output there are.
+    pub(super) fn lines(&self) -> usize {
+        self.said.lines.lock().expect("no panic").len()
+    }
+
+    /// The process id of a process, as it was last started.
+    pub(super) fn id(&self, name: &str) -> String {
+        let begins = format!("cluster: {name} is process ");
+        let lines = self.said.lines.lock().expect("no panic");
+        let ids = lines.iter().filter_map(|line| line.strip_prefix(&begins).map(str::to_owned));
+        ids.last().unwrap_or_else(|| panic!("{name} was not started: {lines:#?}"))
+    }
+
+    /// Sends a signal to a process, by its name.
+    pub(super) fn signal(&self, name: &str, signal: &str) {
+        let done = Command::new("kill").args([signal, &self.id(name)]).status();
+        assert!(done.expect("kill runs").success(), "{signal} to {name}");
+    }
+
+    /// A client of all gateways.
+    pub(super) fn client(&self) -> Client {
+        let env = Env::real(Some(self.runtime.handle().clone()));
+        let options = ClientOptions::new(self.gateways.clone(), Credentials::None);
+        self.runtime.block_on(Client::connect(env, options)).expect("a connection")
+    }
+
+    /// All rows of a statement, with something done while it runs.
+    pub(super) fn rows_while(
+        &self,
+        client: &Client,
+        sql: &str,
+        meanwhile: impl FnOnce(),
+    ) -> Result<Vec<RecordBatch>, Error> {
+        let env = Env::real(Some(self.runtime.handle().clone()));
+        let (client, text) = (client.clone(), sql.to_owned());
+        let rows = env.spawn("rows", async move {
+            let answer = client.sql(&text).await?;
+            answer.try_collect().await
+        });
+        meanwhile();
+        let done = self.runtime.block_on(env.timeout(LIMIT, rows.join()));
+        done.unwrap_or_else(|| panic!("no answer within {LIMIT:?}: {sql}")).expect("no panic")
+    }
+
+    /// All rows of a statement.
+    pub(super) fn rows(&self, client: &Client, sql: &str) -> Result<Vec<RecordBatch>, Error> {
+        self.rows_while(client, sql, || {})
+    }
+
+    /// Ends it and says how.
+    pub(super) fn end(mut self) -> Option<i32> {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(told.expect("kill runs").success());
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Status and body of a page.
+pub(super) fn page(address: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("answered");
+    let status = text.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+    (status, body)
+}

@@ -1,0 +1,93 @@
+//! A cluster of processes on a real etcd: right answers, whatever process is killed.
+
+mod lab;
+
+use dunlin_corpus::{compare, tpch as corpus};
+
+use self::lab::{Processes, page};
+use crate::cli::lab::Lab;
+use crate::cluster::{Oracle, tpch};
+
+#[test]
+fn all_tpch_queries_are_answered_by_processes() {
+    let cluster = Processes::start(&tpch(), &["--executors", "2", "--shuffle", "2"]);
+    let (client, plain) = (cluster.client(), Oracle::open(&tpch()));
+    for (number, sql) in corpus::QUERIES {
+        let expected = plain.rows(sql).expect("an answer");
+        let actual = cluster.rows(&client, sql).unwrap_or_else(|e| panic!("q{number}: {e}"));
+        if let Err(difference) = compare::same_rows(&expected, &actual) {
+            panic!("q{number}: {difference}");
+        }
+    }
+    assert_eq!(cluster.end(), Some(0));
+}
+
+#[test]
+fn killed_executors_and_gateways_cost_no_query() {
+    let options = ["--gateways", "2", "--executors", "2", "--shuffle", "1"];
+    let cluster = Processes::start(&tpch(), &options);
+    let (client, plain) = (cluster.client(), Oracle::open(&tpch()));
+    for name in ["gateway 1", "gateway 2", "shuffle 1", "executor 1", "executor 2"] {
+        cluster.ready(name, 0);
+    }
+    let victims = ["executor 1", "gateway 1", "executor 2", "gateway 2"];
+    for (victim, number) in victims.into_iter().zip([5, 9, 18, 21]) {
+        let (_, sql) = corpus::QUERIES[number - 1];
+        let expected = plain.rows(sql).expect("an answer");
+        let before = cluster.lines();
+        let actual = cluster.rows_while(&client, sql, || {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            cluster.signal(victim, "-KILL");
+        });
+        let actual = actual.unwrap_or_else(|e| panic!("q{number} without {victim}: {e}"));
+        if let Err(difference) = compare::same_rows(&expected, &actual) {
+            panic!("q{number} without {victim}: {difference}");
+        }
+        cluster.ready(victim, before);
+    }
+    assert_eq!(cluster.end(), Some(0));
+}
+
+#[test]
+fn a_process_drains_and_tells_how_it_is() {
+    let cluster =
+        Processes::start(&tpch(), &["--executors", "1", "--shuffle", "1", "--no-restart"]);
+    let said = cluster.ready("executor 1", 0);
+    let admin = said.split(' ').find_map(|word| word.strip_prefix("admin=")).expect("an address");
+    assert_eq!(page(admin, "/livez"), (200, "ok\n".to_owned()));
+    assert_eq!(page(admin, "/readyz"), (200, "ok\n".to_owned()));
+    let (status, metrics) = page(admin, "/metrics");
+    assert_eq!(status, 200);
+    for line in ["dunlin_executors 1", "dunlin_free_slots 1", "# EOF"] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    assert_eq!(page(admin, "/nothing").0, 404);
+    let client = cluster.client();
+    cluster.rows(&client, "SELECT count(*) FROM lineitem").expect("an answer");
+    cluster.signal("executor 1", "-TERM");
+    let ended = cluster
+        .line(&format!("cluster: executor 1 (process {}) ended: ", cluster.id("executor 1")));
+    assert_eq!(ended, "exit status: 0");
+}
+
+#[test]
+fn a_process_refuses_what_cannot_be_meant() {
+    let lab = Lab::new();
+    let store = ["serve", "--metadata", "memory:", "--blobs", "memory:"];
+    let refused = |more: &[&str], words: &[&str]| lab.run(&[&store, more].concat()).fails(2, words);
+    refused(&["--listen", "0.0.0.0"], &["without TLS", "--insecure"]);
+    refused(&["--listen", "no-such-host.invalid"], &["--listen no-such-host.invalid"]);
+    refused(&["--listen", "0.0.0.0", "--insecure"], &["--advertise"]);
+    refused(&["--advertise", "no-such-host.invalid"], &["--advertise no-such-host.invalid"]);
+    lab.write("not.pem", "this is no certificate");
+    let pem = ["--tls-cert", "not.pem", "--tls-key", "not.pem", "--tls-ca", "not.pem"];
+    refused(&pem, &["holds no"]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    let ran = lab.run(&[&store[..], &["--flight-port", "0", "--admin-port", &port]].concat());
+    ran.fails(1, &["cannot listen on 127.0.0.1:", &port]);
+    let nowhere = ["serve", "--metadata", "etcd://127.0.0.1:9", "--blobs", "memory:"];
+    lab.run(&nowhere).fails(4, &["127.0.0.1:9"]);
+    let ran = lab.run(&["sql", "--connect", "127.0.0.1:9", "-c", "SELECT 1"]);
+    ran.fails(4, &["127.0.0.1:9"]);
+}
