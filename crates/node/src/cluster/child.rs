@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::{Command, DRAIN_MAX};
 use crate::report::note;
+use crate::serve::READY;
 
 /// The first wait before an ended process is started again, doubled up to the longest.
 const AGAIN_MIN: Duration = Duration::from_secs(1);
@@ -24,6 +25,8 @@ pub(super) struct Child {
     pub(super) command: Command,
     /// Its lines are shown.
     pub(super) shown: bool,
+    /// True once it has said that it is ready, whatever became of it since.
+    pub(super) ready: watch::Sender<bool>,
 }
 
 /// Runs the process, and again when it ends, until told to stop: then it gets the time to drain.
@@ -61,8 +64,8 @@ async fn run(env: &Env, child: &Child, stop: &mut watch::Receiver<bool>) {
     let id = process.id().unwrap_or_default();
     note(&format!("cluster: {name} is process {id}"));
     let lines = process.stderr.take().map(|stderr| {
-        let (name, shown) = (name.clone(), child.shown);
-        env.spawn("lines", async move { forward(stderr, &name, shown).await })
+        let child = child.clone();
+        env.spawn("lines", async move { forward(stderr, &child).await })
     });
     let input = process.stdin.take();
     tokio::select! {
@@ -84,11 +87,14 @@ async fn run(env: &Env, child: &Child, stop: &mut watch::Receiver<bool>) {
     }
 }
 
-async fn forward(from: impl AsyncRead + Unpin, name: &str, shown: bool) {
+async fn forward(from: impl AsyncRead + Unpin, child: &Child) {
     let mut lines = BufReader::new(from).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        if shown {
-            note(&format!("[{name}] {line}"));
+        if child.shown {
+            note(&format!("[{}] {line}", child.name));
+        }
+        if line.starts_with(READY) {
+            child.ready.send_replace(true);
         }
     }
 }

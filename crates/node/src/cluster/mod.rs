@@ -45,8 +45,18 @@ async fn supervise(env: &Env, plan: Plan, restart: bool) -> Result<()> {
         .iter()
         .map(|child| start(env, child.clone(), restart, stopped.clone()))
         .collect();
-    note(&format!("cluster: connect with: dunlin sql --connect {}", plan.gateways.join(",")));
-    let ended = told_to_end().await;
+    let ready = async {
+        for child in &plan.children {
+            let _ = child.ready.subscribe().wait_for(|ready| *ready).await;
+        }
+        let gateways = plan.gateways.join(",");
+        note(&format!("cluster: connect with: dunlin sql --connect {gateways}"));
+        std::future::pending().await
+    };
+    let ended = tokio::select! {
+        ended = told_to_end() => ended,
+        () = ready => Ok(()),
+    };
     note("cluster: ending");
     stop.send_replace(true);
     for child in children {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dunlin_base::{Error, Result};
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio::sync::watch;
 
 use super::child::Child;
 use crate::cli::Cluster;
@@ -99,7 +100,7 @@ impl Common {
             command.args(&arguments);
             command
         };
-        Child { name, command: Arc::new(command), shown: true }
+        Child { name, command: Arc::new(command), shown: true, ready: watch::Sender::new(false) }
     }
 }
 
@@ -114,7 +115,12 @@ fn store(folder: &Path, client: u16, peer: u16) -> Child {
         command.args(["--initial-cluster", &format!("dunlin={peer}")]);
         command
     };
-    Child { name: "etcd".to_owned(), command: Arc::new(command), shown: false }
+    Child {
+        name: "etcd".to_owned(),
+        command: Arc::new(command),
+        shown: false,
+        ready: watch::Sender::new(false),
+    }
 }
 
 /// A port that was free a moment ago.

@@ -17,6 +17,9 @@ pub(crate) use self::options::Serving;
 use crate::engine::Engine;
 use crate::report::{Failure, note};
 
+/// How the line begins that says that all listeners are open.
+pub(crate) const READY: &str = "dunlin: ready";
+
 /// Probes see that the process is about to go before it refuses anything.
 const NOTICE: Duration = Duration::from_millis(500);
 
@@ -93,5 +96,5 @@ fn announce(engine: &Engine, door: Option<&FlightDoor>, admin: &Admin) {
     }
     parts.push(format!("admin={}", admin.address()));
     parts.push(format!("executors={}", engine.executors().len()));
-    note(&format!("dunlin: ready {}", parts.join(" ")));
+    note(&format!("{READY} {}", parts.join(" ")));
 }

@@ -190,7 +190,7 @@ impl Session {
     /// Splits a text into statements and parses them all: a syntax error anywhere runs nothing.
     /// `Invalid` with line, column and an excerpt; no statement is no error.
     pub fn prepare(&self, sql: &str) -> Result<Vec<Statement>> {
-        text::prepare(sql)
+        prepare(sql)
     }
 
     /// Plans a query, or does what the statement says. Runs on the caller's task and reads the
