@@ -91,8 +91,8 @@ impl Processes {
     pub(super) fn id(&self, name: &str) -> String {
         let begins = format!("cluster: {name} is process ");
         let lines = self.said.lines.lock().expect("no panic");
-        let ids = lines.iter().filter_map(|line| line.strip_prefix(&begins).map(str::to_owned));
-        ids.last().unwrap_or_else(|| panic!("{name} was not started: {lines:#?}"))
+        let mut ids = lines.iter().filter_map(|line| line.strip_prefix(&begins).map(str::to_owned));
+        ids.next_back().unwrap_or_else(|| panic!("{name} was not started: {lines:#?}"))
     }
 
     /// Sends a signal to a process, by its name.
