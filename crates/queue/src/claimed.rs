@@ -13,6 +13,7 @@ use crate::keys;
 use crate::member::{Member, Token};
 use crate::record::Stored;
 use crate::segment;
+use crate::voided::Voided;
 
 /// A sealed stage whose output the claimed slices read.
 #[derive(Clone, Debug)]
@@ -88,6 +89,8 @@ pub(crate) struct StageView {
     pub(crate) template: Bytes,
     pub(crate) slice_list: Bytes,
     pub(crate) inputs: Vec<InputStage>,
+    /// What of its segments does not count.
+    pub(crate) voided: Voided,
     hints: Mutex<Vec<Hint>>,
 }
 
@@ -110,7 +113,13 @@ impl StageView {
         inputs: Vec<InputStage>,
     ) -> Self {
         let hints = Mutex::new(vec![Hint::Unknown; stage.segment_count as usize]);
-        Self { query, number, stage, modified, template, slice_list, inputs, hints }
+        let voided = Voided::default();
+        Self { query, number, stage, modified, template, slice_list, inputs, voided, hints }
+    }
+
+    /// What counts of a segment as it was read.
+    pub(crate) fn live(&self, stored: Stored<Segment>) -> Stored<Segment> {
+        Stored { record: self.voided.live(stored.record), ..stored }
     }
 
     /// The segment in its first state.
