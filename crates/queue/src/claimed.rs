@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dunlin_base::{Attempt, QueryId, Revision, StageEpoch, StageId};
+use dunlin_base::{Attempt, QueryId, Result, Revision, StageEpoch, StageId};
 use dunlin_proto::output::StageOutput;
 use dunlin_proto::queue::{Segment, Stage};
 use parking_lot::Mutex;
@@ -71,6 +71,11 @@ pub(crate) struct Held {
 impl ClaimedSlices {
     pub(crate) fn member(&self) -> &Member {
         &self.held.token.member
+    }
+
+    /// `Fenced` once the claimer's lease is gone.
+    pub fn check(&self) -> Result<()> {
+        self.member().check()
     }
 
     pub(crate) fn segment_key(&self) -> String {

@@ -3,14 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use dunlin_base::{Error, QueryId, Result, StageEpoch, StageId};
+use dunlin_base::{Error, ProcessId, QueryId, Result, StageEpoch, StageId};
 use dunlin_proto::output::{MapOutput, StageOutput};
-use dunlin_proto::queue::{Phase, Stage, StagePhase};
+use dunlin_proto::queue::{Card, Phase, Stage, StagePhase};
 use dunlin_proto::shuffle::MapAttempt;
 use prost::Message;
 
 use crate::changes::Changes;
 use crate::depot;
+use crate::member::Role;
 use crate::queue::{CONFLICTS_MAX, Outcome, Queue};
 use crate::record::Batch;
 use crate::records::{Purpose, Records};
@@ -81,6 +82,19 @@ impl Queue {
             }
         }
         Err(Error::retry(format!("query {query} changes too fast to be reopened")))
+    }
+}
+
+impl Queue {
+    /// True if the store has the card of a shuffle worker that is, or was before its present life,
+    /// this process.
+    pub async fn has_shuffle_worker(&self, worker: ProcessId) -> Result<bool> {
+        let (id, prefix) = (worker.to_string(), Role::Shuffle.prefix());
+        let cards = self.store().range(prefix).await?.entries;
+        Ok(cards.iter().any(|entry| {
+            let card = || Card::decode(entry.value.as_ref()).unwrap_or_default();
+            entry.key.strip_prefix(prefix) == Some(&id) || card().former.contains(&id)
+        }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A cluster of processes on a real etcd: right answers, whatever process is killed.
 
 mod lab;
+mod lost;
 
 use dunlin_corpus::{compare, tpch as corpus};
 
