@@ -88,9 +88,14 @@ fn choose(file: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
     }
 }
 
-/// `DUNLIN_MAX_ROWS` is `max-rows`; `DUNLIN_LOG` is short for `DUNLIN_LOG_LEVEL`.
+/// `DUNLIN_MAX_ROWS` is `max-rows`; `DUNLIN_LOG` is short for `DUNLIN_LOG_LEVEL`. Variables that
+/// belong to options of a command are no configuration.
 fn environment() -> Env {
-    Env::prefixed("DUNLIN_").ignore(&["config"]).map(|key| match key.as_str() {
+    let options = crate::cli::variables();
+    let options = options.iter().filter_map(|name| name.strip_prefix("DUNLIN_"));
+    let options: Vec<String> = options.map(str::to_ascii_lowercase).collect();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    Env::prefixed("DUNLIN_").ignore(&options).map(|key| match key.as_str() {
         "log" => "log-level".into(),
         key => key.replace('_', "-").into(),
     })

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use dunlin_base::{Env, Error, Result};
 use dunlin_executor::{Executor, ExecutorOptions};
 use dunlin_gateway::{Gateway, GatewayOptions, MetadataCatalog, Session};
-use dunlin_metadata::StoreRef;
+use dunlin_metadata::{StoreRef, blob};
 use dunlin_planner::{Contexts, Decider, ObjectStores, Planner};
 use dunlin_queue::Queue;
 use dunlin_shuffle::{LocalWorkers, Workers};
@@ -22,6 +22,7 @@ use dunlin_shuffle_service::ShuffleWorker;
 use parking_lot::Mutex;
 
 pub use self::options::{EngineOptions, Wire, WireTls};
+use self::options::store_variables;
 use self::runtimes::{Runtimes, task_runtime};
 use self::shuffle_role::ShuffleRole;
 use self::workers::ClusterWorkers;
@@ -66,7 +67,7 @@ impl Engine {
             Error::invalid(format!("can not use folder {}: {e}", options.scratch.display()))
         })?;
         let store = dunlin_metadata::open(&options.metadata, env.clone()).await?;
-        let blobs = dunlin_metadata::blob::open(&options.blobs, &[], env.clone()).await?;
+        let blobs = blob::open(&options.blobs, &store_variables(), env.clone()).await?;
         let stores = ObjectStores::new(env.clone(), options.stores);
         let catalog = Arc::new(MetadataCatalog::new(Arc::clone(&store)));
         let settings = options.settings.clone();
