@@ -21,8 +21,8 @@ use dunlin_shuffle::{LocalWorkers, Workers};
 use dunlin_shuffle_service::ShuffleWorker;
 use parking_lot::Mutex;
 
-pub use self::options::{EngineOptions, Wire, WireTls};
 use self::options::store_variables;
+pub use self::options::{EngineOptions, Wire, WireTls};
 use self::runtimes::{Runtimes, task_runtime};
 use self::shuffle_role::ShuffleRole;
 use self::workers::ClusterWorkers;

@@ -13,6 +13,8 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::DFParserBuilder;
 use dunlin_base::{Error, Result};
 use dunlin_proto::catalog::v1;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::definition::PUBLIC;
@@ -221,6 +223,27 @@ struct ScopeSchema {
     name: String,
 }
 
+/// The provider of a table, if there is one of that name. Outside of the trait, which would have
+/// the compiler prove anew that the future may change threads, through all of DataFusion's types.
+fn table_in(
+    scope: Scope,
+    schema: String,
+    name: String,
+) -> BoxFuture<'static, Result<Option<Arc<dyn TableProvider>>, DataFusionError>> {
+    async move {
+        let Some(entry) = scope.find(&schema, &name) else { return Ok(None) };
+        match scope.provider(entry).await {
+            Ok(table) => Ok(Some(table)),
+            Err(error) if scope.lenient => {
+                tracing::debug!(table = %entry.name, %error, "left out of information_schema");
+                Ok(None)
+            }
+            Err(error) => Err(into_datafusion(error)),
+        }
+    }
+    .boxed()
+}
+
 #[async_trait]
 impl SchemaProvider for ScopeSchema {
     fn table_names(&self) -> Vec<String> {
@@ -228,15 +251,8 @@ impl SchemaProvider for ScopeSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        let Some(entry) = self.scope.find(&self.name, name) else { return Ok(None) };
-        match self.scope.provider(entry).await {
-            Ok(table) => Ok(Some(table)),
-            Err(error) if self.scope.lenient => {
-                tracing::debug!(table = %entry.name, %error, "left out of information_schema");
-                Ok(None)
-            }
-            Err(error) => Err(into_datafusion(error)),
-        }
+        let found = table_in(self.scope.clone(), self.name.clone(), name.to_owned());
+        found.await
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>, DataFusionError> {

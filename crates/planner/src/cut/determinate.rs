@@ -33,7 +33,15 @@ use crate::nodes::{ExchangeReadExec, SliceScanExec};
 
 /// Aggregates whose result does not depend on the order of their input.
 const ORDERLESS: [&str; 9] = [
-    "count", "min", "max", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor", "approx_distinct",
+    "count",
+    "min",
+    "max",
+    "bool_and",
+    "bool_or",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "approx_distinct",
 ];
 
 /// Those that do not, unless they add up floats.

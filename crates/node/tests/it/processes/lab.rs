@@ -107,11 +107,18 @@ impl Processes {
         assert!(done.expect("kill runs").success(), "{signal} to {name}");
     }
 
-    /// A client of all gateways.
+    /// A client of all gateways, whose queries are cut into many slices though the data are small.
     pub(super) fn client(&self) -> Client {
         let env = Env::real(Some(self.runtime.handle().clone()));
         let options = ClientOptions::new(self.gateways.clone(), Credentials::None);
-        self.runtime.block_on(Client::connect(env, options)).expect("a connection")
+        let client = self.runtime.block_on(Client::connect(env, options)).expect("a connection");
+        for (name, value) in
+            [("collapse_bytes", "0"), ("slice_bytes", "256KiB"), ("broadcast_bytes", "16KiB")]
+        {
+            let set = format!("SET dunlin.{name} = '{value}'");
+            self.rows(&client, &set).unwrap_or_else(|e| panic!("{set}: {e}"));
+        }
+        client
     }
 
     /// All rows of a statement, with something done while it runs.

@@ -1,14 +1,14 @@
 //! Shuffle workers that are killed with what they hold.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dunlin_corpus::{compare, tpch as corpus};
 
 use super::lab::Processes;
-use crate::cluster::{Oracle, tpch};
+use crate::cluster::Oracle;
 
 /// Kills in the middle of queries, at most; fewer if enough of them hit.
-const KILLS_MAX: usize = 24;
+const KILLS_MAX: u32 = 20;
 
 /// Losses of output that somebody still needed.
 const LOSSES: usize = 3;
@@ -18,33 +18,38 @@ const REOPENED: &str = "output of a sealed stage is lost";
 
 #[test]
 fn killed_shuffle_workers_cost_the_slices_that_made_their_data() {
+    // Large enough for a query to have a middle.
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = dunlin_corpus::tpch::cached(folder.path(), 0.05).expect("data");
     let options = ["--gateways", "1", "--executors", "2", "--shuffle", "2"];
-    let cluster = Processes::start(&tpch(), &options);
-    let (client, plain) = (cluster.client(), Oracle::open(&tpch()));
+    let cluster = Processes::start(&data, &options);
+    let (client, plain) = (cluster.client(), Oracle::open(&data));
+    let sql = |number: usize| corpus::QUERIES[number - 1].1;
+    let queries = [21, 18, 9].map(|number| (number, sql(number), plain.rows(sql(number))));
     let mut kills = 0;
-    // Queries of many stages, killed at different times.
-    for number in [21, 18, 9, 5, 8, 7, 2, 20].into_iter().cycle().take(KILLS_MAX) {
-        if cluster.count(REOPENED) >= LOSSES {
-            break;
-        }
-        let (_, sql) = corpus::QUERIES[number - 1];
-        let expected = plain.rows(sql).expect("an answer");
-        let victim = ["shuffle 1", "shuffle 2"][kills % 2];
-        let before = cluster.lines();
+    while kills < KILLS_MAX && cluster.count(REOPENED) < LOSSES {
+        let (number, sql, expected) = &queries[kills as usize % queries.len()];
+        let expected = expected.as_ref().expect("an answer");
+        let started = Instant::now();
+        cluster.rows(&client, sql).unwrap_or_else(|e| panic!("q{number}: {e}"));
+        let whole = started.elapsed();
+        let (victim, before) =
+            (["shuffle 1", "shuffle 2"][kills as usize / 2 % 2], cluster.lines());
         let actual = cluster.rows_while(&client, sql, || {
-            // A moment, drawn from the whole run of a query: not a wait for something.
-            std::thread::sleep(Duration::from_millis(150 + 90 * (kills as u64 % 7)));
+            // A moment of the query's run, another one each time: not a wait for something.
+            std::thread::sleep(whole.mul_f64(0.2 + 0.07 * f64::from(kills % 10)));
             cluster.signal(victim, "-KILL");
         });
         kills += 1;
         let actual = actual.unwrap_or_else(|e| panic!("q{number} without {victim}: {e}"));
-        if let Err(difference) = compare::same_rows(&expected, &actual) {
+        if let Err(difference) = compare::same_rows(expected, &actual) {
             panic!("q{number} without {victim}: {difference}");
         }
+        assert!(started.elapsed() < whole * 4 + Duration::from_secs(30), "q{number} took too long");
         cluster.ready(victim, before);
     }
     let losses = cluster.count(REOPENED);
-    assert!(losses >= LOSSES, "only {losses} of {kills} kills hit data that was needed");
     println!("{kills} shuffle workers killed, {losses} times a stage was opened again");
+    assert!(losses >= LOSSES, "only {losses} of {kills} kills hit data that was needed");
     assert_eq!(cluster.end(), Some(0));
 }
