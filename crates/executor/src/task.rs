@@ -71,7 +71,8 @@ async fn run_here(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> {
     let source: Arc<dyn ExchangeSource> =
         Arc::new(ShuffleSource::new(claim.query, &claim.inputs, workers));
     let (slices, width) = (work.slices.as_slice(), work.width as usize);
-    let mut bound = work.template.bind(slices, work.first_slice, width, &source, &contexts.decode)?;
+    let mut bound =
+        work.template.bind(slices, work.first_slice, width, &source, &contexts.decode)?;
     bound.plan = bind_files(bound.plan, &files_prefix(work), env);
     let writer = Arc::new(writer(shared, work, &bound.plan, &bound.output).await?);
     let streams = run_streams(shared, &bound.plan, &contexts.run, bound.output, &writer).await;

@@ -168,7 +168,11 @@ impl Session {
     }
 
     /// A plan as it is published.
-    pub(crate) fn prepare_query(&self, plan: &QueryPlan, statement: &Statement) -> Result<Prepared> {
+    pub(crate) fn prepare_query(
+        &self,
+        plan: &QueryPlan,
+        statement: &Statement,
+    ) -> Result<Prepared> {
         let graph = match plan.graph.get() {
             Some(graph) => graph.clone(),
             None => {

@@ -91,6 +91,8 @@ impl Gateway {
     async fn stage_and_publish(&self, plan: &WritePlan, query: Prepared) -> Result<()> {
         if plan.target.kind() != TargetKind::Insert {
             let landing = Landing::new(&self.parts().stores, &plan.target, plan.id)?;
+            // Another statement may have had the target since this one was planned.
+            landing.check_free().await?;
             landing.stage_empty(plan.empty.clone()).await?;
         }
         self.publish_as(plan.id, query).await

@@ -37,7 +37,7 @@ impl Session {
                     Earlier::Nothing(revision) => seen = revision,
                     Earlier::Done(rows) => return Ok(Reply::Rows(counted(rows)?)),
                     Earlier::Running(query) => {
-                        return Ok(Reply::Rows(follow(self.gateway().clone(), query)));
+                        return Ok(Reply::Rows(follow(self.gateway(), query, Role::Joined)));
                     }
                 }
             }
@@ -50,7 +50,7 @@ impl Session {
             query.deadline_unix_ms = deadline_unix_ms;
             let name = name.as_ref().map(|name| (name, seen));
             if self.gateway().begin_write(&plan, query, name).await? {
-                return Ok(Reply::Rows(follow(self.gateway().clone(), plan.id)));
+                return Ok(Reply::Rows(follow(self.gateway(), plan.id, Role::Began)));
             }
         }
         Err(Error::retry("other statements with this write id begin all the time"))
@@ -73,9 +73,19 @@ fn counted(rows: u64) -> Result<Rows> {
     Ok(Rows { query: None, schema: count_schema(), batches: stream::iter([Ok(batch)]).boxed() })
 }
 
+/// Who follows a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// The statement that began it: it ends with it.
+    Began,
+    /// The same statement, sent again: the first may still wait.
+    Joined,
+}
+
 /// The reply to a write that was begun, here or elsewhere.
-fn follow(gateway: Gateway, query: QueryId) -> Rows {
-    let mut guard = Guard { gateway: Some(gateway.clone()), query };
+fn follow(gateway: &Gateway, query: QueryId, role: Role) -> Rows {
+    let gateway = gateway.clone();
+    let mut guard = Guard { gateway: Some(gateway.clone()), query, role };
     let batches = stream::once(async move {
         let rows = gateway.drive(query).await;
         guard.ended();
@@ -88,6 +98,7 @@ fn follow(gateway: Gateway, query: QueryId) -> Rows {
 struct Guard {
     gateway: Option<Gateway>,
     query: QueryId,
+    role: Role,
 }
 
 impl Guard {
@@ -101,9 +112,10 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let Some(gateway) = self.gateway.take().filter(|gateway| !gateway.is_leaving()) else {
+        let Some(gateway) = self.gateway.take() else { return };
+        if self.role == Role::Joined || gateway.is_leaving() {
             return;
-        };
+        }
         let query = self.query;
         gateway.clone().in_background(async move {
             if let Err(error) = gateway.parts().queue.cancel(query).await {

@@ -68,13 +68,15 @@ fn write_key(query: QueryId) -> String {
 /// The key that only one COPY into a target has at a time.
 fn held_key(target: &Target) -> Option<String> {
     use dunlin_proto::write::target::Kind;
-    let hash = || blake3::hash(format!("{}\n{}\n{}", target.store, target.folder, target.file).as_bytes());
+    let hash =
+        || blake3::hash(format!("{}\n{}\n{}", target.store, target.folder, target.file).as_bytes());
     (target.kind() != Kind::Insert).then(|| format!("{HELD}{}", hash().to_hex()))
 }
 
 fn decoded<T: Message + Default>(entry: &Entry) -> Result<Stored<T>> {
-    let record = T::decode(entry.value.clone())
-        .map_err(|e| Error::lost(format!("the record '{}' cannot be read", entry.key)).with_source(e))?;
+    let record = T::decode(entry.value.clone()).map_err(|e| {
+        Error::lost(format!("the record '{}' cannot be read", entry.key)).with_source(e)
+    })?;
     Ok(Stored { record, revision: entry.modified })
 }
 

@@ -17,8 +17,8 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
-    ReplaceChildrenOptions,
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning,
+    PlanProperties, ReplaceChildrenOptions,
 };
 use dunlin_base::{ByteCount, Env, Error, Result as OurResult};
 use dunlin_proto::plan::WriteFiles;
@@ -77,11 +77,7 @@ impl WriteFilesExec {
 
 /// Binds the operator, if the plan has it on top, to an attempt: `prefix` must be of no other attempt of
 /// the query. Uploads that are dropped are aborted in the background, on `env`.
-pub fn bind_files(
-    plan: Arc<dyn ExecutionPlan>,
-    prefix: &str,
-    env: &Env,
-) -> Arc<dyn ExecutionPlan> {
+pub fn bind_files(plan: Arc<dyn ExecutionPlan>, prefix: &str, env: &Env) -> Arc<dyn ExecutionPlan> {
     let Some(write) = plan.downcast_ref::<WriteFilesExec>() else { return plan };
     let bound = Some(Bound { prefix: prefix.to_owned(), env: env.clone() });
     Arc::new(WriteFilesExec { bound, ..write.clone() })
@@ -219,6 +215,11 @@ impl FileStream {
                 file.send(bytes).await?;
             }
             if file.bytes + file.encoder.pending() >= self.layout.file_bytes {
+                if self.layout.one_file {
+                    let most = ByteCount(self.layout.file_bytes);
+                    return Err(Error::invalid(format!("one file would be larger than {most}"))
+                        .with_hint("write to a folder: end the target with a slash"));
+                }
                 break;
             }
         }

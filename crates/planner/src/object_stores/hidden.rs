@@ -43,9 +43,8 @@ fn shown(
     prefix: Option<&Path>,
 ) -> BoxStream<'static, Result<ObjectMeta>> {
     let prefix = prefix.cloned();
-    let keep = move |meta: &ObjectMeta| {
-        futures::future::ready(!hidden(&meta.location, prefix.as_ref()))
-    };
+    let keep =
+        move |meta: &ObjectMeta| futures::future::ready(!hidden(&meta.location, prefix.as_ref()));
     list.try_filter(keep).boxed()
 }
 

@@ -3,7 +3,7 @@
 //! Every step may be repeated, and by several gateways at once: names follow from the query and the
 //! manifest alone.
 
-use std::path::PathBuf;
+use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
 use dunlin_base::{Error, QueryId, Result};
@@ -76,19 +76,13 @@ impl Landing {
     /// Refuses a target that is not empty. `Invalid` names what is there.
     pub async fn check_free(&self) -> Result<()> {
         let there = match &self.file {
-            None => {
-                let mut list = self.store.list(Some(&self.folder));
-                match list.try_next().await {
-                    Ok(first) => first.map(|meta| meta.location),
-                    Err(StoreError::NotFound { .. }) => None,
-                    Err(error) => return Err(from_object_store(&error)),
-                }
-            }
-            Some(file) => match self.store.head(file).await {
-                Ok(meta) => Some(meta.location),
-                Err(StoreError::NotFound { .. }) => None,
-                Err(error) => return Err(from_object_store(&error)),
-            },
+            None => self.store.list(Some(&self.folder)).try_next().await,
+            Some(file) => self.store.head(file).await.map(Some),
+        };
+        let there = match there {
+            Ok(there) => there.map(|meta| meta.location),
+            Err(StoreError::NotFound { .. }) => None,
+            Err(error) => return Err(not_stored(&error, &self.shown(&self.folder))),
         };
         let Some(there) = there else { return Ok(()) };
         Err(Error::invalid(format!("the target is not empty: there is {}", self.shown(&there)))
@@ -132,11 +126,25 @@ impl Landing {
             .map_err(|e| Error::lost("the manifest of a write cannot be read").with_source(e))?;
         let all: Vec<_> =
             (0..).zip(&manifest.files).map(|(n, file)| self.move_one(n, file).boxed()).collect();
-        stream::iter(all).buffer_unordered(CONCURRENCY).try_collect().await
+        let moved: Result<()> = stream::iter(all).buffer_unordered(CONCURRENCY).try_collect().await;
+        moved?;
+        self.sync(&self.folder).await
+    }
+
+    /// A local file or folder is on the disk, not only on its way there. What is gone is no error.
+    async fn sync(&self, path: &Path) -> Result<()> {
+        let Some(local) = self.local(path) else { return Ok(()) };
+        let synced = match tokio::fs::File::open(&local).await {
+            Ok(file) => file.sync_all().await,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
+        synced.map_err(|error| local_error(error, &local))
     }
 
     async fn move_one(&self, number: usize, file: &File) -> Result<()> {
         let (from, to) = (self.staged(&file.name), self.published(number));
+        self.sync(&from).await?;
         let error = match self.store.rename(&from, &to).await {
             Ok(()) => return Ok(()),
             Err(error) => error,
@@ -167,8 +175,7 @@ impl Landing {
         if let Err(error) = removed
             && error.kind() != std::io::ErrorKind::NotFound
         {
-            let error = StoreError::Generic { store: "local", source: Box::new(error) };
-            return Err(not_stored(&error, &local.display().to_string()));
+            return Err(local_error(error, &local));
         }
         // Folders that others use are not empty, and stay.
         let mut folder = local.parent();
@@ -199,6 +206,11 @@ impl Landing {
         let disk = object_store::local::LocalFileSystem::new();
         local.then(|| disk.path_to_filesystem(path).ok()).flatten()
     }
+}
+
+fn local_error(error: std::io::Error, path: &FsPath) -> Error {
+    let error = StoreError::Generic { store: "local", source: Box::new(error) };
+    not_stored(&error, &path.display().to_string())
 }
 
 /// The folder below `folder` for what the write of `query` stages.

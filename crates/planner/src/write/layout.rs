@@ -24,6 +24,8 @@ pub(crate) struct Layout {
     /// Columns that must not be NULL.
     pub(super) required: Vec<usize>,
     pub(crate) file_bytes: u64,
+    /// There is to be one file only.
+    pub(crate) one_file: bool,
     pub(super) format: FileFormat,
 }
 
@@ -78,7 +80,13 @@ impl Layout {
             Format::Avro | Format::Arrow => return Err(not_written(format)),
         };
         let required = layout.required.iter().map(|column| *column as usize).collect();
-        Ok(Self { schema, required, file_bytes: layout.file_bytes.max(1), format })
+        Ok(Self {
+            schema,
+            required,
+            file_bytes: layout.file_bytes.max(1),
+            one_file: layout.one_file,
+            format,
+        })
     }
 
     /// A whole file without rows. `Invalid`: the format has no such columns.

@@ -50,10 +50,7 @@ pub fn manifest_file(rows: &RecordBatch) -> Result<Vec<File>> {
     let names = names.as_any().downcast_ref::<StringArray>().ok_or_else(bug)?;
     let counts = counts.as_any().downcast_ref::<UInt64Array>().ok_or_else(bug)?;
     let sizes = sizes.as_any().downcast_ref::<UInt64Array>().ok_or_else(bug)?;
-    let file = |i| File {
-        name: names.value(i).to_owned(),
-        rows: counts.value(i),
-        bytes: sizes.value(i),
-    };
+    let file =
+        |i| File { name: names.value(i).to_owned(), rows: counts.value(i), bytes: sizes.value(i) };
     Ok((0..rows.num_rows()).map(file).collect())
 }

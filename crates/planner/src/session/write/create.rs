@@ -165,8 +165,11 @@ fn with(options: &CreateTableOptions) -> Result<With> {
             "location" => with.location = Some(value),
             key if key.starts_with("format.") => drop(with.options.insert(key.to_owned(), value)),
             _ => {
-                return Err(Error::invalid(format!("CREATE TABLE AS has no option '{}'", key.value))
-                    .with_hint("there are: format, location, and format.* in double quotes"));
+                return Err(Error::invalid(format!(
+                    "CREATE TABLE AS has no option '{}'",
+                    key.value
+                ))
+                .with_hint("there are: format, location, and format.* in double quotes"));
             }
         }
     }

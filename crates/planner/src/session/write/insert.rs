@@ -64,7 +64,9 @@ impl Session {
             schema: listing.schema(),
             target,
             format,
-            options: about_format.map(|o| (o.key.clone(), o.value.clone())).collect::<HashMap<_, _>>(),
+            options: about_format
+                .map(|o| (o.key.clone(), o.value.clone()))
+                .collect::<HashMap<_, _>>(),
             one_line: true,
         };
         draft.plan(&state)

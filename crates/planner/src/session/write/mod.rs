@@ -12,11 +12,15 @@ use std::path::Path as FsPath;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::config::ConfigOptions;
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::ExecutionPlanProperties;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use dunlin_base::{Error, QueryId, Result};
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use dunlin_base::{ByteCount, Error, QueryId, Result};
 use dunlin_proto::plan::WriteFiles;
 use dunlin_proto::write::{self as v1, Target, target::Kind};
 use object_store::path::Path;
@@ -25,6 +29,7 @@ use prost::Message;
 use super::query::{self, ShowLogical};
 use super::{Planned, QueryPlan, Session, Statement, View};
 use crate::catalog::{Format, Location, encode_schema};
+use crate::errors::from_datafusion;
 use crate::nodes::WriteFilesExec;
 use crate::object_stores::StoreSpec;
 use crate::write::{Landing, Layout, WritePlan, manifest_schema, staging, table_options};
@@ -67,13 +72,15 @@ impl Draft {
         let folder = parsed(&self.target.folder)?;
         let required = self.schema.fields().iter().zip(0..);
         let required = required.filter(|(field, _)| !field.is_nullable()).map(|(_, i)| i).collect();
+        let one_file = !self.target.file.is_empty();
         let layout = v1::Layout {
             format: self.format.name().to_owned(),
             options,
             schema: encode_schema(&self.schema)?,
             required,
             one_line: self.one_line,
-            file_bytes: self.rows.settings.write_file_bytes.0,
+            file_bytes: file_bytes(&self.target, self.rows.settings.write_file_bytes),
+            one_file,
         };
         let empty = Layout::new(&layout, config)?.empty_file()?;
         let files = WriteFiles {
@@ -82,21 +89,53 @@ impl Draft {
             ending: self.target.ending.clone(),
             layout: Some(layout),
         };
-        let mut physical = Arc::clone(&self.rows.physical);
-        let one_file = !self.target.file.is_empty();
+        let mut physical = widened(&self.rows.physical, config)?;
         if one_file && physical.output_partitioning().partition_count() > 1 {
             physical = Arc::new(CoalescePartitionsExec::new(physical));
         }
-        let mut files_of = self.rows;
-        let mut files = files;
-        if one_file && let Some(layout) = &mut files.layout {
-            layout.file_bytes = u64::MAX;
-        }
-        files_of.physical = Arc::new(WriteFilesExec::new(physical, Arc::new(files)));
-        files_of.schema = manifest_schema();
-        let plan = WritePlan { id: self.id, query: files_of, target: self.target, empty };
+        let query = QueryPlan {
+            physical: Arc::new(WriteFilesExec::new(physical, Arc::new(files))),
+            schema: manifest_schema(),
+            ..self.rows
+        };
+        let plan = WritePlan { id: self.id, query, target: self.target, empty };
         Ok(Planned::Write(Box::new(plan)))
     }
+}
+
+/// Object stores publish by a copy, which they do not make of larger files in one request.
+const REMOTE_FILE_MAX: ByteCount = ByteCount::mib(4096);
+
+/// How large a file may become.
+fn file_bytes(target: &Target, wanted: ByteCount) -> u64 {
+    let most = if target.store.starts_with("file:") { u64::MAX } else { REMOTE_FILE_MAX.0 };
+    if target.file.is_empty() { wanted.0.min(most) } else { most }
+}
+
+/// The plan with its scan in several partitions, if it does nothing but scan, filter and project:
+/// DataFusion leaves the scan of one file whole when no operator above gains by it, but several
+/// writers do.
+fn widened(
+    plan: &Arc<dyn ExecutionPlan>,
+    config: &ConfigOptions,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let (streams, wanted) =
+        (plan.output_partitioning().partition_count(), config.execution.target_partitions);
+    let ordered = plan.properties().output_ordering().is_some();
+    if streams > 1 || wanted < 2 || ordered || plan.fetch().is_some() {
+        return Ok(Arc::clone(plan));
+    }
+    if plan.is::<DataSourceExec>() {
+        let split = plan.repartitioned(wanted, config).map_err(from_datafusion)?;
+        return Ok(split.unwrap_or_else(|| Arc::clone(plan)));
+    }
+    let row_by_row = plan.is::<FilterExec>() || plan.is::<ProjectionExec>();
+    let children = plan.children();
+    let [child] = children.as_slice() else { return Ok(Arc::clone(plan)) };
+    if !row_by_row {
+        return Ok(Arc::clone(plan));
+    }
+    crate::cut::with_children(plan, vec![widened(child, config)?])
 }
 
 /// The options with what would otherwise follow from settings that do not travel.
@@ -178,7 +217,9 @@ impl Session {
         let spec = StoreSpec { url, options };
         if known.is_some_and(|known| known.options != spec.options) {
             return Err(Error::invalid(format!("{} is reached with other options", spec.url))
-                .with_hint("all statements on one store share its options: give the same, or none"));
+                .with_hint(
+                    "all statements on one store share its options: give the same, or none",
+                ));
         }
         Ok(spec.to_proto().encode_to_vec().into())
     }
