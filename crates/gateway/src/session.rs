@@ -226,7 +226,7 @@ impl Session {
 }
 
 /// Where the tables of a plan are.
-fn locations(plan: &QueryPlan) -> Vec<String> {
+pub(crate) fn locations(plan: &QueryPlan) -> Vec<String> {
     plan.tables.iter().flat_map(|table| table.locations.iter().cloned()).collect()
 }
 

@@ -10,14 +10,16 @@ use dunlin_planner::{Planned, Statement};
 use futures::StreamExt;
 use futures::stream;
 
+use super::View;
 use super::begin::Earlier;
 use super::records::Name;
 use crate::face::{Reply, Rows};
 use crate::gateway::Gateway;
-use crate::session::Session;
+use crate::session::{Session, locations};
 
-/// How often a statement looks again for another of the same name that was faster.
-const TRIES: usize = 8;
+/// How often a statement begins anew, because another of the same name was faster or because what
+/// it reads was written to meanwhile.
+const TRIES: usize = 16;
 
 impl Session {
     /// Plans and starts a statement that writes. Returns when its query is durable; the one row of
@@ -41,11 +43,15 @@ impl Session {
                     }
                 }
             }
+            let before = View::now(self.gateway()).await?;
             let plan = match self.plan(statement).await? {
                 Planned::Write(plan) => plan,
                 Planned::Done(what) => return Ok(Reply::Done(what)),
                 _ => return Err(Error::bug("a statement that writes was planned as a query")),
             };
+            if before.moved(self.gateway(), &locations(&plan.query)).await? {
+                continue;
+            }
             let mut query = self.prepare_query(&plan.query, statement)?;
             query.deadline_unix_ms = deadline_unix_ms;
             let name = name.as_ref().map(|name| (name, seen));
@@ -53,7 +59,7 @@ impl Session {
                 return Ok(Reply::Rows(follow(self.gateway(), plan.id, Role::Began)));
             }
         }
-        Err(Error::retry("other statements with this write id begin all the time"))
+        Err(Error::retry("other statements write the same, or to what it reads, all the time"))
     }
 }
 

@@ -260,3 +260,57 @@ impl OpenFile {
         manifest_row(&name, rows, self.bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::StringArray;
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::datasource::memory::MemorySourceConfig;
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+    use datafusion::parquet::file::reader::{FileReader, SerializedFileReader};
+    use datafusion::prelude::{SessionConfig, SessionContext};
+    use dunlin_proto::write;
+
+    use super::*;
+    use crate::catalog::encode_schema;
+    use crate::write::manifest_file;
+
+    #[tokio::test]
+    async fn little_memory_makes_more_row_groups_and_not_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let schema = Arc::new(Schema::new(vec![Field::new("s", DataType::Utf8, false)]));
+        let batch = |n: usize| {
+            let text = |i| format!("{n}-{i}-{}", "x".repeat(64));
+            let words = StringArray::from_iter_values((0..1000).map(text));
+            RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(words)]).expect("a batch")
+        };
+        let batches: Vec<_> = (0..20).map(batch).collect();
+        let input = MemorySourceConfig::try_new_exec(&[batches], Arc::clone(&schema), None);
+        let layout = write::Layout {
+            format: "parquet".to_owned(),
+            schema: encode_schema(&schema).expect("a schema"),
+            file_bytes: u64::MAX,
+            ..write::Layout::default()
+        };
+        let files = WriteFiles {
+            store: "file:///".to_owned(),
+            folder: Path::from_absolute_path(folder.path()).expect("a path").to_string(),
+            ending: ".parquet".to_owned(),
+            layout: Some(layout),
+        };
+        let write = WriteFilesExec::new(input.expect("an input"), Arc::new(files));
+        let env = Env::real(Some(tokio::runtime::Handle::current()));
+        let plan = bind_files(Arc::new(write), "0-00000-1", &env);
+        let runtime = RuntimeEnvBuilder::new().with_memory_limit(400_000, 1.0).build_arc();
+        let config = SessionConfig::new();
+        let context = SessionContext::new_with_config_rt(config, runtime.expect("a runtime"));
+        let stream = plan.execute(0, context.task_ctx()).expect("a stream");
+        let rows: Vec<_> = stream.try_collect().await.expect("written");
+        let [file] = manifest_file(&rows[0]).expect("a manifest").try_into().expect("one file");
+        assert_eq!((file.name.as_str(), file.rows), ("0-00000-1-000-0000.parquet", 20_000));
+        let written = std::fs::File::open(folder.path().join(&file.name)).expect("the file");
+        assert_eq!(written.metadata().expect("its size").len(), file.bytes);
+        let reader = SerializedFileReader::new(written).expect("a Parquet file");
+        assert!(reader.num_row_groups() > 1, "{} row groups", reader.num_row_groups());
+    }
+}

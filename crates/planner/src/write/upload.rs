@@ -69,3 +69,148 @@ impl Drop for Upload {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::ops::Range;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use futures::stream::BoxStream;
+    use object_store::memory::InMemory;
+    use object_store::{
+        CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+        ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as Stored,
+        UploadPart,
+    };
+
+    use super::*;
+
+    /// A store that counts how its uploads end.
+    #[derive(Debug, Default)]
+    struct Counting {
+        inner: InMemory,
+        ends: Arc<Ends>,
+    }
+
+    #[derive(Debug, Default)]
+    struct Ends {
+        begun: AtomicUsize,
+        completed: AtomicUsize,
+        aborted: AtomicUsize,
+    }
+
+    impl Ends {
+        fn all(&self) -> (usize, usize, usize) {
+            let read = |count: &AtomicUsize| count.load(Ordering::SeqCst);
+            (read(&self.begun), read(&self.completed), read(&self.aborted))
+        }
+    }
+
+    #[derive(Debug)]
+    struct CountedUpload(Box<dyn MultipartUpload>, Arc<Ends>);
+
+    #[async_trait]
+    impl MultipartUpload for CountedUpload {
+        fn put_part(&mut self, data: PutPayload) -> UploadPart {
+            self.0.put_part(data)
+        }
+
+        async fn complete(&mut self) -> Stored<PutResult> {
+            self.1.completed.fetch_add(1, Ordering::SeqCst);
+            self.0.complete().await
+        }
+
+        async fn abort(&mut self) -> Stored<()> {
+            self.1.aborted.fetch_add(1, Ordering::SeqCst);
+            self.0.abort().await
+        }
+    }
+
+    impl fmt::Display for Counting {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("counting")
+        }
+    }
+
+    #[async_trait]
+    impl ObjectStore for Counting {
+        async fn put_opts(
+            &self,
+            at: &Path,
+            body: PutPayload,
+            how: PutOptions,
+        ) -> Stored<PutResult> {
+            self.inner.put_opts(at, body, how).await
+        }
+
+        async fn put_multipart_opts(
+            &self,
+            at: &Path,
+            how: PutMultipartOptions,
+        ) -> Stored<Box<dyn MultipartUpload>> {
+            self.ends.begun.fetch_add(1, Ordering::SeqCst);
+            let upload = self.inner.put_multipart_opts(at, how).await?;
+            Ok(Box::new(CountedUpload(upload, Arc::clone(&self.ends))))
+        }
+
+        async fn get_opts(&self, at: &Path, how: GetOptions) -> Stored<GetResult> {
+            self.inner.get_opts(at, how).await
+        }
+
+        async fn get_ranges(&self, at: &Path, ranges: &[Range<u64>]) -> Stored<Vec<Bytes>> {
+            self.inner.get_ranges(at, ranges).await
+        }
+
+        fn delete_stream(
+            &self,
+            at: BoxStream<'static, Stored<Path>>,
+        ) -> BoxStream<'static, Stored<Path>> {
+            self.inner.delete_stream(at)
+        }
+
+        fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Stored<ObjectMeta>> {
+            self.inner.list(prefix)
+        }
+
+        async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Stored<ListResult> {
+            self.inner.list_with_delimiter(prefix).await
+        }
+
+        async fn copy_opts(&self, from: &Path, to: &Path, how: CopyOptions) -> Stored<()> {
+            self.inner.copy_opts(from, to, how).await
+        }
+    }
+
+    #[tokio::test]
+    async fn small_files_are_one_request_and_large_ones_end_or_are_aborted() {
+        let store = Arc::new(Counting::default());
+        let env = Env::real(Some(tokio::runtime::Handle::current()));
+        let begin = |name: &str| {
+            let shared = Arc::clone(&store) as Arc<dyn ObjectStore>;
+            Upload::new(shared, Path::from(name), name.to_owned(), env.clone())
+        };
+        let large = || Bytes::from(vec![7; 9 << 20]);
+        let mut small = begin("small");
+        small.put(Bytes::from_static(b"few")).await.expect("put");
+        small.finish().await.expect("ended");
+        assert_eq!(store.ends.all(), (0, 0, 0));
+        let mut whole = begin("large");
+        whole.put(large()).await.expect("put");
+        whole.finish().await.expect("ended");
+        assert_eq!(store.ends.all(), (1, 1, 0));
+        let mut dropped = begin("dropped");
+        dropped.put(large()).await.expect("put");
+        drop(dropped);
+        let aborted = async {
+            while store.ends.all().2 == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        env.timeout(Duration::from_secs(20), aborted).await.expect("aborted in time");
+        assert_eq!(store.ends.all(), (2, 1, 1));
+        assert!(store.head(&Path::from("dropped")).await.is_err());
+    }
+}
