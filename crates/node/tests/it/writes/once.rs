@@ -1,11 +1,13 @@
 //! The same write sent again happens once.
 
-use dunlin_base::Kind;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use dunlin_base::{ByteCount, Kind};
 use dunlin_gateway::Reply;
 use futures::TryStreamExt;
 
 use super::{Lab, written};
-use crate::cluster::Shape;
+use crate::cluster::{Cluster, Shape, tpch};
 
 const SHAPE: Shape = Shape { partitions: 3, executors: 2, fine: true };
 const INSERT: &str = "INSERT INTO t SELECT n_nationkey FROM nation";
@@ -91,6 +93,37 @@ fn a_second_try_joins_the_first_or_replaces_it() {
     assert_eq!(lab.written(INSERT), 25);
     assert_eq!(lab.count("t"), 50);
     lab.assert_clean();
+}
+
+#[test]
+fn readers_see_whole_writes() {
+    let cluster = Cluster::with(&tpch(), SHAPE, |options| {
+        options.settings.batch_size = 4;
+        options.settings.write_file_bytes = ByteCount(1);
+    });
+    let lab = Lab::over(cluster);
+    lab.run("CREATE TABLE t AS SELECT n_nationkey FROM nation");
+    assert!(
+        lab.written("COPY nation TO 'OUT/n/' STORED AS PARQUET") == 25 && lab.files().len() > 4
+    );
+    let (done, reads) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let writing = async {
+        for _ in 0..8 {
+            lab.cluster.rows_async(INSERT).await.expect("a write");
+        }
+        done.store(true, Ordering::SeqCst);
+    };
+    let reading = async {
+        while !done.load(Ordering::SeqCst) {
+            let rows = lab.cluster.rows_async("SELECT * FROM t").await.expect("rows");
+            let rows: usize = rows.iter().map(|batch| batch.num_rows()).sum();
+            assert_eq!(rows % 25, 0, "{rows} rows: a part of a write");
+            reads.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    lab.cluster.engine.block_on(futures::future::join(writing, reading));
+    assert!(reads.load(Ordering::SeqCst) > 1);
+    assert_eq!(lab.count("t"), 225);
 }
 
 #[test]
