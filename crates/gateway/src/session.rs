@@ -124,10 +124,15 @@ impl Session {
         let planning = self.gateway.parts().cpu.spawn("plan", async move {
             let planned = session.plan(&statement).await?;
             // Cutting is CPU work, too; the plan keeps its graph.
-            if let Planned::Query(plan) | Planned::Explain { analyze: true, inner: plan, .. } =
-                &planned
-            {
-                this.prepare_query(plan, &statement)?;
+            let query = match &planned {
+                Planned::Query(plan) | Planned::Explain { analyze: true, inner: plan, .. } => {
+                    Some(plan.as_ref())
+                }
+                Planned::Write(write) => Some(&write.query),
+                _ => None,
+            };
+            if let Some(query) = query {
+                this.prepare_query(query, &statement)?;
             }
             Ok(planned)
         });

@@ -6,7 +6,7 @@ use dunlin_base::{Kind, QueryId, Result};
 use dunlin_planner::write::Landing;
 use dunlin_proto::write::Write;
 use dunlin_proto::write::write::Phase;
-use dunlin_queue::Phase as QueryPhase;
+use dunlin_queue::{Phase as QueryPhase, QueryStatus};
 
 use super::records::Stored;
 use crate::gateway::Gateway;
@@ -45,11 +45,10 @@ impl Gateway {
         match seen.record.phase() {
             Phase::Decided => drop(self.drive(query).await?),
             Phase::Open => match self.parts().queue.status(query).await? {
-                Some(status) => {
-                    if !matches!(status.phase, QueryPhase::Running | QueryPhase::Queued) {
-                        // A query that failed is no error of the sweep.
-                        let _ = self.drive(query).await;
-                    }
+                Some(QueryStatus { phase: QueryPhase::Running | QueryPhase::Queued, .. }) => {}
+                Some(_) => {
+                    // A query that failed is no error of the sweep.
+                    let _ = self.drive(query).await;
                 }
                 None if old(seen.record.created_unix_ms) => {
                     self.writes().abort(query, seen, now).await?;
