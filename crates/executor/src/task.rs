@@ -7,7 +7,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use dunlin_base::env::Task;
 use dunlin_base::{Error, Result};
 use dunlin_planner::errors::{from_datafusion, name_files};
-use dunlin_planner::nodes::ExchangeSource;
+use dunlin_planner::nodes::{ExchangeSource, bind_files};
 use dunlin_planner::{StoreSpec, TaskOutput, Template};
 use dunlin_proto::block::ShuffleId;
 use dunlin_proto::output::{MapOutput, TaskStats};
@@ -71,7 +71,9 @@ async fn run_here(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> {
     let source: Arc<dyn ExchangeSource> =
         Arc::new(ShuffleSource::new(claim.query, &claim.inputs, workers));
     let (slices, width) = (work.slices.as_slice(), work.width as usize);
-    let bound = work.template.bind(slices, work.first_slice, width, &source, &contexts.decode)?;
+    let mut bound =
+        work.template.bind(slices, work.first_slice, width, &source, &contexts.decode)?;
+    bound.plan = bind_files(bound.plan, &files_prefix(work), env);
     let writer = Arc::new(writer(shared, work, &bound.plan, &bound.output).await?);
     let streams = run_streams(shared, &bound.plan, &contexts.run, bound.output, &writer).await;
     let writer = Arc::into_inner(writer).ok_or_else(|| Error::bug("a stream outlived its task"))?;
@@ -95,6 +97,13 @@ async fn run_here(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> {
     stats::add_output(&output.partitions, &mut task);
     output.stats = Some(task);
     Ok(output)
+}
+
+/// What the files of this attempt are called, if it writes any: no other attempt of the query has
+/// it.
+fn files_prefix(work: &Work) -> String {
+    let claim = &work.claim;
+    format!("{}-{:05}-{}", claim.epoch, work.first_slice, claim.attempt)
 }
 
 fn import_stores(shared: &Shared, header: &Header) -> Result<()> {

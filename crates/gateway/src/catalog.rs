@@ -53,8 +53,7 @@ impl CatalogStore for MetadataCatalog {
             Some(definition) => Op::Put(key, definition.encode(), None),
             None => Op::Delete(key),
         };
-        let version = Op::Put(VERSION.to_owned(), bytes::Bytes::new(), None);
-        let txn = Txn { compares: vec![compare], ops: vec![change, version], ..Txn::default() };
+        let txn = Txn { compares: vec![compare], ops: vec![change, version()], ..Txn::default() };
         match self.store.txn(txn).await? {
             TxnOutcome::Committed(_) => Ok(Swapped::Done),
             TxnOutcome::Conflict(entries) => {
@@ -63,6 +62,21 @@ impl CatalogStore for MetadataCatalog {
             }
         }
     }
+}
+
+/// Every change of the catalog has it.
+fn version() -> Op {
+    Op::Put(VERSION.to_owned(), bytes::Bytes::new(), None)
+}
+
+/// The key of a table, for transactions that create it with something else.
+pub(crate) fn object_key(schema: &str, object: &str) -> String {
+    key_of(&Name::object(schema, object))
+}
+
+/// The changes that create an object whose key is absent.
+pub(crate) fn create(key: String, definition: bytes::Bytes) -> [Op; 2] {
+    [Op::Put(key, definition, None), version()]
 }
 
 fn stored(entry: &Entry) -> Result<Stored> {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use dunlin_base::env::Task;
 use dunlin_base::{Env, Kind, ProcessId, QueryId, Result};
 use dunlin_metadata::StoreRef;
-use dunlin_planner::Contexts;
+use dunlin_planner::{Contexts, ObjectStores};
 use dunlin_proto::queue::Card;
 use dunlin_proto::shuffle::ShuffleApi;
 use dunlin_queue::{LiveSet, NewQuery, Queue, Role, Seat, SeatOptions};
@@ -39,6 +39,8 @@ pub struct Parts {
     pub workers: Arc<dyn Workers>,
     /// Contexts for plans.
     pub contexts: Contexts,
+    /// The stores that statements write to.
+    pub stores: Arc<ObjectStores>,
 }
 
 /// Limits of one gateway.
@@ -128,6 +130,12 @@ impl Gateway {
     /// removed some time after its end.
     pub async fn publish(&self, query: Prepared) -> Result<QueryId> {
         let id = QueryId::generate(&self.parts().env);
+        self.publish_as(id, query).await?;
+        Ok(id)
+    }
+
+    /// Publishes a query under an id that is the caller's alone.
+    pub(crate) async fn publish_as(&self, id: QueryId, query: Prepared) -> Result<()> {
         let new = NewQuery {
             id,
             sql: query.sql,
@@ -136,8 +144,7 @@ impl Gateway {
             deadline_unix_ms: query.deadline_unix_ms,
             graph: query.graph,
         };
-        self.parts().queue.publish(new).await?;
-        Ok(id)
+        self.parts().queue.publish(new).await
     }
 
     /// The rows of a query that any gateway published.
@@ -259,6 +266,8 @@ impl Gateway {
     /// without records. Any number of gateways may sweep at once.
     pub async fn sweep(&self) -> Result<()> {
         let parts = self.parts();
+        // First: writes need the results of their queries.
+        self.sweep_writes().await?;
         let swept = parts.queue.sweep(parts.env.unix_ms()).await?;
         for query in swept.queries {
             self.delete_shuffles(query).await;

@@ -9,6 +9,7 @@ mod gateway;
 mod publish;
 mod query;
 mod session;
+mod writes;
 
 pub use catalog::MetadataCatalog;
 pub use face::{Progress, Reply, Rows, StageProgress};

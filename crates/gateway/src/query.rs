@@ -263,7 +263,8 @@ impl Keeper {
     }
 }
 
-fn failure(ended: &Ended) -> Error {
+/// Why a query that is not done ended.
+pub(crate) fn failure(ended: &Ended) -> Error {
     match (&ended.failure, ended.phase) {
         (Some(error), _) => error.clone(),
         (None, Phase::Cancelled) => Error::new(Kind::Fenced, "the query was cancelled"),

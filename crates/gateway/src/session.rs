@@ -19,6 +19,10 @@ use prost::Message;
 use crate::analyze;
 use crate::face::{Reply, Rows};
 use crate::gateway::{Gateway, Prepared};
+use crate::writes::View;
+
+/// How often a statement is planned anew because its tables were written to meanwhile.
+const READ_TRIES: usize = 16;
 
 /// A session. Statements run one at a time from the client's point of view; the session itself
 /// may be shared.
@@ -58,6 +62,9 @@ impl Session {
     /// there; dropping the future before that leaves no query behind, or one that nobody reads and
     /// the sweeper removes.
     pub async fn execute(&self, statement: &Statement) -> Result<Reply> {
+        if statement.writes() {
+            return self.write(statement, None).await;
+        }
         match self.step(statement).await? {
             Step::Reply(reply) => Ok(reply),
             Step::Run(query) => self.run(query, statement).await,
@@ -68,32 +75,74 @@ impl Session {
         }
     }
 
-    /// Plans one statement, on the CPU runtime.
+    /// Plans one statement. What it reads has all files of a write or none.
     pub(crate) async fn step(&self, statement: &Statement) -> Result<Step> {
-        if let Some(plan) = self.session.known_plan(statement).await {
-            return Ok(Step::Run(self.prepare_query(&plan, statement)?));
-        }
-        let (session, statement_) = (Arc::clone(&self.session), statement.clone());
-        let this = self.clone();
-        // Planning is CPU work: on the control runtime it would hold up leases.
-        let planning = self.gateway.parts().cpu.spawn("plan", async move {
-            match session.plan(&statement_).await? {
-                Planned::Query(plan) => Ok(Step::Run(this.prepare_query(&plan, &statement_)?)),
-                Planned::Explain { analyze: false, verbose, inner } => {
-                    this.explain(&inner, verbose).map(Step::Reply)
-                }
-                Planned::Explain { analyze: true, verbose, inner } => {
-                    Ok(Step::Analyze(this.prepare_query(&inner, &statement_)?, verbose))
-                }
-                Planned::Local(batches, schema) => {
-                    let batches = stream::iter(batches.into_iter().map(Ok)).boxed();
-                    Ok(Step::Reply(Reply::Rows(Rows { query: None, schema, batches })))
-                }
-                Planned::Done(what) => Ok(Step::Reply(Reply::Done(what))),
+        for _ in 0..READ_TRIES {
+            let before = View::now(&self.gateway).await?;
+            let (step, locations) = self.step_once(statement).await?;
+            if !before.moved(&self.gateway, &locations).await? {
+                return Ok(step);
             }
+        }
+        Err(Error::retry("the tables of the statement are being written to all the time"))
+    }
+
+    /// Plans one statement; with it the locations that its query reads.
+    async fn step_once(&self, statement: &Statement) -> Result<(Step, Vec<String>)> {
+        let planned = match self.session.known_plan(statement).await {
+            Some(plan) => Planned::Query(Box::new(plan)),
+            None => self.plan(statement).await?,
+        };
+        let step = match planned {
+            Planned::Query(plan) => {
+                let step = Step::Run(self.prepare_query(&plan, statement)?);
+                return Ok((step, locations(&plan)));
+            }
+            Planned::Explain { analyze: false, verbose, inner } => {
+                Step::Reply(self.explain(&inner, verbose)?)
+            }
+            Planned::Explain { analyze: true, verbose, inner } => {
+                let step = Step::Analyze(self.prepare_query(&inner, statement)?, verbose);
+                return Ok((step, locations(&inner)));
+            }
+            Planned::Write(_) => {
+                return Err(Error::bug("a statement that writes was planned as a query"));
+            }
+            Planned::Local(batches, schema) => {
+                let batches = stream::iter(batches.into_iter().map(Ok)).boxed();
+                Step::Reply(Reply::Rows(Rows { query: None, schema, batches }))
+            }
+            Planned::Done(what) => Step::Reply(Reply::Done(what)),
+        };
+        Ok((step, Vec::new()))
+    }
+
+    /// Plans on the CPU runtime: on the control runtime it would hold up leases.
+    pub(crate) async fn plan(&self, statement: &Statement) -> Result<Planned> {
+        let (session, statement, this) =
+            (Arc::clone(&self.session), statement.clone(), self.clone());
+        let planning = self.gateway.parts().cpu.spawn("plan", async move {
+            let planned = session.plan(&statement).await?;
+            // Cutting is CPU work, too; the plan keeps its graph.
+            let query = match &planned {
+                Planned::Query(plan) | Planned::Explain { analyze: true, inner: plan, .. } => {
+                    Some(plan.as_ref())
+                }
+                Planned::Write(write) => Some(&write.query),
+                _ => None,
+            };
+            if let Some(query) = query {
+                this.prepare_query(query, &statement)?;
+            }
+            Ok(planned)
         });
-        let step: Result<Result<Step>, String> = planning.join().await;
-        step.unwrap_or_else(|panic| Err(Error::bug(format!("planning panicked: {panic}"))))
+        let planned: Result<Result<Planned>, String> = planning.join().await;
+        planned.unwrap_or_else(|panic| Err(Error::bug(format!("planning panicked: {panic}"))))
+    }
+
+    /// Who asks.
+    pub(crate) fn user(&self) -> &str {
+        &self.user
     }
 
     /// The planner's half of the session.
@@ -123,7 +172,12 @@ impl Session {
         Ok(Reply::Rows(Rows { batches: rows.batches.inspect(forget).boxed(), ..rows }))
     }
 
-    fn prepare_query(&self, plan: &QueryPlan, statement: &Statement) -> Result<Prepared> {
+    /// A plan as it is published.
+    pub(crate) fn prepare_query(
+        &self,
+        plan: &QueryPlan,
+        statement: &Statement,
+    ) -> Result<Prepared> {
         let graph = match plan.graph.get() {
             Some(graph) => graph.clone(),
             None => {
@@ -174,6 +228,11 @@ impl Session {
         }
         Ok(text_reply("plan", &text))
     }
+}
+
+/// Where the tables of a plan are.
+pub(crate) fn locations(plan: &QueryPlan) -> Vec<String> {
+    plan.tables.iter().flat_map(|table| table.locations.iter().cloned()).collect()
 }
 
 /// What is left to do after planning.

@@ -83,9 +83,11 @@ fn kept(state: &Path) -> Result<EngineOptions> {
     // The metadata store and the blobs take places as text, in which `:` ends a scheme.
     let state: PathBuf = state.canonicalize().map_err(failed)?;
     let text = |name: &str| state.join(name).display().to_string();
+    let mut options = EngineOptions::ephemeral(state.join("scratch"));
+    options.settings.warehouse = text("tables");
     Ok(EngineOptions {
         metadata: format!("embedded:{}", text("metadata")),
         blobs: text("blobs"),
-        ..EngineOptions::ephemeral(state.join("scratch"))
+        ..options
     })
 }

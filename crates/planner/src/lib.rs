@@ -18,6 +18,7 @@ pub mod object_stores;
 mod rules;
 pub mod session;
 pub mod settings;
+pub mod write;
 
 pub use bind::{BoundTask, TaskOutput, Template};
 pub use codec::{
@@ -34,3 +35,4 @@ pub use session::{
     TableInfo, prepare,
 };
 pub use settings::{Settings, session_config};
+pub use write::WritePlan;

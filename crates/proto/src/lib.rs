@@ -46,3 +46,11 @@ pub mod output {
     }
     pub use v1::*;
 }
+
+/// Records of writes. Generated from `proto/write.proto`, which documents every field.
+pub mod write {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/dunlin.write.v1.rs"));
+    }
+    pub use v1::*;
+}

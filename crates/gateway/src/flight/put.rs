@@ -1,5 +1,7 @@
 //! DoPut: updates, and values for prepared statements.
 
+use arrow::array::AsArray;
+use arrow::datatypes::UInt64Type;
 use arrow::record_batch::RecordBatch;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
@@ -15,7 +17,7 @@ use super::caller::Caller;
 use super::fault::{Outcome, from_status, unsupported};
 use super::info;
 use super::service::Door;
-use super::statements::Asked;
+use super::statements::{Asked, Started};
 
 /// Most batches of parameters that are looked at.
 const BATCHES_MAX: usize = 64;
@@ -64,10 +66,21 @@ impl Door {
                 .with_hint("run it as a query")
                 .into());
         }
-        self.run(caller, asked).await?;
-        let result = DoPutUpdateResult { record_count: 0 };
+        let record_count = match self.run(caller, asked).await? {
+            Started::Rows { batches, .. } => written(&batches),
+            Started::Query { .. } => 0,
+        };
+        let result = DoPutUpdateResult { record_count };
         Ok(PutResult { app_metadata: result.encode_to_vec().into() })
     }
+}
+
+/// The rows that a write reports in its one row, `count`.
+fn written(batches: &[RecordBatch]) -> i64 {
+    let counts = batches.iter().filter_map(|batch| batch.column_by_name("count"));
+    let counts = counts.filter_map(|column| column.as_primitive_opt::<UInt64Type>());
+    let rows: u64 = counts.flat_map(|column| column.values().iter()).sum();
+    i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
 /// The rows of a stream whose first message was taken already.

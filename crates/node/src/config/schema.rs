@@ -140,7 +140,11 @@ impl Config {
         options.shuffle_memory = self.shuffle_memory.0;
         options.lease_ttl = self.lease_ttl.0.0;
         options.tuning.history = self.history as usize;
+        let warehouse = std::mem::take(&mut options.settings.warehouse);
         options.settings = self.settings()?;
+        if options.settings.warehouse.is_empty() {
+            options.settings.warehouse = warehouse;
+        }
         Ok(())
     }
 }

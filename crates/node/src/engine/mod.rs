@@ -239,6 +239,7 @@ async fn start_gateway(parts: &dunlin_executor::Parts, options: &EngineOptions) 
         queue: parts.queue,
         workers: parts.workers,
         contexts: parts.contexts,
+        stores: parts.stores,
     };
     let options = GatewayOptions { lease_ttl: options.lease_ttl, ..GatewayOptions::default() };
     Gateway::start(parts, options).await

@@ -100,10 +100,13 @@ pub(super) fn store_variables() -> Vec<(String, String)> {
 impl EngineOptions {
     /// A process that keeps nothing: state in memory, scratch data in `scratch`.
     pub fn ephemeral(scratch: impl Into<PathBuf>) -> Self {
+        let scratch = scratch.into();
+        // As lasting as the catalog: tables made here go with the process.
+        let warehouse = scratch.join("tables").display().to_string();
         Self {
             metadata: "memory:".to_owned(),
             blobs: "memory:".to_owned(),
-            scratch: scratch.into(),
+            scratch,
             threads: 2,
             executors: 1,
             gateway: true,
@@ -112,7 +115,7 @@ impl EngineOptions {
             memory_limit: ByteCount::mib(2048),
             shuffle_memory: ByteCount::mib(1024),
             lease_ttl: Duration::from_secs(10),
-            settings: Settings::default(),
+            settings: Settings { warehouse, ..Settings::default() },
             stores: StoreLimits::default(),
             tuning: Tuning::default(),
         }

@@ -52,6 +52,8 @@ impl Serving {
             }
         };
         let mut engine = EngineOptions::ephemeral(scratch);
+        // The catalog outlives this process and its folder: an administrator says where tables go.
+        engine.settings.warehouse.clear();
         config.apply(&mut engine)?;
         engine.metadata.clone_from(&options.metadata);
         engine.blobs.clone_from(&options.blobs);

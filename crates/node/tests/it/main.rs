@@ -10,3 +10,4 @@ mod processes;
 mod stopped;
 mod tpcds;
 mod tpch;
+mod writes;

@@ -117,9 +117,8 @@ impl Location {
         }
         let within = |prefix: &String| match self.local() {
             Some(path) => {
-                let path = path.canonicalize().unwrap_or(path);
                 let prefix = FsPath::new(prefix.trim_start_matches("file://"));
-                path.starts_with(prefix.canonicalize().unwrap_or_else(|_| prefix.to_owned()))
+                real(&path).starts_with(real(prefix))
             }
             None => {
                 let prefix = prefix.trim_end_matches('/');
@@ -130,7 +129,7 @@ impl Location {
         if allowed.iter().any(within) {
             return Ok(());
         }
-        Err(Error::invalid(format!("location {self} is not among those this server may read"))
+        Err(Error::invalid(format!("location {self} is not among those this server may use"))
             .with_hint("an administrator can add it to the allowed locations"))
     }
 
@@ -232,6 +231,15 @@ impl Location {
                     .with_hint(format!("name one kind by a wildcard, such as '/folder/*{one}'")))
             }
         }
+    }
+}
+
+/// A path without links and `..`. What is not there yet is as its name says.
+fn real(path: &FsPath) -> PathBuf {
+    let known = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    match known.map(|(above, real)| (path.strip_prefix(above), real)) {
+        Some((Ok(rest), real)) => real.join(rest),
+        _ => path.to_owned(),
     }
 }
 

@@ -16,7 +16,7 @@ mod snapshot;
 mod store;
 mod table;
 
-pub(crate) use table::{Reading, encode_schema, fingerprint, resolve, store_spec};
+pub(crate) use table::{Reading, decode_schema, encode_schema, fingerprint, resolve, store_spec};
 
 pub(crate) use change::{Existing, drop_object, drop_schema, no_schema, put};
 pub use definition::{Definition, Name};

@@ -128,11 +128,16 @@ fn declared_schema(table: &ExternalTable) -> Result<Option<SchemaRef>> {
     if table.schema.is_empty() {
         return Ok(None);
     }
-    let lost = || Error::lost("the schema of a definition in the catalog cannot be read");
-    let mut bytes = arrow::buffer::Buffer::from(table.schema.to_vec());
+    decode_schema(&table.schema).map(Some)
+}
+
+/// A schema from its stored form.
+pub(crate) fn decode_schema(bytes: &[u8]) -> Result<SchemaRef> {
+    let lost = || Error::lost("a stored schema cannot be read");
+    let mut bytes = arrow::buffer::Buffer::from(bytes.to_vec());
     let mut decoder = arrow::ipc::reader::StreamDecoder::new();
     decoder.decode(&mut bytes).map_err(|e| lost().with_source(e))?;
-    Ok(Some(decoder.schema().ok_or_else(lost)?))
+    decoder.schema().ok_or_else(lost)
 }
 
 /// The stored form of a declared schema.

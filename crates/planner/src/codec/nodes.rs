@@ -28,7 +28,7 @@ use dunlin_proto::plan::{
 use prost::Message;
 
 use super::{arithmetic, scans};
-use crate::nodes::{BundleExec, ExchangeReadExec, SliceScanExec};
+use crate::nodes::{BundleExec, ExchangeReadExec, SliceScanExec, WriteFilesExec};
 
 /// Encodes what datafusion-proto does not know.
 #[derive(Debug)]
@@ -62,6 +62,9 @@ impl PhysicalExtensionCodec for NodeCodec {
                 Ok(Arc::new(WorkTableExec::new(table.name, schema, None)?))
             }
             (Some(Node::ScanOptions(options)), [scan]) => scans::restore(&options, scan),
+            (Some(Node::WriteFiles(files)), [rows]) => {
+                Ok(Arc::new(WriteFilesExec::new(Arc::clone(rows), Arc::new(files))))
+            }
             (Some(Node::Bundle(_)), plans) => Ok(Arc::new(BundleExec::new(plans.to_vec()))),
             _ => internal_err!("a plan node of another build"),
         }
@@ -84,6 +87,8 @@ impl PhysicalExtensionCodec for NodeCodec {
         } else if let Some(table) = node.downcast_ref::<WorkTableExec>() {
             let schema = encode_schema(&table.schema())?;
             Node::WorkTable(WorkTable { name: table.name().to_owned(), schema })
+        } else if let Some(write) = node.downcast_ref::<WriteFilesExec>() {
+            Node::WriteFiles(write.files().as_ref().clone())
         } else if node.is::<BundleExec>() {
             Node::Bundle(Bundle::default())
         } else {

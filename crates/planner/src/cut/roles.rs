@@ -27,7 +27,7 @@ use dunlin_base::{ByteCount, Result};
 use dunlin_proto::plan::EdgeKind;
 
 use super::{files, partitions_of, with_children};
-use crate::nodes::ExchangeReadExec;
+use crate::nodes::{ExchangeReadExec, WriteFilesExec};
 
 /// What a slice of a stage is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +130,8 @@ fn roles(plan: &Arc<dyn ExecutionPlan>) -> Option<Roles> {
         || plan.is::<WindowAggExec>()
         || plan.is::<PartialSortExec>()
         || plan.is::<SortMergeJoinExec>()
-        || plan.is::<InterleaveExec>();
+        || plan.is::<InterleaveExec>()
+        || plan.is::<WriteFilesExec>();
     if shares { both } else { None }
 }
 

@@ -26,7 +26,7 @@ use dunlin_proto::plan::{DecisionBody, EdgeKind, StageSpec};
 use super::DecideOptions;
 use crate::codec::{PlanCodec, ProtoCodec, decode_together};
 use crate::cut::{StageDraft, collect_inputs, df, roles, with_children};
-use crate::nodes::ExchangeReadExec;
+use crate::nodes::{ExchangeReadExec, WriteFilesExec};
 
 type Plan = Arc<dyn ExecutionPlan>;
 
@@ -146,6 +146,7 @@ fn passes(plan: &Plan) -> Option<usize> {
         || plan.is::<ProjectionExec>()
         || plan.is::<CooperativeExec>()
         || plan.is::<LocalLimitExec>()
+        || plan.is::<WriteFilesExec>()
         || aggregate.is_some_and(|a| *a.mode() == AggregateMode::Partial)
         || sort.is_some_and(|s| s.preserve_partitioning());
     agnostic.then_some(0)

@@ -188,6 +188,12 @@ fn reworded(text: &str) -> Option<Error> {
                 .with_hint(format!("add it to GROUP BY, or take any of its values: min({column})")),
         );
     }
+    if text.contains("Column count doesn't match insert query") {
+        return Some(
+            Error::invalid("the query has another number of columns than the table takes")
+                .with_hint("name the columns that it has: INSERT INTO t (a, b) SELECT ..."),
+        );
+    }
     if text.contains("ScalarSubquery(") {
         return Some(
             Error::invalid("a subquery that is used as a value is not supported in this place")

@@ -12,7 +12,7 @@ mod suggest;
 
 pub use damage::name_files;
 pub(crate) use engine::too_deep;
-pub(crate) use storage::no_permission;
+pub(crate) use storage::{no_permission, not_stored};
 
 use std::error::Error as StdError;
 

@@ -108,3 +108,33 @@ const PERMISSION: &str = "the user that Dunlin runs as must be allowed to read i
 pub(crate) fn no_permission(path: &str) -> Error {
     Error::invalid(format!("no permission to read {path}")).with_hint(PERMISSION)
 }
+
+/// The error of ours for a file that could not be written. `shown` is its path or URL.
+///
+/// `Invalid`: no permission, a store that is not written to; `Exhausted`: the disk is full; else as
+/// [`from_object_store`].
+pub(crate) fn not_stored(error: &object_store::Error, shown: &str) -> Error {
+    use object_store::Error as E;
+    let system = find::<io::Error>(error).map(io_kind);
+    let refused = matches!(error, E::PermissionDenied { .. })
+        || system == Some(io::ErrorKind::PermissionDenied);
+    if refused {
+        return Error::invalid(format!("no permission to write {shown}"))
+            .with_hint("the user that Dunlin runs as must be allowed to write there");
+    }
+    match (error, system) {
+        (_, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) => {
+            Error::exhausted(format!("the disk is full: cannot write {shown}"))
+        }
+        (_, Some(io::ErrorKind::ReadOnlyFilesystem)) => {
+            Error::invalid(format!("cannot write {shown}: the file system is read-only"))
+        }
+        (_, Some(io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists)) => {
+            Error::invalid(format!("cannot write {shown}: a file is where a folder must be"))
+        }
+        (E::NotImplemented { .. } | E::NotSupported { .. }, _) => {
+            Error::invalid(format!("cannot write {shown}: the store is read-only"))
+        }
+        _ => from_object_store(error).context(format!("cannot write {shown}")),
+    }
+}

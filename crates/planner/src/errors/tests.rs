@@ -119,3 +119,22 @@ fn object_stores_name_the_path() {
         assert_eq!((error.kind(), error.message()), (kind, message));
     }
 }
+
+#[test]
+fn files_that_cannot_be_written_say_why() {
+    use std::io::ErrorKind;
+    for (kind, ours, message) in [
+        (ErrorKind::PermissionDenied, Kind::Invalid, "no permission to write /lake/x"),
+        (ErrorKind::StorageFull, Kind::Exhausted, "the disk is full: cannot write /lake/x"),
+        (
+            ErrorKind::ReadOnlyFilesystem,
+            Kind::Invalid,
+            "cannot write /lake/x: the file system is read-only",
+        ),
+    ] {
+        let source = Box::new(std::io::Error::from(kind));
+        let error = object_store::Error::Generic { store: "local", source };
+        let error = not_stored(&error, "/lake/x");
+        assert_eq!((error.kind(), error.message()), (ours, message));
+    }
+}

@@ -13,11 +13,21 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use url::{Position, Url};
 
 use super::guard::Guarded;
+use super::hidden::Hidden;
 use super::{StoreLimits, store_key};
 use crate::errors::from_object_store;
 
-/// The store of `url`. Explicit options win over the environment.
+/// The store of `url`, without what writes stage in it. Explicit options win over the environment.
 pub(super) fn build(
+    url: &Url,
+    options: &[(String, String)],
+    env: &Env,
+    limits: StoreLimits,
+) -> Result<Arc<dyn ObjectStore>> {
+    Ok(Arc::new(Hidden::new(whole(url, options, env, limits)?)))
+}
+
+fn whole(
     url: &Url,
     options: &[(String, String)],
     env: &Env,

@@ -161,6 +161,11 @@ impl ObjectStore for Guarded {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.guard(Some(from), self.inner.copy_opts(from, to, options)).await
+        // As long as a body may take: the store answers when it has copied all of it.
+        let copied = self.env.timeout(self.limits.body, self.inner.copy_opts(from, to, options));
+        match copied.await {
+            Some(result) => result.map_err(|e| self.named(Some(from), e)),
+            None => Err(self.late(Some(from))),
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 mod build;
 mod guard;
+mod hidden;
 mod spec;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use url::Url;
 
 use crate::errors::into_datafusion;
 
+pub(crate) use hidden::STAGING;
 pub use spec::StoreSpec;
 pub(crate) use spec::{is_store_option, store_key};
 
@@ -132,6 +134,7 @@ impl ObjectStoreRegistry for ObjectStores {
         url: &Url,
         store: Arc<dyn ObjectStore>,
     ) -> Option<Arc<dyn ObjectStore>> {
+        let store: Arc<dyn ObjectStore> = Arc::new(hidden::Hidden::new(store));
         let known = Known { options: Vec::new(), store: Some(store) };
         self.known.write().insert(store_key(url), known).and_then(|old| old.store)
     }

@@ -28,7 +28,7 @@ impl Session {
                 self.explain(statement, &explain.statement, flags).await
             }
             Ast::Reset(_) => self.set(statement, &statement.ast).await,
-            Ast::CopyTo(_) => Err(unsupported("COPY")),
+            Ast::CopyTo(copy) => self.copy(statement, copy).await,
         }
     }
 
@@ -47,6 +47,10 @@ impl Session {
             | Sql::Explain { .. }
             | Sql::ExplainTable { .. } => self.show(statement, &statement.ast).await,
             Sql::Set(_) => self.set(statement, &statement.ast).await,
+            Sql::Insert(insert) => self.insert(statement, insert).await,
+            Sql::CreateTable(create) if create.query.is_some() => {
+                self.create_table_as(statement, create).await
+            }
             Sql::CreateView(view) => self.create_view(statement, view).await,
             Sql::CreateSchema { .. } | Sql::Drop { .. } => {
                 self.create_or_drop(statement, sql).await
@@ -219,7 +223,7 @@ fn order(by: &[datafusion::logical_expr::SortExpr]) -> Result<v1::Order> {
 }
 
 /// One bucket is reached in one way: two would take turns at breaking each other.
-fn check_store(scope: &Scope, name: &Name, table: &v1::ExternalTable) -> Result<()> {
+pub(super) fn check_store(scope: &Scope, name: &Name, table: &v1::ExternalTable) -> Result<()> {
     let Some(spec) = store_spec(table)? else { return Ok(()) };
     for entry in scope.snapshot().entries().filter(|entry| entry.name != *name) {
         let Definition::Table(other) = &entry.definition else { continue };
@@ -235,7 +239,7 @@ fn check_store(scope: &Scope, name: &Name, table: &v1::ExternalTable) -> Result<
     Ok(())
 }
 
-fn refuse_folder_table(scope: &Scope, name: &Name) -> Result<()> {
+pub(super) fn refuse_folder_table(scope: &Scope, name: &Name) -> Result<()> {
     let object = name.object.as_deref().unwrap_or_default();
     let shown: Option<&Arc<Entry>> = scope.find(&name.schema, object);
     let in_catalog = scope.snapshot().get(name);
@@ -283,9 +287,11 @@ fn dropped(verb: &str, name: &Name, done: bool) -> Planned {
     Planned::Done(format!("{verb}{note}"))
 }
 
-fn unsupported(what: &str) -> Error {
-    Error::invalid(format!("{what} is not supported yet"))
-        .with_hint("Dunlin reads: SELECT, EXPLAIN, SHOW, SET, and CREATE and DROP of tables, views and schemas")
+pub(super) fn unsupported(what: &str) -> Error {
+    Error::invalid(format!("{what} is not supported yet")).with_hint(
+        "there are SELECT, EXPLAIN, SHOW, SET, INSERT, COPY, CREATE TABLE AS, and CREATE and DROP \
+         of tables, views and schemas",
+    )
 }
 
 /// The first word of a statement, two for CREATE and ALTER.

@@ -39,6 +39,19 @@ impl Statement {
         }
     }
 
+    /// Whether it writes files: INSERT, CREATE TABLE AS, COPY.
+    pub fn writes(&self) -> bool {
+        match &*self.ast {
+            Ast::CopyTo(_) => true,
+            Ast::Statement(sql) => match sql.as_ref() {
+                Sql::Insert(_) => true,
+                Sql::CreateTable(create) => create.query.is_some(),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     /// EXPLAIN, with or without ANALYZE.
     pub(super) fn is_explain(&self) -> bool {
         matches!(&*self.ast, Ast::Explain(_))

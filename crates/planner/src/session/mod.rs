@@ -18,6 +18,7 @@ mod size;
 mod stack;
 mod tables;
 mod text;
+mod write;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -36,6 +37,7 @@ use crate::catalog::{
 };
 use crate::object_stores::ObjectStores;
 use crate::settings::Settings;
+use crate::write::WritePlan;
 
 pub use describe::Description;
 pub use kind::StatementKind;
@@ -55,6 +57,8 @@ pub struct TableInfo {
     pub bytes: u64,
     /// Hash over path, size and modification time of every file.
     pub fingerprint: u64,
+    /// Folders and files that the table is read from, as URLs.
+    pub locations: Vec<String>,
 }
 
 /// A query that nobody has run.
@@ -89,6 +93,8 @@ pub enum Planned {
         /// The query.
         inner: Box<QueryPlan>,
     },
+    /// Files to be written.
+    Write(Box<WritePlan>),
     /// Rows, already there: `SHOW`, `DESCRIBE`, `information_schema`.
     Local(Vec<RecordBatch>, SchemaRef),
     /// Nothing to return: what was done, such as `CREATE VIEW`.

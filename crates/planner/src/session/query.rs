@@ -17,6 +17,7 @@ use super::tables::tables_of;
 use super::{Planned, QueryPlan, Session, Statement, parameters};
 use crate::catalog::{CATALOG, Name, Scope, no_schema};
 use crate::errors::{Span, at, did_you_mean, in_text};
+use crate::settings::Settings;
 
 /// The schema of DataFusion's tables about tables.
 pub(super) const INFORMATION: &str = "information_schema";
@@ -48,22 +49,7 @@ impl Session {
         if reads_information(&logical, &statement.text)? {
             return answer(&scope, statement, ast).await;
         }
-        let failed = |e| in_text(&e, &statement.text);
-        let optimized = state.optimize(&logical).map_err(failed)?;
-        let physical = state.query_planner().create_physical_plan(&optimized, &state).await;
-        let physical = physical.map_err(failed)?;
-        let tables = tables_of(&logical, &physical)?;
-        let plan = QueryPlan {
-            schema: result_schema(&logical, &physical),
-            logical: match show {
-                ShowLogical::Yes => optimized.display_indent().to_string(),
-                ShowLogical::No => String::new(),
-            },
-            settings: view.settings.clone(),
-            physical,
-            tables,
-            graph: Arc::default(),
-        };
+        let plan = physical(&state, &logical, statement, &view.settings, show).await?;
         if show == ShowLogical::No {
             self.keep(statement, view, scope.used(), &logical, &plan);
         }
@@ -88,6 +74,31 @@ impl Session {
             )),
         }
     }
+}
+
+/// The physical plan of a logical one.
+pub(super) async fn physical(
+    state: &SessionState,
+    logical: &LogicalPlan,
+    statement: &Statement,
+    settings: &Settings,
+    show: ShowLogical,
+) -> Result<QueryPlan> {
+    let failed = |e| in_text(&e, &statement.text);
+    let optimized = state.optimize(logical).map_err(failed)?;
+    let physical = state.query_planner().create_physical_plan(&optimized, state).await;
+    let physical = physical.map_err(failed)?;
+    Ok(QueryPlan {
+        schema: result_schema(logical, &physical),
+        logical: match show {
+            ShowLogical::Yes => optimized.display_indent().to_string(),
+            ShowLogical::No => String::new(),
+        },
+        settings: settings.clone(),
+        tables: tables_of(logical, &physical)?,
+        physical,
+        graph: Arc::default(),
+    })
 }
 
 /// The columns of the result: names as the user wrote them, types as they really come. An optimizer
@@ -130,7 +141,7 @@ pub(super) async fn unbound(
     plan.map_err(|e| in_text(&e, &statement.text))
 }
 
-fn unknown_table(
+pub(super) fn unknown_table(
     scope: &Scope,
     state: &SessionState,
     statement: &Statement,
@@ -205,7 +216,7 @@ fn place(ast: &Ast, state: &SessionState, wanted: &TableReference) -> Option<Spa
 }
 
 /// Whether a plan reads tables about tables, in itself, a view or a subquery.
-fn reads_information(plan: &LogicalPlan, text: &str) -> Result<bool> {
+pub(super) fn reads_information(plan: &LogicalPlan, text: &str) -> Result<bool> {
     let mut reads = false;
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node

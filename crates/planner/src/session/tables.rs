@@ -71,6 +71,10 @@ fn info(
         files: files.len(),
         bytes: files.iter().map(|file| file.size).sum(),
         fingerprint: fingerprint(files.into_iter()),
+        locations: urls
+            .iter()
+            .map(|url| format!("{}{}", url.object_store(), url.prefix()))
+            .collect(),
         table,
     }
 }

@@ -38,7 +38,7 @@ fn time_zone(text: &str) -> Result<Option<String>> {
     }
 }
 
-pub(super) const FIELDS: [Field; 9] = [
+pub(super) const FIELDS: [Field; 12] = [
     Field {
         name: "partitions",
         about: "partitions of a hash exchange (1 to 10000)",
@@ -93,7 +93,38 @@ pub(super) const FIELDS: [Field; 9] = [
         get: |s| s.time_zone.clone().unwrap_or_default(),
         set: |s, v| time_zone(v).map(|value| s.time_zone = value),
     },
+    Field {
+        name: "write_id",
+        about: "your name for the next write: sent again under it, the write happens once",
+        get: |s| s.write_id.clone(),
+        set: |s, v| short(v).map(|value| s.write_id = value),
+    },
+    Field {
+        name: "warehouse",
+        about: "folder or URL under which CREATE TABLE AS puts its files",
+        get: |s| s.warehouse.clone(),
+        set: |s, v| {
+            s.warehouse = v.trim().to_owned();
+            Ok(())
+        },
+    },
+    Field {
+        name: "write_file_bytes",
+        about: "a written file is ended at this size, such as 512MiB",
+        get: |s| s.write_file_bytes.to_string(),
+        set: |s, v| v.parse().map(|value| s.write_file_bytes = value),
+    },
 ];
+
+/// Longest write id.
+const ID_LEN_MAX: usize = 200;
+
+fn short(text: &str) -> Result<String> {
+    if text.len() > ID_LEN_MAX {
+        return Err(Error::invalid(format!("a write id has at most {ID_LEN_MAX} bytes")));
+    }
+    Ok(text.to_owned())
+}
 
 /// Options of DataFusion that are the same thing as one of ours: setting either sets both.
 const SAME: [(&str, &str); 5] = [

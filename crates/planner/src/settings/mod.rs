@@ -37,6 +37,13 @@ pub struct Settings {
     pub plan_cache: bool,
     /// Time zone of the session, such as `+00:00` or `Europe/Berlin`; `None` keeps UTC.
     pub time_zone: Option<String>,
+    /// The client's name for the next write: sent again under the same name, it happens once. Empty:
+    /// none.
+    pub write_id: String,
+    /// Where CREATE TABLE AS puts its files: a folder or a URL. Empty: nowhere.
+    pub warehouse: String,
+    /// A written file is ended when it has this many bytes.
+    pub write_file_bytes: ByteCount,
     /// Where tables may be: prefixes of locations. Empty allows all (one machine, one user).
     pub allowed_locations: Vec<String>,
     /// DataFusion options that the session has set, by their full name.
@@ -55,6 +62,9 @@ impl Default for Settings {
             memory_limit: ByteCount::mib(2048),
             plan_cache: true,
             time_zone: None,
+            write_id: String::new(),
+            warehouse: String::new(),
+            write_file_bytes: ByteCount::mib(512),
             allowed_locations: Vec::new(),
             engine: Vec::new(),
         }

@@ -43,6 +43,28 @@ fn statements_without_a_query_are_answered_too() {
 }
 
 #[test]
+fn writes_say_how_many_rows_they_wrote() {
+    let doors = Doors::open();
+    let out = tempfile::tempdir().expect("a folder");
+    doors.run(async {
+        let client = doors.client("ann").await;
+        let create = "create table lots as select * from lineitem where l_linenumber = 1";
+        let created = all(&client, create).await.expect("a table");
+        assert_eq!(crate::writes::written(&created), 15_000);
+        // As JDBC and ADBC send updates.
+        let mut plain = doors.plain(0, "ann").await;
+        let insert = "insert into lots select * from lineitem where l_linenumber = 7";
+        let inserted = plain.execute_update(insert.to_owned(), None).await.expect("rows");
+        let copy = format!("copy lots to '{}/lots/' stored as parquet", out.path().display());
+        let copied = plain.execute_update(copy, None).await.expect("rows");
+        assert_eq!(copied, 15_000 + inserted);
+        let counted = all(&client, "select * from lots").await.expect("rows");
+        assert_eq!(count(&counted) as i64, copied);
+    });
+    doors.assert_nothing_left();
+}
+
+#[test]
 fn a_session_goes_along_to_another_gateway() {
     let doors = Doors::open();
     doors.run(async {

@@ -3,8 +3,8 @@
 use super::*;
 
 /// The hint of every statement that is not supported.
-const READS: &str =
-    "Dunlin reads: SELECT, EXPLAIN, SHOW, SET, and CREATE and DROP of tables, views and schemas";
+const READS: &str = "there are SELECT, EXPLAIN, SHOW, SET, INSERT, COPY, CREATE TABLE AS, and \
+     CREATE and DROP of tables, views and schemas";
 
 /// A session over small tables, and the broken ones beside them.
 async fn lab() -> Lab {
@@ -89,12 +89,24 @@ async fn statements_that_are_not_supported_say_so() {
     refuses(
         &lab().await,
         &[
-            ("INSERT INTO people VALUES (1, 'x')", "INSERT is not supported yet", READS),
+            (
+                "REPLACE INTO people VALUES (1, 'x')",
+                "INSERT that replaces rows is not supported yet",
+                READS,
+            ),
             ("DELETE FROM people", "DELETE is not supported yet", READS),
             ("UPDATE people SET id = 1", "UPDATE is not supported yet", READS),
-            ("CREATE TABLE t AS SELECT 1", "CREATE TABLE is not supported yet", READS),
+            (
+                "CREATE OR REPLACE TABLE t AS SELECT 1",
+                "CREATE OR REPLACE TABLE is not supported yet",
+                "DROP TABLE first",
+            ),
             ("CREATE TABLE t (x INT)", "CREATE TABLE is not supported yet", READS),
-            ("COPY people TO '/tmp/x.parquet'", "COPY is not supported yet", READS),
+            (
+                "COPY people TO '/tmp/x' STORED AS CSV PARTITIONED BY (id)",
+                "COPY PARTITIONED BY is not supported yet",
+                READS,
+            ),
             ("ALTER TABLE people RENAME TO p", "ALTER TABLE is not supported yet", READS),
             ("TRUNCATE TABLE people", "TRUNCATE is not supported yet", READS),
             ("DROP INDEX i", "DROP INDEX is not supported yet", READS),

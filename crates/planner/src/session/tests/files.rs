@@ -150,7 +150,7 @@ async fn only_allowed_locations_are_read() {
     let (message, _) = lab.error(&table("t", "csv", &outside)).await;
     assert_eq!(
         message,
-        "table 'public.t': location DIR/x.csv is not among those this server may read"
+        "table 'public.t': location DIR/x.csv is not among those this server may use"
     );
     let sneaky = allowed.path().join("..").join(outside.strip_prefix("/tmp").unwrap_or(&outside));
     let (message, _) = lab.error(&table("t", "csv", &sneaky)).await;

@@ -94,6 +94,7 @@ impl Lab {
             Planned::Query(query) => self.run(*query).await?,
             Planned::Local(batches, _) => batches,
             Planned::Done(what) => return Ok(vec![what]),
+            Planned::Write(plan) => panic!("a write that no gateway follows: {plan:?}"),
             Planned::Explain { inner, .. } => return Ok(vec![inner.logical]),
         };
         Ok(batches.iter().flat_map(shown).collect())

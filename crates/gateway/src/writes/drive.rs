@@ -1,0 +1,150 @@
+//! The next step of a write, until it is at an end. Any gateway may call it for any write, at any
+//! time and several at once: each step is one compare-and-swap of the record.
+
+use dunlin_base::{Error, Kind, QueryId, Result};
+use dunlin_planner::write::{Landing, manifest_file, manifest_schema};
+use dunlin_proto::write::target::Kind as TargetKind;
+use dunlin_proto::write::write::Phase;
+use dunlin_proto::write::{File, Target, Write};
+use dunlin_queue::Phase as QueryPhase;
+use futures::TryStreamExt;
+
+use super::records::{Records, Shown, Stored, Swap, taken};
+use crate::gateway::Gateway;
+use crate::query::{Reading, RowStream, failure};
+
+impl Gateway {
+    /// The records of writes.
+    pub(super) fn writes(&self) -> Records {
+        Records::new(std::sync::Arc::clone(&self.parts().store))
+    }
+
+    /// Takes the write of `query` to its end and returns how many rows it has written. Waits for
+    /// the end of the query. The failure of the query is the failure of the write: then nothing of
+    /// it is in the target. `Retry`: a store cannot be reached, or the write was given up by
+    /// another; the next look goes on. Dropping the future stops between two steps.
+    pub(super) async fn drive(&self, query: QueryId) -> Result<u64> {
+        let records = self.writes();
+        loop {
+            let Some(seen) = records.write(query).await? else {
+                return Err(Error::lost(format!("the record of write {query} was removed")));
+            };
+            let target = seen.record.target.clone().unwrap_or_default();
+            let landing = Landing::new(&self.parts().stores, &target, query)?;
+            match seen.record.phase() {
+                Phase::Open => self.decide(query, &seen, &landing, &target).await?,
+                Phase::Decided => self.publish_files(query, &seen, &landing, &target).await?,
+                Phase::Done => {
+                    self.clean_staging(query, &landing).await;
+                    return Ok(seen.record.rows);
+                }
+                Phase::Aborted => {
+                    self.clean_staging(query, &landing).await;
+                    return Err(Error::retry("the write was given up: nothing was written")
+                        .with_hint("send the statement again"));
+                }
+                Phase::Unspecified => {
+                    return Err(Error::invalid(format!(
+                        "write {query} was recorded by a later build"
+                    )));
+                }
+            }
+        }
+    }
+
+    /// Waits for the query, then decides. An error that is final has been recorded.
+    async fn decide(
+        &self,
+        query: QueryId,
+        seen: &Stored<Write>,
+        landing: &Landing,
+        target: &Target,
+    ) -> Result<()> {
+        let ended = self.parts().queue.wait_ended(query).await?;
+        let files = match ended.phase {
+            QueryPhase::Done if ended.result.is_some() => self.staged_files(query).await,
+            QueryPhase::Done => Err(Error::lost("the manifest of the write was removed")),
+            _ => Err(failure(&ended)),
+        };
+        let files = match files {
+            Ok(files) => files,
+            Err(error) if error.kind() == Kind::Retry && ended.phase == QueryPhase::Done => {
+                return Err(error);
+            }
+            Err(error) => return self.give_up(query, seen, landing, error).await,
+        };
+        let rows = files.iter().map(|file| file.rows).sum();
+        let must_have_one = target.kind() != TargetKind::Insert;
+        let manifest = landing.manifest(files, must_have_one);
+        landing.stage_manifest(&manifest).await?;
+        self.writes().decide(query, seen, rows).await?;
+        Ok(())
+    }
+
+    async fn staged_files(&self, query: QueryId) -> Result<Vec<File>> {
+        let reading = Reading { from: None, keep: true };
+        let mut rows = RowStream::new(self.clone(), query, manifest_schema(), reading);
+        let mut files = Vec::new();
+        while let Some(chunk) = rows.try_next().await? {
+            files.extend(manifest_file(&chunk.batch)?);
+        }
+        Ok(files)
+    }
+
+    /// Records that the write has failed by `error`, and returns it; if another recorded something
+    /// else meanwhile, that is to be looked at.
+    async fn give_up(
+        &self,
+        query: QueryId,
+        seen: &Stored<Write>,
+        landing: &Landing,
+        error: Error,
+    ) -> Result<()> {
+        let now = self.parts().env.unix_ms();
+        match self.writes().abort(query, seen, now).await? {
+            Swap::Conflict => Ok(()),
+            Swap::Done => {
+                self.clean_staging(query, landing).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn publish_files(
+        &self,
+        query: QueryId,
+        seen: &Stored<Write>,
+        landing: &Landing,
+        target: &Target,
+    ) -> Result<()> {
+        let records = self.writes();
+        if let Err(error) = landing.publish().await {
+            // Another may have finished, and cleaned up, under our hands.
+            return match records.write(query).await? {
+                Some(now) if now == *seen => {
+                    Err(error.context(format!("write to {}", Shown(target))))
+                }
+                _ => Ok(()),
+            };
+        }
+        let now = self.parts().env.unix_ms();
+        if records.finish(query, seen, now).await? == Swap::Done {
+            return Ok(());
+        }
+        match (records.write(query).await?, &target.table) {
+            // The record is as it was, so it was the table's name.
+            (Some(now), Some(table)) if now == *seen => {
+                landing.withdraw().await?;
+                self.give_up(query, seen, landing, taken(table)).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What it cannot remove now is removed by the sweeper.
+    async fn clean_staging(&self, query: QueryId, landing: &Landing) {
+        if let Err(error) = landing.clean().await {
+            tracing::debug!(%query, %error, "staged files left to the sweeper");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The same write sent again happens once.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use dunlin_base::{ByteCount, Kind};
+use dunlin_gateway::Reply;
+use futures::TryStreamExt;
+
+use super::{Lab, written};
+use crate::cluster::{Cluster, Shape, tpch};
+
+const SHAPE: Shape = Shape { partitions: 3, executors: 2, fine: true };
+const INSERT: &str = "INSERT INTO t SELECT n_nationkey FROM nation";
+
+fn lab() -> Lab {
+    let lab = Lab::new(SHAPE);
+    lab.run("CREATE TABLE t AS SELECT n_nationkey FROM nation WHERE false");
+    lab
+}
+
+#[test]
+fn with_an_id_it_is_once_and_without_it_is_twice() {
+    let lab = lab();
+    for id in ["a", "a", "b", "b", "a"] {
+        lab.run(&format!("SET dunlin.write_id = '{id}'"));
+        assert_eq!(lab.written(INSERT), 25);
+    }
+    assert_eq!(lab.count("t"), 50);
+    lab.run("RESET dunlin.write_id");
+    assert_eq!((lab.written(INSERT), lab.written(INSERT)), (25, 25));
+    assert_eq!(lab.count("t"), 100);
+    lab.assert_clean();
+}
+
+#[test]
+fn every_kind_of_write_takes_an_id() {
+    let lab = lab();
+    for (id, sql) in [
+        ("copy", "COPY nation TO 'OUT/n/' STORED AS JSON"),
+        ("file", "COPY nation TO 'OUT/n.csv'"),
+        ("table", "CREATE TABLE n AS SELECT * FROM nation"),
+    ] {
+        lab.run(&format!("SET dunlin.write_id = '{id}'"));
+        assert_eq!((lab.written(sql), lab.written(sql)), (25, 25), "{sql}");
+    }
+    assert_eq!(lab.count("n"), 25);
+}
+
+#[test]
+fn an_id_is_one_statements() {
+    let lab = lab();
+    lab.run("SET dunlin.write_id = 'a'");
+    assert_eq!(lab.written(INSERT), 25);
+    let other = format!("{INSERT} WHERE n_nationkey > 3");
+    let error = lab.rows(&other).expect_err("another statement");
+    assert_eq!(error.kind(), Kind::Invalid);
+    assert_eq!(error.message(), "the write id was used by another statement");
+    // Another user's ids are others.
+    let session = lab.cluster.engine.session("somebody else").expect("a session");
+    lab.cluster.engine.block_on(async {
+        session.sql("SET dunlin.write_id = 'a'").await.expect("set");
+        let Reply::Rows(rows) = session.sql(&other).await.expect("a write") else { panic!("rows") };
+        let rows: Vec<_> = rows.batches.try_collect().await.expect("rows");
+        assert_eq!(written(&rows), 21);
+    });
+    assert_eq!(lab.count("t"), 46);
+}
+
+#[test]
+fn a_second_try_joins_the_first_or_replaces_it() {
+    let lab = lab();
+    let (engine, session) = (&lab.cluster.engine, &lab.cluster.session);
+    engine.block_on(async {
+        session.sql("SET dunlin.write_id = 'a'").await.expect("set");
+        let Reply::Rows(first) = session.sql(INSERT).await.expect("a write") else {
+            panic!("rows")
+        };
+        let Reply::Rows(second) = session.sql(INSERT).await.expect("a write") else {
+            panic!("rows")
+        };
+        assert_eq!(first.query, second.query, "it is the same write");
+        let both = futures::future::try_join(
+            first.batches.try_collect::<Vec<_>>(),
+            second.batches.try_collect::<Vec<_>>(),
+        );
+        let (first, second) = both.await.expect("both are told");
+        assert_eq!((written(&first), written(&second)), (25, 25));
+        session.sql("SET dunlin.write_id = 'b'").await.expect("set");
+        drop(session.sql(INSERT).await.expect("a write"));
+        engine.gateway().expect("a gateway").settle().await;
+    });
+    // The dropped one was cancelled or, if it was done by then, is found.
+    assert_eq!(lab.written(INSERT), 25);
+    assert_eq!(lab.count("t"), 50);
+    lab.assert_clean();
+}
+
+#[test]
+fn readers_see_whole_writes() {
+    let cluster = Cluster::with(&tpch(), SHAPE, |options| {
+        options.settings.batch_size = 4;
+        options.settings.write_file_bytes = ByteCount(1);
+    });
+    let lab = Lab::over(cluster);
+    lab.run("CREATE TABLE t AS SELECT n_nationkey FROM nation");
+    assert!(
+        lab.written("COPY nation TO 'OUT/n/' STORED AS PARQUET") == 25 && lab.files().len() > 4
+    );
+    let (done, reads) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let writing = async {
+        for _ in 0..8 {
+            lab.cluster.rows_async(INSERT).await.expect("a write");
+        }
+        done.store(true, Ordering::SeqCst);
+    };
+    let reading = async {
+        while !done.load(Ordering::SeqCst) {
+            let rows = lab.cluster.rows_async("SELECT * FROM t").await.expect("rows");
+            let rows: usize = rows.iter().map(|batch| batch.num_rows()).sum();
+            assert_eq!(rows % 25, 0, "{rows} rows: a part of a write");
+            reads.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    lab.cluster.engine.block_on(futures::future::join(writing, reading));
+    assert!(reads.load(Ordering::SeqCst) > 1);
+    assert_eq!(lab.count("t"), 225);
+}
+
+#[test]
+fn two_tables_of_one_name_do_not_both_become_it() {
+    let lab = lab();
+    let session = &lab.cluster.session;
+    lab.cluster.engine.block_on(async {
+        let create = |n: u32| format!("CREATE TABLE race AS SELECT {n} AS x FROM nation");
+        let Reply::Rows(first) = session.sql(&create(1)).await.expect("a write") else {
+            panic!("rows")
+        };
+        let second = session.sql(&create(2)).await.expect("nothing is there yet");
+        let Reply::Rows(second) = second else { panic!("rows") };
+        let rows: Vec<_> = second.batches.try_collect().await.expect("it is the first to be done");
+        assert_eq!(written(&rows), 25);
+        let late = first.batches.try_collect::<Vec<_>>().await.expect_err("the name is taken");
+        assert_eq!(late.message(), "table 'public.race' already exists");
+    });
+    assert_eq!(lab.count("race WHERE x = 2"), 25);
+}
