@@ -32,8 +32,10 @@ pub enum Verb {
     Short(ShortArgs),
     /// Time planning, cutting and encoding, and show the sizes of what is stored.
     Plans(RunArgs),
+    /// Time a cluster of processes on etcd: TPC-H against plain DataFusion, then short queries.
+    Cluster(ClusterArgs),
     /// All TPC-H queries through all roles, with an executor stopped on the way, beside plain
-    /// DataFusion.
+    /// DataFusion; then on a cluster of processes, some of them killed.
     Demo(DemoArgs),
 }
 
@@ -100,6 +102,38 @@ pub struct ShortArgs {
     pub out: Option<PathBuf>,
 }
 
+/// A benchmark of a cluster.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// The folder under which generated data are kept, a folder for each scale.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Scale factor.
+    #[arg(long, default_value_t = 1.0)]
+    pub scale: f64,
+    /// Only these queries, by number.
+    #[arg(long, value_delimiter = ',')]
+    pub queries: Vec<u8>,
+    /// Runs of a query that count.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
+    /// Runs of a short query that count.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    pub short_runs: u32,
+    /// Seconds of throughput, for each number of clients.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub seconds: u32,
+    /// How the engines are set up.
+    #[command(flatten)]
+    pub setup: SetupArgs,
+    /// The program `dunlin`; beside this one unless told.
+    #[arg(long)]
+    pub dunlin: Option<PathBuf>,
+    /// Write the reports (Markdown and JSON) into this folder, too.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
 /// The demo.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -112,6 +146,12 @@ pub struct DemoArgs {
     /// How the engines are set up.
     #[command(flatten)]
     pub setup: SetupArgs,
+    /// The program `dunlin`, for the cluster; beside this one unless told.
+    #[arg(long)]
+    pub dunlin: Option<PathBuf>,
+    /// Leave the cluster of processes out.
+    #[arg(long)]
+    pub one_process: bool,
 }
 
 /// How the engines are set up.

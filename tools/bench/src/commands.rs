@@ -9,7 +9,7 @@ use crate::engine::{self, Engine, Plain, Setup};
 use crate::measure::measure;
 use crate::report::Report;
 use crate::suite::{Suite, SuiteName};
-use crate::{demo, plans, short, tpcds, tpch};
+use crate::{apart, demo, plans, short, tpcds, tpch};
 
 /// Runs a verb. False: it ran, and what it found is bad (the demo's answers differ).
 pub fn run(cli: Cli) -> Result<bool> {
@@ -27,6 +27,11 @@ pub fn run(cli: Cli) -> Result<bool> {
         }
         Verb::Plans(args) => {
             let sheet = on_runtime(args.setup.resolve(), plans::run(&args))?;
+            show(&sheet.markdown(), args.out.as_deref(), |out| sheet.write(out))
+        }
+        Verb::Cluster(args) => {
+            let (report, sheet) = on_runtime(args.setup.resolve(), apart::run(&args))?;
+            show(&report.markdown(), args.out.as_deref(), |out| report.write(out))?;
             show(&sheet.markdown(), args.out.as_deref(), |out| sheet.write(out))
         }
         Verb::Demo(args) => on_runtime(args.setup.resolve(), demo::run(&args)),
@@ -61,7 +66,7 @@ fn show(
 }
 
 /// Every query of the suite on both engines.
-async fn compare_engines(
+pub async fn compare_engines(
     suite: &Suite,
     setup: Setup,
     runs: u32,

@@ -4,8 +4,10 @@
 //! [`report`] writes what was found, with the conditions under which it was found. Data, queries
 //! and the comparison of results come from `dunlin_corpus`.
 
+pub mod apart;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod commands;
 pub mod demo;
 pub mod engine;

@@ -14,10 +14,11 @@ use crate::measure::timed;
 use crate::report::Sheet;
 use crate::suite::{Suite, SuiteName};
 
-const SQL: &str = "SELECT count(*) FROM nation";
+/// The shortest query that reads a file.
+pub const SQL: &str = "SELECT count(*) FROM nation";
 
 /// Runs before those that count.
-const WARM_UP: u32 = 50;
+pub const WARM_UP: u32 = 50;
 
 /// Latency of one client, then the throughput of several, on each engine.
 pub async fn run(args: &ShortArgs) -> Result<Sheet> {
@@ -94,7 +95,8 @@ async fn throughput(engine: &Arc<dyn Engine>, clients: u32, window: Duration) ->
     Ok(queries as f64 / (millis(watch.elapsed()) / 1e3))
 }
 
-fn percentile(sorted: &[f64], percent: usize) -> f64 {
+/// The value that so many hundredths are below.
+pub fn percentile(sorted: &[f64], percent: usize) -> f64 {
     let last = sorted.len().saturating_sub(1);
     sorted.get((sorted.len() * percent / 100).min(last)).copied().unwrap_or(f64::NAN)
 }
