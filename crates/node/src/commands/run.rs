@@ -7,7 +7,7 @@ use clap::Parser;
 use dunlin_base::Error;
 use dunlin_base::env::panic_text;
 
-use super::{cluster, config, queries, serve, sql};
+use super::{cluster, config, queries, serve, sql, users};
 use crate::cli::{Cli, Command, ConfigCommand, Global};
 use crate::config::{Config, Flags, Loaded, load};
 use crate::report::{self, Failure, note};
@@ -43,6 +43,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             flags.set("data", options.data.as_ref());
             let config = start(&global, flags)?;
             cluster::run(&options, &config)
+        }
+        Command::Users(options) => {
+            start(&global, Flags::default())?;
+            users::run(&options)
         }
         Command::Queries(options) => {
             let config = start(&global, queries::flags(&options))?;
