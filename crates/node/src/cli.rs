@@ -176,7 +176,7 @@ pub(crate) struct Serve {
     #[arg(long, value_delimiter = ',', default_value = "gateway,executor,shuffle")]
     #[arg(env = "DUNLIN_ROLES", value_name = "ROLE,...")]
     pub(crate) roles: Vec<RoleName>,
-    /// Metadata store: etcd://host:2379,host:2379/root, or a folder for one process alone
+    /// Metadata store: etcd://host:2379,host:2379/prefix, or a folder for one process alone
     #[arg(long, env = "DUNLIN_METADATA", value_name = "URL")]
     pub(crate) metadata: String,
     /// Blobs: a URL of an object store, or a folder that all processes see

@@ -91,7 +91,7 @@ fn refuse_open(options: &Serve, host: IpAddr, tls: bool) -> Result<()> {
     }
     if options.roles.contains(&RoleName::Gateway) && !options.users {
         return Err(Error::invalid(format!("{host} can be reached from elsewhere, by anybody"))
-            .with_hint("say --users, and make users with `dunlin users`; or say --insecure"));
+            .with_hint("say --users, or --insecure"));
     }
     Ok(())
 }
