@@ -140,10 +140,11 @@ async fn run_streams(
     let stream = |index| {
         let (plan, context) = (Arc::clone(plan), Arc::clone(context));
         let (output, writer) = (Arc::clone(&output), Arc::clone(writer));
+        let env = shared.parts.env.clone();
         caught(async move {
             let rows = plan.execute(index, context).map_err(from_datafusion)?;
             drop(plan);
-            write_stream(rows, index, &output, &writer).await
+            write_stream(&env, rows, index, &output, &writer).await
         })
     };
     let count = plan.output_partitioning().partition_count();

@@ -9,4 +9,4 @@ mod sql;
 mod users;
 
 pub(crate) use queries::list_queries;
-pub use run::run;
+pub use run::{run, run_with};

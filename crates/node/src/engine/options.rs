@@ -78,6 +78,8 @@ pub struct EngineOptions {
     pub shuffle_memory: ByteCount,
     /// Time to live of leases.
     pub lease_ttl: Duration,
+    /// How often a gateway sweeps what crashed processes left.
+    pub sweep_every: Duration,
     /// Settings that sessions start with.
     pub settings: Settings,
     /// Limits of object stores.
@@ -101,6 +103,7 @@ impl EngineOptions {
             memory_limit: ByteCount::mib(2048),
             shuffle_memory: ByteCount::mib(1024),
             lease_ttl: Duration::from_secs(10),
+            sweep_every: Duration::from_secs(60),
             settings: Settings::default(),
             stores: StoreLimits::default(),
             tuning: Tuning::default(),

@@ -1,0 +1,55 @@
+//! The queries that clients ask, and the rows that plain DataFusion gives for them.
+
+use std::path::Path;
+
+use arrow::record_batch::RecordBatch;
+use dunlin_base::{Error, Result};
+use dunlin_corpus::{compare, oracle, tpch};
+
+/// A result of many messages: those of TPC-H fit into one.
+const LONG: &str = "SELECT l_orderkey, l_linenumber, l_extendedprice, l_shipdate, l_comment \
+     FROM lineitem WHERE l_quantity < 25";
+
+/// A query and its rows.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Its name, such as `q05`.
+    pub name: String,
+    /// Its text.
+    pub sql: String,
+    rows: Vec<RecordBatch>,
+}
+
+impl Query {
+    /// What is wrong with these rows, if anything.
+    pub fn differs(&self, rows: &[RecordBatch]) -> Option<String> {
+        compare::same_rows(&self.rows, rows).err().map(|difference| difference.to_string())
+    }
+}
+
+/// All queries.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// The queries.
+    pub queries: Vec<Query>,
+}
+
+impl Expected {
+    /// Asks plain DataFusion over the tables in `data` the queries of TPC-H with these numbers, or
+    /// all, and one with a long result. `Bug`: the oracle fails.
+    pub async fn compute(data: &Path, numbers: &[u8]) -> Result<Self> {
+        let bad = |e: &dyn std::fmt::Display| Error::bug(format!("the oracle fails: {e}"));
+        let context = oracle::open(data, 2).await.map_err(|e| bad(&e))?;
+        let chosen = tpch::QUERIES
+            .iter()
+            .filter(|(number, _)| numbers.is_empty() || numbers.contains(number))
+            .map(|(number, sql)| (format!("q{number:02}"), (*sql).to_owned()))
+            .chain([("long".to_owned(), LONG.to_owned())]);
+        let mut queries = Vec::new();
+        for (name, sql) in chosen {
+            let rows = oracle::rows(&context, &sql).await.map_err(|e| bad(&e))?;
+            queries.push(Query { name, sql, rows });
+        }
+        Ok(Self { queries })
+    }
+}

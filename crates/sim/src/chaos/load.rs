@@ -1,0 +1,96 @@
+//! Clients that ask one query after the other, and judge each answer. Called by `run`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use dunlin_base::{Env, Kind, Result};
+use dunlin_gateway::flight::Client;
+use futures::TryStreamExt;
+use parking_lot::Mutex;
+
+use super::expected::{Expected, Query};
+use super::verdict::{Outcome, Verdict};
+use crate::processes::Cluster;
+
+/// After an error that a client may get, before it asks again.
+const AFTER_ERROR: Duration = Duration::from_millis(200);
+
+/// What all clients of a run share.
+pub(super) struct Load {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) expected: Arc<Expected>,
+    pub(super) verdict: Mutex<Verdict>,
+    /// Whether an error of this kind may be told while faults strike.
+    pub(super) allowed: Vec<Kind>,
+    /// A client that waits for longer than this hangs.
+    pub(super) answer_max: Duration,
+    pub(super) stop: AtomicBool,
+}
+
+impl Load {
+    /// One client, from now until it is told to stop; chance says what it asks.
+    pub(super) async fn client(self: Arc<Self>, number: usize, chance: Env) {
+        let mut client = None;
+        while !self.stop.load(Ordering::Acquire) {
+            let queries = &self.expected.queries;
+            let query = &queries[chance.random_below(queries.len() as u64) as usize];
+            if !self.ask(&mut client, number, query, &self.allowed).await {
+                self.cluster.env().sleep(AFTER_ERROR).await;
+            }
+        }
+    }
+
+    /// Each query once, at a cluster that nothing is done to: no error is allowed.
+    pub(super) async fn progress(&self) {
+        let mut client = None;
+        for query in &self.expected.queries {
+            self.ask(&mut client, 0, query, &[]).await;
+        }
+    }
+
+    /// Asks and judges. A client that failed begins anew with the next query. False if the query
+    /// failed.
+    async fn ask(
+        &self,
+        client: &mut Option<Client>,
+        number: usize,
+        query: &Query,
+        allowed: &[Kind],
+    ) -> bool {
+        let env = self.cluster.env();
+        let began = env.now();
+        let outcome = env.timeout(self.answer_max, self.answer(client, number, query)).await;
+        let outcome = outcome.unwrap_or(Outcome::Hung);
+        let right = matches!(outcome, Outcome::Right);
+        if !right {
+            *client = None;
+        }
+        let at = format!("{} at {}s", query.name, began.as_secs());
+        let allowed = |kind| allowed.contains(&kind);
+        self.verdict.lock().judge(&at, outcome, env.now().saturating_sub(began), allowed);
+        right
+    }
+
+    async fn answer(&self, client: &mut Option<Client>, number: usize, query: &Query) -> Outcome {
+        match self.rows(client, number, query).await {
+            Ok(None) => Outcome::Right,
+            Ok(Some(difference)) => Outcome::Wrong(difference),
+            Err(error) => Outcome::Failed(error),
+        }
+    }
+
+    async fn rows(
+        &self,
+        client: &mut Option<Client>,
+        number: usize,
+        query: &Query,
+    ) -> Result<Option<String>> {
+        let client = match client {
+            Some(client) => client,
+            None => client.insert(self.cluster.client(number).await?),
+        };
+        let rows: Vec<_> = client.sql(&query.sql).await?.try_collect().await?;
+        Ok(query.differs(&rows))
+    }
+}
