@@ -106,11 +106,10 @@ mod tests {
     fn points_fail_at_the_passage_that_was_named() {
         let plan = parse("after-claim=exit@2, in-slice=pause:50,in-result=error@1");
         let at = |name: &str| plan.get(name).and_then(Armed::pass);
-        assert_eq!([at(AFTER_CLAIM), at(AFTER_CLAIM), at(AFTER_CLAIM)], [
-            None,
-            Some(Action::Exit),
-            None
-        ]);
+        assert_eq!(
+            [at(AFTER_CLAIM), at(AFTER_CLAIM), at(AFTER_CLAIM)],
+            [None, Some(Action::Exit), None]
+        );
         let pause = Some(Action::Pause(Duration::from_millis(50)));
         assert_eq!([at(IN_SLICE), at(IN_SLICE)], [pause, pause]);
         assert_eq!([at(IN_RESULT), at(IN_RESULT)], [Some(Action::Error), None]);

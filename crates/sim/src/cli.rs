@@ -63,6 +63,9 @@ struct Cli {
     /// List the faults and end
     #[arg(long)]
     list: bool,
+    /// Keep the folder of the processes and their logs, whatever comes of it
+    #[arg(long)]
+    keep: bool,
     /// Folder for generated data, kept [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -94,8 +97,7 @@ pub(crate) fn main() -> ExitCode {
 
 fn chaos(cli: &Cli) -> Result<Report> {
     let failed = |e: std::io::Error| Error::invalid(format!("no folder: {e}")).with_source(e);
-    let runtime =
-        Runtime::new().map_err(|e| Error::bug("can not start threads").with_source(e))?;
+    let runtime = Runtime::new().map_err(|e| Error::bug("can not start threads").with_source(e))?;
     let env = Env::real(Some(runtime.handle().clone()));
     let folder = tempfile::Builder::new().prefix("dunlin-chaos-").tempdir().map_err(failed)?;
     let data = cli.data.clone().unwrap_or_else(|| folder.path().join("data"));
@@ -108,7 +110,7 @@ fn chaos(cli: &Cli) -> Result<Report> {
         let expected = Arc::new(Expected::compute(&options.data, &cli.queries).await?);
         run(&env, &options, expected, &|line: &str| say(&line)).await
     });
-    if !report.as_ref().is_ok_and(Report::is_good) {
+    if cli.keep || !report.as_ref().is_ok_and(Report::is_good) {
         // For whoever looks what it was.
         let _ = folder.keep();
     }

@@ -120,8 +120,7 @@ impl Config {
                 return Err(Error::invalid(message));
             }
         }
-        let times =
-            [("lease-ttl", &self.lease_ttl), ("hold", &self.hold), ("sweep", &self.sweep)];
+        let times = [("lease-ttl", &self.lease_ttl), ("hold", &self.hold), ("sweep", &self.sweep)];
         for (key, FromText(Span(time))) in times {
             if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(time) {
                 let message = format!("{key} must be from 1s to 60m, not {}", Span(*time));

@@ -10,11 +10,18 @@ use dunlin_corpus::{compare, oracle, tpch};
 const LONG: &str = "SELECT l_orderkey, l_linenumber, l_extendedprice, l_shipdate, l_comment \
      FROM lineitem WHERE l_quantity < 25";
 
+/// A stage of so many slices that their records are several segments: only then is there a moment
+/// between its last commit and its seal.
+const WIDE: &str = "SELECT l_shipmode, count(*) AS n FROM lineitem GROUP BY l_shipmode";
+const WIDE_SET: &str = "SET dunlin.slice_bytes = '12KiB'";
+
 /// A query and its rows.
 #[derive(Clone, Debug)]
 pub struct Query {
     /// Its name, such as `q05`.
     pub name: String,
+    /// A setting that it needs.
+    pub set: Option<&'static str>,
     /// Its text.
     pub sql: String,
     rows: Vec<RecordBatch>,
@@ -36,7 +43,7 @@ pub struct Expected {
 
 impl Expected {
     /// Asks plain DataFusion over the tables in `data` the queries of TPC-H with these numbers, or
-    /// all, and one with a long result. `Bug`: the oracle fails.
+    /// all, and two more. `Bug`: the oracle fails.
     pub async fn compute(data: &Path, numbers: &[u8]) -> Result<Self> {
         let bad = |e: &dyn std::fmt::Display| Error::bug(format!("the oracle fails: {e}"));
         let context = oracle::open(data, 2).await.map_err(|e| bad(&e))?;
@@ -44,11 +51,12 @@ impl Expected {
             .iter()
             .filter(|(number, _)| numbers.is_empty() || numbers.contains(number))
             .map(|(number, sql)| (format!("q{number:02}"), (*sql).to_owned()))
-            .chain([("long".to_owned(), LONG.to_owned())]);
+            .chain([("long".to_owned(), LONG.to_owned()), ("wide".to_owned(), WIDE.to_owned())]);
         let mut queries = Vec::new();
         for (name, sql) in chosen {
             let rows = oracle::rows(&context, &sql).await.map_err(|e| bad(&e))?;
-            queries.push(Query { name, sql, rows });
+            let set = (sql == WIDE).then_some(WIDE_SET);
+            queries.push(Query { name, set, sql, rows });
         }
         Ok(Self { queries })
     }

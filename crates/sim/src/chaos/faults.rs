@@ -29,8 +29,9 @@ pub enum Act {
     Pause(Role),
     /// SIGTERM; once it has ended, another is started in its place.
     Drain(Role),
-    /// A process ends by itself at a fail point; started again after the time.
-    Fail(Role, &'static str),
+    /// A process ends by itself at a fail point, at one of its first passages (at most this one);
+    /// started again after the time.
+    Fail(Role, &'static str, u64),
     /// `kill -9` of the member of etcd that leads; started again after the time.
     KillLeader,
     /// `kill -9` of most members of etcd; started again after the time.
@@ -149,31 +150,31 @@ pub const FAULTS: &[Fault] = &[
     hidden(
         "after-claim",
         "an executor ends after a claim",
-        Act::Fail(Role::Executor, fail::AFTER_CLAIM),
+        Act::Fail(Role::Executor, fail::AFTER_CLAIM, 4),
         DOWN,
     ),
     hidden(
         "in-slice",
         "an executor ends in the middle of a slice",
-        Act::Fail(Role::Executor, fail::IN_SLICE),
+        Act::Fail(Role::Executor, fail::IN_SLICE, 4),
         DOWN,
     ),
     hidden(
         "before-commit",
         "an executor ends after the last push of a task, before its commit",
-        Act::Fail(Role::Executor, fail::BEFORE_COMMIT),
+        Act::Fail(Role::Executor, fail::BEFORE_COMMIT, 4),
         DOWN,
     ),
     hidden(
         "before-seal",
         "an executor ends after the last commit of a stage, before its seal",
-        Act::Fail(Role::Executor, fail::BEFORE_SEAL),
+        Act::Fail(Role::Executor, fail::BEFORE_SEAL, 1),
         DOWN,
     ),
     hidden(
         "in-result",
         "a gateway ends in the middle of a result",
-        Act::Fail(Role::Gateway, fail::IN_RESULT),
+        Act::Fail(Role::Gateway, fail::IN_RESULT, 3),
         DOWN,
     ),
     retried("kill-etcd", "kill -9 of the member of etcd that leads", Act::KillLeader, DOWN),
@@ -298,7 +299,7 @@ mod tests {
     #[test]
     fn every_fail_point_has_its_fault() {
         for point in fail::POINTS {
-            let has = |fault: &&Fault| matches!(fault.act, Act::Fail(_, name) if name == point);
+            let has = |fault: &&Fault| matches!(fault.act, Act::Fail(_, name, _) if name == point);
             assert!(FAULTS.iter().any(|fault| has(&fault)), "{point}");
         }
     }

@@ -16,6 +16,9 @@ use crate::processes::Cluster;
 /// After an error that a client may get, before it asks again.
 const AFTER_ERROR: Duration = Duration::from_millis(200);
 
+/// A client comes anew, at any gateway, before one in so many queries.
+const MOVES_IN: u64 = 3;
+
 /// What all clients of a run share.
 pub(super) struct Load {
     pub(super) cluster: Arc<Cluster>,
@@ -30,12 +33,17 @@ pub(super) struct Load {
 
 impl Load {
     /// One client, from now until it is told to stop; chance says what it asks.
-    pub(super) async fn client(self: Arc<Self>, number: usize, chance: Env) {
+    pub(super) async fn client(self: Arc<Self>, chance: Env) {
         let mut client = None;
         while !self.stop.load(Ordering::Acquire) {
             let queries = &self.expected.queries;
             let query = &queries[chance.random_below(queries.len() as u64) as usize];
-            if !self.ask(&mut client, number, query, &self.allowed).await {
+            // Or all would stay for good at the gateway that died last.
+            if chance.random_below(MOVES_IN) == 0 {
+                client = None;
+            }
+            let first = chance.random_below(1 << 16) as usize;
+            if !self.ask(&mut client, first, query, &self.allowed).await {
                 self.cluster.env().sleep(AFTER_ERROR).await;
             }
         }
@@ -54,16 +62,17 @@ impl Load {
     async fn ask(
         &self,
         client: &mut Option<Client>,
-        number: usize,
+        first: usize,
         query: &Query,
         allowed: &[Kind],
     ) -> bool {
         let env = self.cluster.env();
         let began = env.now();
-        let outcome = env.timeout(self.answer_max, self.answer(client, number, query)).await;
+        let outcome = env.timeout(self.answer_max, self.answer(client, first, query)).await;
         let outcome = outcome.unwrap_or(Outcome::Hung);
         let right = matches!(outcome, Outcome::Right);
-        if !right {
+        // What was set ends with its session.
+        if !right || query.set.is_some() {
             *client = None;
         }
         let at = format!("{} at {}s", query.name, began.as_secs());
@@ -72,8 +81,8 @@ impl Load {
         right
     }
 
-    async fn answer(&self, client: &mut Option<Client>, number: usize, query: &Query) -> Outcome {
-        match self.rows(client, number, query).await {
+    async fn answer(&self, client: &mut Option<Client>, first: usize, query: &Query) -> Outcome {
+        match self.rows(client, first, query).await {
             Ok(None) => Outcome::Right,
             Ok(Some(difference)) => Outcome::Wrong(difference),
             Err(error) => Outcome::Failed(error),
@@ -83,13 +92,16 @@ impl Load {
     async fn rows(
         &self,
         client: &mut Option<Client>,
-        number: usize,
+        first: usize,
         query: &Query,
     ) -> Result<Option<String>> {
         let client = match client {
             Some(client) => client,
-            None => client.insert(self.cluster.client(number).await?),
+            None => client.insert(self.cluster.client(first).await?),
         };
+        if let Some(set) = query.set {
+            client.sql(set).await?;
+        }
         let rows: Vec<_> = client.sql(&query.sql).await?.try_collect().await?;
         Ok(query.differs(&rows))
     }

@@ -25,8 +25,8 @@ pub struct Strike {
     pub after: Duration,
     /// For how long.
     pub time: Duration,
-    /// At which passage of a fail point: early ones and late ones.
-    pub passage: u64,
+    /// What else is to be drawn, such as at which passage a fail point fails.
+    pub chance: u64,
 }
 
 /// `count` strikes with these faults. Each fault comes as often as the others, in an order that the
@@ -47,7 +47,7 @@ pub fn plan(seed: u64, count: usize, faults: &[&'static Fault]) -> Vec<Strike> {
             target: chance.random_below(1 << 16) as usize,
             after: Duration::from_millis(chance.random_below(PAUSE_MS)),
             time: Duration::from_millis(ms),
-            passage: 1 + chance.random_below(4),
+            chance: chance.random(),
         }
     };
     if faults.is_empty() { Vec::new() } else { (1..=count).map(strike).collect() }

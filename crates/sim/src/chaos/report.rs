@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
-use dunlin_base::Result;
+use dunlin_base::{Error, Result};
 
 use super::plan::Strike;
 use super::verdict::Verdict;
@@ -53,6 +53,14 @@ impl Report {
     /// True if nothing was wrong.
     pub fn is_good(&self) -> bool {
         self.verdict.defects.is_empty() && self.left.is_empty() && self.missing == 0
+    }
+
+    /// Writes what errors clients were told beside the logs.
+    pub(super) fn write_answers(&self) -> Result<()> {
+        let path = self.folder.join("errors.txt");
+        std::fs::write(&path, self.verdict.told.join("\n")).map_err(|e| {
+            Error::exhausted(format!("cannot write {}: {e}", path.display())).with_source(e)
+        })
     }
 
     /// How many strikes fired.
@@ -110,7 +118,7 @@ impl fmt::Display for Report {
         writeln!(f, "longest wait for an answer: {} ms", verdict.slowest.as_millis())?;
         writeln!(
             f,
-            "{} queries in the history, {} slices, {} claims; in calm {:.0}",
+            "{} queries in the history: {} slices, {} claims of slices, {:.0} in calm",
             self.queries, self.slices, self.claims, self.claims_calm
         )?;
         for defect in verdict.defects.iter().take(SHOWN_MAX) {

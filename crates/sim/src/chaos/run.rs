@@ -65,11 +65,13 @@ pub async fn run(
     let load = Arc::new(load(options, &cluster, expected));
     let mut report = Report::of(options.seed, folder);
     load.progress().await;
+    // The history has a query once its remains are gone.
+    report.left = left(&cluster).await?;
     let calm = claims(&cluster).await?;
     note(&format!("{} queries answered in calm; faults from now on", load.expected.queries.len()));
     let clients = (0..options.clients).map(|number| {
         let chance = Env::seeded(options.seed ^ (1 << 32) ^ number as u64);
-        env.spawn("client", Arc::clone(&load).client(number, chance))
+        env.spawn("client", Arc::clone(&load).client(chance))
     });
     let clients: Vec<_> = clients.collect();
     strikes(options, &cluster, &mut report, note).await;
@@ -83,18 +85,18 @@ pub async fn run(
     note("no more faults: each query once");
     load.progress().await;
     report.verdict = std::mem::take(&mut *load.verdict.lock());
-    report.left = left(&cluster).await?;
+    report.left.extend(left(&cluster).await?);
     report.redone(&calm, &claims(&cluster).await?);
     if let Err(error) = cluster.drain().await {
         report.verdict.defects.push(format!("the end: {error}"));
     }
     report.took = env.now().saturating_sub(began);
+    report.write_answers()?;
     Ok(report)
 }
 
 fn load(options: &Options, cluster: &Arc<Cluster>, expected: Arc<Expected>) -> Load {
-    let kinds =
-        [Kind::Retry, Kind::Fenced, Kind::Invalid, Kind::Exhausted, Kind::Lost, Kind::Bug];
+    let kinds = [Kind::Retry, Kind::Fenced, Kind::Invalid, Kind::Exhausted, Kind::Lost, Kind::Bug];
     let may = |kind: &Kind| options.faults.iter().any(|fault| fault.allows(*kind));
     Load {
         cluster: Arc::clone(cluster),
@@ -122,7 +124,8 @@ async fn strikes(
     loop {
         let wanted = options.strikes.saturating_sub(fired);
         let time_is_up = env.now().saturating_sub(began) >= options.time_max;
-        if running.len() < options.at_once.min(wanted) && !time_is_up
+        if running.len() < options.at_once.min(wanted)
+            && !time_is_up
             && let Some(next) = planned.next()
         {
             env.sleep(next.after).await;

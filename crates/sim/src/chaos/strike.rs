@@ -43,7 +43,11 @@ pub(super) async fn strike(cluster: &Cluster, strike: &Strike) -> Result<bool> {
             pause(cluster, target.child()?, strike.time).await
         }
         Act::Drain(role) => drain(of(role).await?).await,
-        Act::Fail(role, point) => pass(cluster, of(role).await?, point, strike).await,
+        Act::Fail(role, point, passages) => {
+            let passage = 1 + strike.chance % passages.max(1);
+            let armed = format!("{point}=exit@{passage}");
+            pass(cluster, of(role).await?, &armed, strike.time).await
+        }
         Act::KillLeader => kill_members(cluster, 1, strike.time).await,
         Act::LoseQuorum => {
             let most = cluster.etcd.members.len() / 2 + 1;
@@ -114,14 +118,13 @@ async fn drain(mut target: Target<'_>) -> Result<bool> {
 async fn pass(
     cluster: &Cluster,
     mut target: Target<'_>,
-    point: &str,
-    strike: &Strike,
+    armed: &str,
+    time: Duration,
 ) -> Result<bool> {
-    let armed = format!("{point}=exit@{}", strike.passage);
-    target.server.start(&mut target.child, Some(&armed)).await?;
+    target.server.start(&mut target.child, Some(armed)).await?;
     let ended = target.child()?.ended(PASSAGE_MAX).await;
     let fired = ended.is_ok_and(|status| status.code() == Some(fail::EXIT_CODE));
-    cluster.env().sleep(strike.time).await;
+    cluster.env().sleep(time).await;
     target.start().await?;
     Ok(fired)
 }

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use dunlin_base::{Error, Kind};
 
+/// As many errors are kept word for word.
+const TOLD_MAX: usize = 1000;
+
 /// What a client got.
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -25,6 +28,8 @@ pub struct Verdict {
     pub right: u64,
     /// Queries with an error that their run allows, by kind.
     pub errors: BTreeMap<&'static str, u64>,
+    /// What those errors said, the first ones.
+    pub told: Vec<String>,
     /// The longest that a client waited for an answer of either sort.
     pub slowest: Duration,
     /// Everything that must not be.
@@ -47,6 +52,9 @@ impl Verdict {
             Outcome::Hung => self.defects.push(format!("{query}: no answer after {took:?}")),
             Outcome::Failed(error) if allowed(error.kind()) => {
                 *self.errors.entry(error.kind().as_str()).or_default() += 1;
+                if self.told.len() < TOLD_MAX {
+                    self.told.push(format!("{query}: {}: {error}", error.kind()));
+                }
             }
             Outcome::Failed(error) => {
                 let kind = error.kind();

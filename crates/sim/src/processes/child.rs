@@ -50,9 +50,8 @@ pub struct Child {
 impl Child {
     /// Starts it. Both its outputs are appended to `log`. `Invalid`: no such program.
     pub fn start(env: &Env, name: &str, mut command: Command, log: PathBuf) -> Result<Self> {
-        let cannot = |e: std::io::Error| {
-            Error::invalid(format!("cannot start {name}: {e}")).with_source(e)
-        };
+        let cannot =
+            |e: std::io::Error| Error::invalid(format!("cannot start {name}: {e}")).with_source(e);
         let file = OpenOptions::new().create(true).append(true).open(&log).map_err(cannot)?;
         let log_start = file.metadata().map_err(cannot)?.len();
         let again: File = file.try_clone().map_err(cannot)?;

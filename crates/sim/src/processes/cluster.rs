@@ -99,9 +99,11 @@ impl Cluster {
                 servers.push(common.server(role, number).await?);
             }
         }
-        try_join_all(servers.iter().map(|server| async {
-            server.start(&mut *server.child.lock().await, None).await
-        }))
+        try_join_all(
+            servers
+                .iter()
+                .map(|server| async { server.start(&mut *server.child.lock().await, None).await }),
+        )
         .await?;
         let store = etcd.store().await?;
         Ok(Self { env: env.clone(), folder, etcd, servers, store })

@@ -66,9 +66,10 @@ impl Etcd {
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         command.args(["--initial-cluster", &all.join(",")]);
         let log = member.folder.join(format!("{}.log", member.name));
-        *child = Some(Child::start(&self.env, &member.name, command, log).map_err(|e| {
-            e.with_hint("install etcd (Debian: etcd-server); ./dev chaos does")
-        })?);
+        *child =
+            Some(Child::start(&self.env, &member.name, command, log).map_err(|e| {
+                e.with_hint("install etcd (Debian: etcd-server); ./dev chaos does")
+            })?);
         Ok(())
     }
 
