@@ -3,6 +3,7 @@
 
 use dunlin_base::{Error, Kind, Result, fail};
 
+use super::expected::{LONG, WIDE};
 use crate::processes::{Role, Weather};
 
 /// Data of a shuffle worker that dies are not made again yet: until they are, a query that reads
@@ -29,9 +30,10 @@ pub enum Act {
     Pause(Role),
     /// SIGTERM; once it has ended, another is started in its place.
     Drain(Role),
-    /// A process ends by itself at a fail point, at one of its first passages (at most this one);
-    /// started again after the time.
-    Fail(Role, &'static str, u64),
+    /// A process ends by itself at a fail point; started again after the time.
+    Fail(Role, Point),
+    /// A client asks, and goes after the time without having read the result.
+    Leave,
     /// `kill -9` of the member of etcd that leads; started again after the time.
     KillLeader,
     /// `kill -9` of most members of etcd; started again after the time.
@@ -42,6 +44,17 @@ pub enum Act {
     Compact(Role),
     /// Another weather on connections, for the time.
     Weather(Link, Weather),
+}
+
+/// Where a process fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// The name of the fail point.
+    pub name: &'static str,
+    /// It fails at one of so many first passages.
+    pub passages: u64,
+    /// The query that passes it.
+    pub query: &'static str,
 }
 
 /// A fault with what may come of it.
@@ -106,6 +119,11 @@ const BAD: (u32, u32) = (500, 4000);
 /// The store's side of a link: requests arrive, answers do not.
 const MUTE: Weather = Weather::MUTE;
 
+/// A fail point that every query passes.
+const fn point(name: &'static str) -> Point {
+    Point { name, passages: 4, query: LONG }
+}
+
 /// All faults.
 pub const FAULTS: &[Fault] = &[
     hidden("kill-executor", "kill -9 of an executor", Act::Kill(Role::Executor), DOWN),
@@ -150,33 +168,34 @@ pub const FAULTS: &[Fault] = &[
     hidden(
         "after-claim",
         "an executor ends after a claim",
-        Act::Fail(Role::Executor, fail::AFTER_CLAIM, 4),
+        Act::Fail(Role::Executor, point(fail::AFTER_CLAIM)),
         DOWN,
     ),
     hidden(
         "in-slice",
         "an executor ends in the middle of a slice",
-        Act::Fail(Role::Executor, fail::IN_SLICE, 4),
+        Act::Fail(Role::Executor, point(fail::IN_SLICE)),
         DOWN,
     ),
     hidden(
         "before-commit",
         "an executor ends after the last push of a task, before its commit",
-        Act::Fail(Role::Executor, fail::BEFORE_COMMIT, 4),
+        Act::Fail(Role::Executor, point(fail::BEFORE_COMMIT)),
         DOWN,
     ),
     hidden(
         "before-seal",
         "an executor ends after the last commit of a stage, before its seal",
-        Act::Fail(Role::Executor, fail::BEFORE_SEAL, 1),
+        Act::Fail(Role::Executor, Point { name: fail::BEFORE_SEAL, passages: 1, query: WIDE }),
         DOWN,
     ),
     hidden(
         "in-result",
         "a gateway ends in the middle of a result",
-        Act::Fail(Role::Gateway, fail::IN_RESULT, 3),
+        Act::Fail(Role::Gateway, Point { passages: 3, ..point(fail::IN_RESULT) }),
         DOWN,
     ),
+    hidden("client-goes", "a client goes in the middle of its query", Act::Leave, (10, 800)),
     retried("kill-etcd", "kill -9 of the member of etcd that leads", Act::KillLeader, DOWN),
     retried(
         "lose-quorum",
@@ -299,7 +318,7 @@ mod tests {
     #[test]
     fn every_fail_point_has_its_fault() {
         for point in fail::POINTS {
-            let has = |fault: &&Fault| matches!(fault.act, Act::Fail(_, name, _) if name == point);
+            let has = |fault: &&Fault| matches!(fault.act, Act::Fail(_, at) if at.name == point);
             assert!(FAULTS.iter().any(|fault| has(&fault)), "{point}");
         }
     }

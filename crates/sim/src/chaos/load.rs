@@ -57,6 +57,24 @@ impl Load {
         }
     }
 
+    /// Asks one query again and again, as a further client.
+    pub(super) async fn repeat(&self, first: usize, query: &Query) {
+        let mut client = None;
+        loop {
+            if !self.ask(&mut client, first, query, &self.allowed).await {
+                self.cluster.env().sleep(AFTER_ERROR).await;
+            }
+        }
+    }
+
+    /// Asks, and goes after `time`. True if there was a query that had not ended.
+    pub(super) async fn leave(&self, first: usize, query: &Query, time: Duration) -> bool {
+        let Ok(client) = self.cluster.client(first).await else { return false };
+        let Ok(mut rows) = client.sql(&query.sql).await else { return false };
+        let all = async { while let Ok(Some(_)) = rows.try_next().await {} };
+        self.cluster.env().timeout(time, all).await.is_none()
+    }
+
     /// Asks and judges. A client that failed begins anew with the next query. False if the query
     /// failed.
     async fn ask(

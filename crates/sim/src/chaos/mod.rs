@@ -21,7 +21,7 @@ mod strike;
 mod verdict;
 
 pub use expected::{Expected, Query};
-pub use faults::{Act, FAULTS, Fault, LOST_MAY_BE, Link, find};
+pub use faults::{Act, FAULTS, Fault, LOST_MAY_BE, Link, Point, find};
 pub use plan::{Strike, plan};
 pub use report::Report;
 pub use run::{Options, run};

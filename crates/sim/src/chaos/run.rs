@@ -74,7 +74,7 @@ pub async fn run(
         env.spawn("client", Arc::clone(&load).client(chance))
     });
     let clients: Vec<_> = clients.collect();
-    strikes(options, &cluster, &mut report, note).await;
+    strikes(options, &load, &mut report, note).await;
     note("healing");
     let healed = cluster.heal().await;
     load.stop.store(true, Ordering::Release);
@@ -111,11 +111,11 @@ fn load(options: &Options, cluster: &Arc<Cluster>, expected: Arc<Expected>) -> L
 /// Strikes until as many have fired as there should, some at once.
 async fn strikes(
     options: &Options,
-    cluster: &Cluster,
+    load: &Load,
     report: &mut Report,
     note: &(impl Fn(&str) + Sync),
 ) {
-    let env = cluster.env();
+    let env = load.cluster.env();
     let began = env.now();
     let planned = plan(options.seed, options.strikes * TRIES, &options.faults);
     let mut planned = planned.into_iter();
@@ -136,7 +136,7 @@ async fn strikes(
                 next.fault.name,
                 next.time.as_millis()
             ));
-            running.push(done(cluster, next));
+            running.push(done(load, next));
             continue;
         }
         let Some((strike, outcome)) = running.next().await else { break };
@@ -149,8 +149,8 @@ async fn strikes(
     }
 }
 
-async fn done(cluster: &Cluster, next: Strike) -> (Strike, Result<bool>) {
-    let outcome = strike(cluster, &next).await;
+async fn done(load: &Load, next: Strike) -> (Strike, Result<bool>) {
+    let outcome = strike(load, &next).await;
     (next, outcome)
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 use dunlin_base::{Error, Result, fail};
 use tokio::sync::MutexGuard;
 
-use super::faults::{Act, Link};
+use super::expected::LONG;
+use super::faults::{Act, Link, Point};
+use super::load::Load;
 use super::plan::Strike;
 use crate::processes::{Child, Cluster, Proxy, Role, Server, Signal, Weather};
 
@@ -34,7 +36,8 @@ impl Target<'_> {
 
 /// Does what the strike says, for as long as it says, and undoes it. True if it fired.
 /// Errors are defects: a process that does not drain, or cannot be started again.
-pub(super) async fn strike(cluster: &Cluster, strike: &Strike) -> Result<bool> {
+pub(super) async fn strike(load: &Load, strike: &Strike) -> Result<bool> {
+    let cluster = &load.cluster;
     let of = |role| target(cluster, role, strike.target);
     match strike.fault.act {
         Act::Kill(role) => kill(cluster, of(role).await?, strike.time).await,
@@ -43,10 +46,10 @@ pub(super) async fn strike(cluster: &Cluster, strike: &Strike) -> Result<bool> {
             pause(cluster, target.child()?, strike.time).await
         }
         Act::Drain(role) => drain(of(role).await?).await,
-        Act::Fail(role, point, passages) => {
-            let passage = 1 + strike.chance % passages.max(1);
-            let armed = format!("{point}=exit@{passage}");
-            pass(cluster, of(role).await?, &armed, strike.time).await
+        Act::Fail(role, point) => pass(load, of(role).await?, point, strike).await,
+        Act::Leave => {
+            let query = load.expected.query(LONG)?;
+            Ok(load.leave(strike.target, query, strike.time).await)
         }
         Act::KillLeader => kill_members(cluster, 1, strike.time).await,
         Act::LoseQuorum => {
@@ -114,17 +117,19 @@ async fn drain(mut target: Target<'_>) -> Result<bool> {
     Ok(true)
 }
 
-/// Another life of the process, which ends at a fail point.
-async fn pass(
-    cluster: &Cluster,
-    mut target: Target<'_>,
-    armed: &str,
-    time: Duration,
-) -> Result<bool> {
-    target.server.start(&mut target.child, Some(armed)).await?;
-    let ended = target.child()?.ended(PASSAGE_MAX).await;
-    let fired = ended.is_ok_and(|status| status.code() == Some(fail::EXIT_CODE));
-    cluster.env().sleep(time).await;
+/// Another life of the process, which ends at a fail point while a client asks what passes it.
+async fn pass(load: &Load, mut target: Target<'_>, point: Point, strike: &Strike) -> Result<bool> {
+    let passage = 1 + strike.chance % point.passages.max(1);
+    let armed = format!("{}=exit@{passage}", point.name);
+    target.server.start(&mut target.child, Some(&armed)).await?;
+    let query = load.expected.query(point.query)?;
+    let fired = tokio::select! {
+        ended = target.child()?.ended(PASSAGE_MAX) => {
+            ended.is_ok_and(|status| status.code() == Some(fail::EXIT_CODE))
+        }
+        () = load.repeat(strike.target, query) => false,
+    };
+    load.cluster.env().sleep(strike.time).await;
     target.start().await?;
     Ok(fired)
 }

@@ -63,12 +63,12 @@ fn logs(folder: &Path) -> String {
 
 #[test]
 fn processes_that_are_killed_cost_nothing_that_is_not_told() {
-    survives(&["kill-executor", "kill-gateway", "kill-shuffle", "in-slice", "in-result"]);
+    survives(&["kill-executor", "kill-gateway", "kill-shuffle", "in-result", "client-goes"]);
 }
 
 #[test]
 fn processes_that_stood_still_past_their_lease_change_nothing() {
-    survives(&["pause-executor", "pause-gateway", "executor-without-store", "before-commit"]);
+    survives(&["pause-executor", "pause-gateway", "executor-without-store", "before-seal"]);
 }
 
 #[test]
