@@ -153,3 +153,73 @@ async fn pump(
         to.write_all(piece).await.map_err(broken)?;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    /// A proxy in front of a server that sends back what it gets, and a connection through it.
+    async fn echo(env: &Env) -> (Proxy, Stream) {
+        let listener = env.listen("127.0.0.1:0").await.expect("a port");
+        let address = listener.address().expect("bound").to_string();
+        env.spawn("echo", async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (mut read, mut write) = tokio::io::split(stream);
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+            }
+        });
+        let proxy = Proxy::open(env, "127.0.0.1:0").await.expect("a port");
+        proxy.aim(&address);
+        let near = proxy.address().to_string();
+        let stream = env.connect(&near, LIMIT).await.expect("it listens");
+        (proxy, stream)
+    }
+
+    async fn said(stream: &mut Stream) -> [u8; 4] {
+        let mut bytes = [0; 4];
+        stream.read_exact(&mut bytes).await.expect("an answer");
+        bytes
+    }
+
+    #[tokio::test]
+    async fn what_was_held_arrives_once_it_may() {
+        let env = Env::real(None);
+        let (proxy, mut stream) = echo(&env).await;
+        stream.write_all(b"calm").await.expect("sent");
+        assert_eq!(&said(&mut stream).await, b"calm");
+        assert_eq!(proxy.struck(), 0);
+        proxy.set(Weather::CUT);
+        stream.write_all(b"held").await.expect("sent");
+        let until = env.now() + LIMIT;
+        while proxy.struck() == 0 {
+            assert!(env.now() < until, "the proxy does not see it");
+            env.sleep(Duration::from_millis(1)).await;
+        }
+        let early = env.timeout(Duration::from_millis(50), said(&mut stream)).await;
+        assert_eq!(early, None);
+        proxy.set(Weather::FINE);
+        let late = env.timeout(LIMIT, said(&mut stream)).await;
+        assert_eq!(late.as_ref(), Some(b"held"));
+    }
+
+    #[tokio::test]
+    async fn bits_are_turned_and_connections_broken() {
+        let env = Env::real(None);
+        let (proxy, mut stream) = echo(&env).await;
+        proxy.set(Weather::flipping(4));
+        stream.write_all(b"bits").await.expect("sent");
+        // Once on the way there, at the same place again on the way back.
+        assert_eq!(&said(&mut stream).await, b"bits");
+        assert_eq!(proxy.struck(), 2);
+        proxy.set(Weather { there: Flow::Slow(1_000_000), ..Weather::FINE });
+        stream.write_all(b"slow").await.expect("sent");
+        assert_eq!(&said(&mut stream).await, b"slow");
+        proxy.set(Weather::REFUSED);
+        let mut rest = Vec::new();
+        let ended = env.timeout(LIMIT, stream.read_to_end(&mut rest)).await;
+        assert!(ended.is_some() && rest.is_empty(), "{ended:?}");
+        assert_eq!(proxy.struck(), 4);
+    }
+}
