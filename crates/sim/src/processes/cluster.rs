@@ -207,10 +207,13 @@ impl Common<'_> {
             }
             Role::Shuffle => {
                 // Workers tell a host of their own: the proxy has the same port on another one.
+                // Nobody's outgoing connections have ports of either.
                 let host = format!("127.0.1.{number}");
+                let own = format!("127.0.2.{number}");
                 let proxy = Proxy::open(self.env, &format!("{host}:0")).await?;
                 let port = proxy.address().port();
-                proxy.aim(&format!("127.0.0.1:{port}"));
+                proxy.aim(&format!("{own}:{port}"));
+                option("--listen", own.into());
                 option("--advertise", host.into());
                 option("--shuffle-port", port.to_string().into());
                 Some(proxy)

@@ -21,6 +21,9 @@ const ASK_MAX: Duration = Duration::from_secs(3);
 /// One member.
 pub struct Member {
     name: String,
+    /// A loopback address of its own: connections that go out take ports of 127.0.0.1, and would take
+    /// that of a member that is down.
+    host: String,
     client: u16,
     peer: u16,
     folder: PathBuf,
@@ -41,9 +44,10 @@ impl Etcd {
     /// Starts `count` members with their data below `folder`, and waits until they answer.
     pub async fn start(env: &Env, folder: &Path, count: usize) -> Result<Self> {
         let members = (1..=count).map(|number| {
-            let (client, peer) = (free_port()?, free_port()?);
+            let host = format!("127.0.3.{number}");
+            let (client, peer) = (free_port(&host)?, free_port(&host)?);
             let (name, folder) = (format!("etcd-{number}"), folder.to_owned());
-            Ok(Member { name, client, peer, folder, child: Mutex::new(None) })
+            Ok(Member { name, host, client, peer, folder, child: Mutex::new(None) })
         });
         let members = members.collect::<Result<Vec<_>>>()?;
         let etcd = Self { env: env.clone(), members, whole: Mutex::new(()) };
@@ -56,9 +60,9 @@ impl Etcd {
 
     /// Starts a member again on its data. Does not wait until it answers.
     pub fn run(&self, member: &Member, child: &mut Option<Child>) -> Result<()> {
-        let (client, peer) = (url(member.client), url(member.peer));
+        let (client, peer) = (member.url(member.client), member.url(member.peer));
         let all: Vec<String> =
-            self.members.iter().map(|m| format!("{}={}", m.name, url(m.peer))).collect();
+            self.members.iter().map(|m| format!("{}={}", m.name, m.url(m.peer))).collect();
         let mut command = Command::new("etcd");
         command.args(["--name", &member.name, "--log-level", "error"]);
         command.arg("--data-dir").arg(member.folder.join(&member.name));
@@ -75,7 +79,8 @@ impl Etcd {
 
     /// Where a member listens for clients.
     pub fn address(&self, member: usize) -> String {
-        format!("127.0.0.1:{}", self.members[member].client)
+        let member = &self.members[member];
+        format!("{}:{}", member.host, member.client)
     }
 
     /// A store on all members, past all proxies.
@@ -136,13 +141,15 @@ impl Etcd {
     }
 }
 
-fn url(port: u16) -> String {
-    format!("http://127.0.0.1:{port}")
+impl Member {
+    fn url(&self, port: u16) -> String {
+        format!("http://{}:{port}", self.host)
+    }
 }
 
 /// A port that was free a moment ago: etcd cannot say which one it took.
-fn free_port() -> Result<u16> {
-    let bound = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+fn free_port(host: &str) -> Result<u16> {
+    let bound = TcpListener::bind((host, 0)).and_then(|listener| listener.local_addr());
     let bound = bound.map_err(|e| Error::exhausted("no port is free").with_source(e))?;
     Ok(bound.port())
 }
