@@ -58,7 +58,8 @@ impl Report {
     /// Writes what errors clients were told beside the logs.
     pub(super) fn write_answers(&self) -> Result<()> {
         let path = self.folder.join("errors.txt");
-        std::fs::write(&path, self.verdict.told.join("\n")).map_err(|e| {
+        let lines: String = self.verdict.told.iter().map(|line| format!("{line}\n")).collect();
+        std::fs::write(&path, lines).map_err(|e| {
             Error::exhausted(format!("cannot write {}: {e}", path.display())).with_source(e)
         })
     }
