@@ -13,6 +13,7 @@ use dunlin_queue::{ClaimedSlices, LiveSet, Member, ReadyStage, ReadyWatch};
 
 use crate::executor::Shared;
 use crate::fair::Stride;
+use crate::recover::recover;
 use crate::slots::Taken;
 use crate::task::{self, Work};
 
@@ -133,6 +134,14 @@ async fn run_claim(
         return;
     }
     tracing::info!(query = %claim.query, stage = %claim.stage, kind = %error.kind(), %error, "task failed");
+    let recovered = tokio::select! {
+        recovered = recover(shared, &claim, &error) => recovered,
+        () = queue.wait_cancelled(claim.query) => return,
+        () = member.fenced() => return,
+    };
+    if recovered {
+        return;
+    }
     let mut wait = Duration::from_millis(10);
     while let Err(report) = queue.failed(&claim, &error).await {
         if report.kind() != Kind::Retry || member.check().is_err() {

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use crate::claim_loop::ClaimLoop;
 use crate::options::ExecutorOptions;
+use crate::recover::Avoided;
 use crate::slots::Slots;
 
 /// What an executor works with; made by the node.
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) parts: Parts,
     pub(crate) options: ExecutorOptions,
     pub(crate) slots: Arc<Slots>,
+    pub(crate) avoided: Avoided,
     shuffles: LiveSet,
     id: Mutex<Option<ProcessId>>,
     draining: AtomicBool,
@@ -66,6 +68,7 @@ impl Executor {
             slots: Slots::new(options.slots),
             parts,
             options,
+            avoided: Avoided::default(),
             shuffles,
             id: Mutex::new(None),
             draining: AtomicBool::new(false),
@@ -141,7 +144,8 @@ impl Shared {
     /// The shuffle worker for a claim's output: by rendezvous hash of the query, so that a query's
     /// data meet on few workers and all executors choose alike.
     ///
-    /// Waits a while for one to come: that none is there now is no fault of the task.
+    /// Waits a while for one to come, or to be trusted again: that none is there now is no fault of
+    /// the task.
     pub(crate) async fn choose_worker(&self, claim: &ClaimedSlices) -> Result<ProcessId> {
         let env = &self.parts.env;
         let until = env.now() + WORKER_WAIT;
@@ -154,14 +158,21 @@ impl Shared {
         }
     }
 
+    /// The shuffle workers, by their cards.
+    pub(crate) fn workers_alive(&self) -> &LiveSet {
+        &self.shuffles
+    }
+
     fn present_worker(&self, claim: &ClaimedSlices) -> Result<ProcessId> {
         let mix = |id: ProcessId| {
             let both = id.to_u128() ^ claim.query.to_u128().rotate_left(claim.stage.0 % 64);
             (both as u64 ^ (both >> 64) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
         };
-        let live = self.shuffles.cards();
-        live.into_iter().map(|(id, _)| id).max_by_key(|id| mix(*id)).ok_or_else(|| {
-            Error::retry("no shuffle worker is alive")
+        let now = self.parts.env.now();
+        let live = self.shuffles.cards().into_iter().map(|(id, _)| id);
+        let live = live.filter(|id| !self.avoided.contains(*id, now));
+        live.max_by_key(|id| mix(*id)).ok_or_else(|| {
+            Error::retry("no shuffle worker is alive and takes output")
                 .with_hint("start a process with the shuffle role")
         })
     }

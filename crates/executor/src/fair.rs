@@ -62,6 +62,7 @@ mod tests {
             slice_count: 100,
             segment_count: 2,
             opened_unix_ms: 0,
+            epoch: 0,
             touched: Revision(1),
         }
     }

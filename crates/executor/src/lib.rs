@@ -11,6 +11,7 @@ mod fair;
 mod memory;
 mod options;
 mod partition;
+mod recover;
 mod slots;
 mod source;
 mod stats;

@@ -10,7 +10,6 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use dunlin_base::{PartitionId, QueryId};
 use dunlin_planner::errors::into_datafusion;
 use dunlin_planner::nodes::{ExchangeSource, Part};
-use dunlin_proto::block::ShuffleId;
 use dunlin_queue::InputStage;
 use dunlin_shuffle::{Workers, read_partition};
 use futures::{StreamExt, TryStreamExt};
@@ -52,10 +51,9 @@ impl ExchangeSource for ShuffleSource {
         let mut streams = Vec::with_capacity(parts.len());
         for part in parts {
             let input = self.input(part.stage)?;
-            let shuffle = ShuffleId { query: self.query, stage: input.stage, epoch: input.epoch };
             streams.push(read_partition(
                 self.workers.as_ref(),
-                shuffle,
+                (self.query, input.stage),
                 PartitionId(part.partition),
                 Arc::clone(&input.output),
                 Arc::clone(&schema),

@@ -83,7 +83,8 @@ async fn run_here(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> {
     let worker = writer.worker();
     let written = writer.finish().await?;
     let count = work.slices.len() as u32;
-    let mut output = written.into_map_output(work.first_slice, count, claim.attempt, worker);
+    let mut output =
+        written.into_map_output((work.first_slice, count), claim.attempt, worker, claim.epoch);
     let mut task = TaskStats {
         elapsed_us: (env.now() - started).as_micros() as u64,
         peak_memory_bytes: pool.peak(),

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use dunlin_base::{Error, Kind, PartitionId, QueryId, Result};
-use dunlin_proto::block::ShuffleId;
+use dunlin_base::{Error, Kind, PartitionId, QueryId, Result, StageEpoch, StageId};
 use dunlin_proto::output::StageOutput;
-use dunlin_queue::{Ended, Phase};
-use dunlin_shuffle::read_partition;
+use dunlin_queue::{Ended, Lost, Missing, Phase};
+use dunlin_shuffle::{ReadFault, read_partition};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use prost::Message;
@@ -118,6 +117,57 @@ async fn result(
     schema: SchemaRef,
     from: Option<Place>,
 ) -> Result<BoxStream<'static, Result<Chunk>>> {
+    let until = gateway.parts().env.now() + WORKER_WAIT;
+    loop {
+        let (stage, epoch, mut chunks) = open(&gateway, query, &schema, from).await?;
+        // Once rows were handed out, rows of another run must not follow.
+        let first = chunks.next().await;
+        match first {
+            Some(Err(error)) if from.is_none() && gateway.parts().env.now() < until => {
+                remake(&gateway, query, (stage, epoch), error).await?;
+            }
+            first => return Ok(stream::iter(first).chain(chunks).boxed()),
+        }
+    }
+}
+
+/// How long a gateway tries to reach the worker that has the result.
+const WORKER_WAIT: Duration = Duration::from_secs(60);
+
+/// Between two tries.
+const WORKER_LOOK: Duration = Duration::from_millis(200);
+
+/// Has a result made again that is gone, or waits a little for a worker that is out of reach. Any
+/// other error comes back.
+async fn remake(
+    gateway: &Gateway,
+    query: QueryId,
+    (stage, epoch): (StageId, StageEpoch),
+    error: Error,
+) -> Result<()> {
+    let parts = gateway.parts();
+    let Some(fault) = ReadFault::of(&error) else { return Err(error) };
+    // A worker that this gateway has not heard of yet is not gone.
+    let gone = fault.worker_gone && !parts.queue.has_shuffle_worker(fault.worker).await?;
+    let what = match error.kind() {
+        Kind::Lost if gone => Lost::Worker(fault.worker.to_string()),
+        Kind::Lost if !fault.worker_gone => Lost::Maps(fault.maps.clone()),
+        _ => {
+            parts.env.sleep(WORKER_LOOK).await;
+            return Ok(());
+        }
+    };
+    let missing = Missing { stage, epoch, what, cause: error };
+    parts.queue.reopen(query, &missing).await.map(drop)
+}
+
+/// The chunks of a query's result once it has ended, and which output they are.
+async fn open(
+    gateway: &Gateway,
+    query: QueryId,
+    schema: &SchemaRef,
+    from: Option<Place>,
+) -> Result<(StageId, StageEpoch, BoxStream<'static, Result<Chunk>>)> {
     let ended = gateway.parts().queue.wait_ended(query).await?;
     if ended.phase != Phase::Done {
         return Err(failure(&ended));
@@ -137,10 +187,10 @@ async fn result(
         Some(place) => place,
         None => Place { output: here, ..Place::default() },
     };
-    let shuffle = ShuffleId { query, stage, epoch };
     let workers = gateway.parts().workers.as_ref();
-    let batches = read_partition(workers, shuffle, PartitionId(0), Arc::new(output), schema);
-    Ok(chunks(batches, from, Keeper::new(gateway, query)))
+    let (output, schema) = (Arc::new(output), SchemaRef::clone(schema));
+    let batches = read_partition(workers, (query, stage), PartitionId(0), output, schema);
+    Ok((stage, epoch, chunks(batches, from, Keeper::new(gateway.clone(), query))))
 }
 
 /// The chunks from a place on.

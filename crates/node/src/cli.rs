@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use dunlin_base::ByteCount;
 use serde::{Deserialize, Serialize};
 
@@ -368,9 +368,21 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// Every environment variable that stands for an option of some command, and the password, which
+/// is never an option.
+pub(crate) fn variables() -> Vec<String> {
+    fn collect(command: &clap::Command, into: &mut Vec<String>) {
+        let named = command.get_arguments().filter_map(clap::Arg::get_env);
+        into.extend(named.filter_map(|name| name.to_str()).map(str::to_owned));
+        command.get_subcommands().for_each(|command| collect(command, into));
+    }
+    let mut names = vec!["DUNLIN_PASSWORD".to_owned()];
+    collect(&Cli::command(), &mut names);
+    names
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
 
     use super::*;
 

@@ -29,6 +29,9 @@ pub struct OpenStage {
     pub slice_count: u32,
     /// Stages whose output its tasks read.
     pub inputs: Vec<StageId>,
+    /// A slice that runs again on the same input gives the same rows to the same partitions. If
+    /// not, all that has read a lost output runs again, too.
+    pub determinate: bool,
 }
 
 /// What is to be done next.

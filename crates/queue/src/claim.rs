@@ -19,6 +19,7 @@ use crate::queue::{Found, Outcome, Queue};
 use crate::ready::{self, ReadyStage, ReadyWatch};
 use crate::record::{Batch, Stored};
 use crate::segment;
+use crate::voided::Voided;
 
 /// Segments read one by one before all of them are read at once.
 const PROBES_MAX: u32 = 3;
@@ -120,14 +121,17 @@ impl Queue {
                 seen.all = true;
             }
         }
-        Ok(seen.segments.remove(&segment).unwrap_or_else(|| view.first(segment)))
+        let stored = seen.segments.remove(&segment).map(|stored| view.live(stored));
+        Ok(stored.unwrap_or_else(|| view.first(segment)))
     }
 
     /// The stage's fixed parts, remembered or read; `None` if it is not open. Reads the segment of
     /// a stage that has only one in the same call.
     async fn open_view(&self, ready: &ReadyStage) -> Result<Option<(Arc<StageView>, Seen)>> {
         let id = (ready.query, ready.stage);
-        if let Some(view) = self.views().lock().get(&id) {
+        let known = self.views().lock().get(&id);
+        // A stage that was opened again has segments that are complete by an older view only.
+        if let Some(view) = known.filter(|view| view.stage.epoch >= ready.epoch) {
             return Ok(Some((view, Seen::default())));
         }
         let key = keys::stage(ready.query, ready.stage);
@@ -174,17 +178,24 @@ impl Queue {
         let (template, slice_list) = (stage.template.take(), stage.slices.take());
         let template = self.depot().load(template.as_ref());
         let slice_list = self.depot().load(slice_list.as_ref());
-        let inputs = stage.inputs.iter().copied().map(StageId);
-        let inputs: Vec<_> = inputs.map(|input| self.sealed_stage(id.0, input)).collect();
-        let (template, slice_list, outputs) =
-            futures::try_join!(template, slice_list, try_join_all(inputs))?;
+        let lost = stage.lost.take();
+        let lost = self.depot().load(lost.as_ref());
+        let epochs = stage.input_epochs.iter().copied().chain(std::iter::repeat(0));
+        let inputs = stage.inputs.iter().copied().map(StageId).zip(epochs.map(StageEpoch));
+        let inputs = inputs.map(|(input, from)| self.sealed_stage(id.0, input, from));
+        let inputs: Vec<_> = inputs.collect();
+        let (template, slice_list, lost, outputs) =
+            futures::try_join!(template, slice_list, lost, try_join_all(inputs))?;
+        let voided = Voided::new(&stage, lost)?;
         let inputs = stage.inputs.iter().zip(outputs);
         let inputs = inputs.map(|(stage, (epoch, output))| {
             let stage = StageId(*stage);
             InputStage { stage, epoch, output }
         });
         let inputs = inputs.collect();
-        Ok(StageView::new(id, stage, modified, (template, slice_list), inputs))
+        let mut view = StageView::new(id, stage, modified, (template, slice_list), inputs);
+        view.voided = voided;
+        Ok(view)
     }
 }
 
@@ -223,6 +234,7 @@ impl<'a> ClaimAttempt<'a> {
 
     async fn run(&mut self, number: u32, mut stored: Stored<Segment>) -> Result<Tried> {
         let token = self.member.token();
+        let epoch = self.view.stage.epoch;
         for _ in 0..SEGMENT_TRIES {
             let dead = self.dead(&stored.record);
             let is_void = |claim: &Claim| self.is_void(claim, &dead);
@@ -233,7 +245,7 @@ impl<'a> ClaimAttempt<'a> {
             let size = choose::size(self.free_slots, self.view.remaining(), live);
             let Some(run) = choose::run(&free, size) else { return Ok(Tried::Nothing) };
             let now = self.queue.env().unix_ms();
-            let claimer = token.claimer();
+            let claimer = token.claimer(epoch);
             let next = segment::claim(&stored.record, &run, &claimer, now, is_void);
             let attempt = Attempt(stored.record.next_attempt);
             let batch = self.batch(number, &stored, next.clone(), &dead)?;
@@ -245,7 +257,7 @@ impl<'a> ClaimAttempt<'a> {
                 }
                 Outcome::Conflict(found) => {
                     stored = match found.entry(&self.key(number)) {
-                        Some(entry) => Stored::read(entry)?,
+                        Some(entry) => self.view.live(Stored::read(entry)?),
                         None => self.view.first(number),
                     };
                     let own = stored.record.claims.iter().find(|c| c.token == token.value);

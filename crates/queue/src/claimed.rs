@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dunlin_base::{Attempt, QueryId, Revision, StageEpoch, StageId};
+use dunlin_base::{Attempt, QueryId, Result, Revision, StageEpoch, StageId};
 use dunlin_proto::output::StageOutput;
 use dunlin_proto::queue::{Segment, Stage};
 use parking_lot::Mutex;
@@ -13,6 +13,7 @@ use crate::keys;
 use crate::member::{Member, Token};
 use crate::record::Stored;
 use crate::segment;
+use crate::voided::Voided;
 
 /// A sealed stage whose output the claimed slices read.
 #[derive(Clone, Debug)]
@@ -72,6 +73,11 @@ impl ClaimedSlices {
         &self.held.token.member
     }
 
+    /// `Fenced` once the claimer's lease is gone.
+    pub fn check(&self) -> Result<()> {
+        self.member().check()
+    }
+
     pub(crate) fn segment_key(&self) -> String {
         keys::segment(self.query, self.stage, self.segment)
     }
@@ -88,6 +94,8 @@ pub(crate) struct StageView {
     pub(crate) template: Bytes,
     pub(crate) slice_list: Bytes,
     pub(crate) inputs: Vec<InputStage>,
+    /// What of its segments does not count.
+    pub(crate) voided: Voided,
     hints: Mutex<Vec<Hint>>,
 }
 
@@ -110,7 +118,13 @@ impl StageView {
         inputs: Vec<InputStage>,
     ) -> Self {
         let hints = Mutex::new(vec![Hint::Unknown; stage.segment_count as usize]);
-        Self { query, number, stage, modified, template, slice_list, inputs, hints }
+        let voided = Voided::default();
+        Self { query, number, stage, modified, template, slice_list, inputs, voided, hints }
+    }
+
+    /// What counts of a segment as it was read.
+    pub(crate) fn live(&self, stored: Stored<Segment>) -> Stored<Segment> {
+        Stored { record: self.voided.live(stored.record), ..stored }
     }
 
     /// The segment in its first state.

@@ -11,7 +11,7 @@ use crate::keys;
 use crate::queue::{CONFLICTS_MAX, Committed, Found, Outcome, Queue};
 use crate::record::{Batch, Stored};
 use crate::records::{Purpose, Records};
-use crate::segment::{self, CommitStep};
+use crate::segment::{self, Claimer, CommitStep};
 
 /// Tries to do all in one transaction before commit and step are done apart.
 const FAST_TRIES: u32 = 4;
@@ -28,7 +28,7 @@ impl Queue {
         let mut fast_tries = if claim.held.view.stage.segment_count == 1 { FAST_TRIES } else { 0 };
         for _ in 0..CONFLICTS_MAX {
             let stored = self.segment_of(claim).await?;
-            match segment::commit(&stored.record, &claim.held.token.claimer(), &output) {
+            match segment::commit(&stored.record, &claim.claimer(), &output) {
                 CommitStep::Done => return self.after_commit(claim, &stored.record).await,
                 CommitStep::Lost => return Err(lost(claim)),
                 CommitStep::Next(next) if fast_tries > 0 && segment::is_complete(&next) => {
@@ -52,7 +52,7 @@ impl Queue {
                         }
                         Outcome::Conflict(found) => {
                             let stored = self.segment_found(claim, &found)?;
-                            let claimer = claim.held.token.claimer();
+                            let claimer = claim.claimer();
                             let step = segment::commit(&stored.record, &claimer, &output);
                             if step != CommitStep::Done {
                                 still_allowed(claim, &found)?;
@@ -77,7 +77,7 @@ impl Queue {
         let mut records = records.ok_or_else(|| over(claim))?;
         let place = (claim.stage.0, claim.segment);
         let stored = records.segments.get(&place).cloned().ok_or_else(|| over(claim))?;
-        let mut next = match segment::commit(&stored.record, &claim.held.token.claimer(), output) {
+        let mut next = match segment::commit(&stored.record, &claim.claimer(), output) {
             CommitStep::Done => return self.after_commit(claim, &stored.record).await.map(Some),
             CommitStep::Lost => return Err(lost(claim)),
             CommitStep::Next(next) => next,
@@ -143,10 +143,11 @@ impl Queue {
             let Some(Ok(stored)) = entry.map(|entry| Stored::<Segment>::read(&entry)) else {
                 return false;
             };
-            if !segment::is_complete(&stored.record) {
+            let segment = view.voided.live(stored.record);
+            if !segment::is_complete(&segment) {
                 return false;
             }
-            view.saw(number, &stored.record, 0);
+            view.saw(number, &segment, 0);
         }
         true
     }
@@ -157,7 +158,7 @@ impl Queue {
             return Ok(stored);
         }
         let entry = self.store().get(&claim.segment_key()).await?;
-        Stored::read(&entry.ok_or_else(|| over(claim))?)
+        Ok(claim.held.view.live(Stored::read(&entry.ok_or_else(|| over(claim))?)?))
     }
 
     /// A batch that changes the claim's segment while the claimer lives and the stage is open.
@@ -181,11 +182,17 @@ impl Queue {
         claim: &ClaimedSlices,
         found: &Found,
     ) -> Result<Stored<Segment>> {
-        Stored::read(found.entry(&claim.segment_key()).ok_or_else(|| over(claim))?)
+        let entry = found.entry(&claim.segment_key()).ok_or_else(|| over(claim))?;
+        Ok(claim.held.view.live(Stored::read(entry)?))
     }
 }
 
 impl ClaimedSlices {
+    /// Who commits and gives back in the claim's name.
+    pub(crate) fn claimer(&self) -> Claimer {
+        self.held.token.claimer(self.epoch.0)
+    }
+
     fn saw(&self, segment: &Segment, modified: Option<dunlin_base::Revision>) {
         *self.held.seen.lock() = Some(Stored { record: segment.clone(), modified });
     }
@@ -194,7 +201,8 @@ impl ClaimedSlices {
 fn check_output(claim: &ClaimedSlices, output: &MapOutput) -> Result<()> {
     let slices = segment::slices_of(output.first_slice, output.slice_count);
     let inside = claim.slices.start <= slices.start && slices.end <= claim.slices.end;
-    if output.attempt != claim.attempt.0 || !inside || slices.is_empty() {
+    let epoch = output.epoch == claim.epoch.0;
+    if output.attempt != claim.attempt.0 || !epoch || !inside || slices.is_empty() {
         return Err(Error::invalid(format!(
             "output of slices {slices:?} attempt {} is not of the claim of {:?} attempt {}",
             output.attempt, claim.slices, claim.attempt

@@ -4,13 +4,13 @@ use dunlin_base::{Error, QueryId, Result};
 use dunlin_metadata::Compare;
 use dunlin_proto::queue::{History, Phase};
 
+use crate::changes;
 use crate::failure;
 use crate::keys;
 use crate::queue::{CONFLICTS_MAX, Outcome, Queue};
 use crate::ready::Lane;
 use crate::record::Batch;
 use crate::records::Records;
-use crate::unfold;
 
 /// Bytes of SQL kept in the history.
 const HISTORY_SQL_MAX: usize = 2048;
@@ -37,7 +37,7 @@ impl Queue {
                 return Ok(());
             }
             let mut batch = Batch::new(query).synced();
-            unfold::write_end(&mut batch, &records, phase, error, self.env().unix_ms())?;
+            changes::write_end(&mut batch, &records, phase, error, self.env().unix_ms())?;
             if let Outcome::Committed(_) = self.apply(batch).await? {
                 return Ok(());
             }
@@ -58,9 +58,7 @@ impl Queue {
                 return Err(Error::invalid(format!("query {query} still runs"))
                     .with_hint("cancel it first"));
             }
-            for stage in records.stages.keys() {
-                self.forget(query, dunlin_base::StageId(*stage));
-            }
+            self.forget_all(query, &records);
             // A listing for nothing costs a short query as much as its records do. What a lost
             // race of another process wrote is the sweeper's.
             blobs = records.names_blobs() || self.depot().wrote(query);

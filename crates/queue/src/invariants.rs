@@ -5,7 +5,7 @@
 //! |---|---|
 //! | Q1 | A slice has at most one claim; attempts and fences of claims only grow. |
 //! | Q2 | Slices are complete only by the output of the claim that held them; a stage is sealed only with exactly one output for each of its slices. |
-//! | Q3 | A stage becomes claimable only when every input stage is sealed. |
+//! | Q3 | A stage is claimable only while every input stage is sealed. |
 //! | Q4 | A completed slice or stage never becomes claimable again, unless its output is recorded lost (a new epoch); an ended query stays as it ended. |
 //! | Q5 | A segment is written only under the fence of a live card, for its own claims; other claims are dropped only with proof of death. |
 //! | Q6 | What was decided stays: plans, decisions and the fixed parts of stages are written once, decisions are numbered without gaps. |
@@ -46,6 +46,8 @@ pub struct Context {
     pub dead: BTreeSet<String>,
     /// Stages that are sealed once the write has happened.
     pub sealed: BTreeSet<u32>,
+    /// Stages that were sealed and are not any more.
+    pub reopened: BTreeSet<u32>,
 }
 
 fn rule(id: &'static str, holds: bool, what: impl FnOnce() -> String) -> Result<(), Violation> {
@@ -60,7 +62,11 @@ pub fn written_once(exists: bool, what: &str) -> Result<(), Violation> {
 /// The rules for a query's meta record.
 pub fn query(old: Option<&Query>, new: &Query, context: &Context) -> Result<(), Violation> {
     if let Some(old) = old {
-        rule("Q4", old.phase() == Phase::Running || old.phase() == Phase::Queued, || {
+        let resumed = old.phase() == Phase::Done
+            && new.phase() != Phase::Done
+            && context.reopened.contains(&old.result_stage);
+        let runs = matches!(old.phase(), Phase::Running | Phase::Queued);
+        rule("Q4", runs || resumed || lost_for_good(old, new), || {
             format!("a query that is {:?} becomes {:?}", old.phase(), new.phase())
         })?;
         rule("Q6", new.decisions >= old.decisions, || {
@@ -72,23 +78,29 @@ pub fn query(old: Option<&Query>, new: &Query, context: &Context) -> Result<(), 
     })
 }
 
+/// A done query fails only because its result is lost and must not be made again.
+fn lost_for_good(old: &Query, new: &Query) -> bool {
+    old.phase() == Phase::Done && new.phase() == Phase::Failed && new.failure.is_some()
+}
+
 /// The rules for a stage.
 pub fn stage(old: Option<&Stage>, new: &Stage, context: &Context) -> Result<(), Violation> {
     let sealed = new.phase() == StagePhase::Sealed;
-    match old {
-        None => {
-            for input in &new.inputs {
-                rule("Q3", context.sealed.contains(input), || {
-                    format!("it is opened before its input {input} is sealed")
-                })?;
-            }
+    let is_open = |stage: &Stage| stage.phase() == StagePhase::Open;
+    if old.is_none() || (is_open(new) && !old.is_some_and(is_open)) {
+        for input in &new.inputs {
+            rule("Q3", context.sealed.contains(input), || {
+                format!("it is opened before its input {input} is sealed")
+            })?;
         }
-        Some(old) => {
-            rule("Q6", same_work(old, new), || "its fixed parts change".to_owned())?;
-            rule("Q4", new.epoch >= old.epoch, || "its epoch falls".to_owned())?;
-            let again = old.phase() == StagePhase::Sealed && new.epoch == old.epoch;
-            rule("Q4", !again, || "it changes after it was sealed".to_owned())?;
-        }
+    }
+    if let Some(old) = old {
+        rule("Q6", same_work(old, new), || "its fixed parts change".to_owned())?;
+        rule("Q4", new.epoch >= old.epoch, || "its epoch falls".to_owned())?;
+        let again = old.phase() == StagePhase::Sealed;
+        rule("Q4", !again || lost_output(old, new), || {
+            "it changes after it was sealed".to_owned()
+        })?;
     }
     rule("Q2", !sealed || output_is_whole(new), || {
         "it is sealed without exactly one output for each slice".to_owned()
@@ -98,6 +110,14 @@ pub fn stage(old: Option<&Stage>, new: &Stage, context: &Context) -> Result<(), 
 fn same_work(old: &Stage, new: &Stage) -> bool {
     (&old.template, &old.slices, &old.inputs) == (&new.template, &new.slices, &new.inputs)
         && (old.slice_count, old.segment_count) == (new.slice_count, new.segment_count)
+        && old.determinate == new.determinate
+}
+
+/// True if the new record says what of a sealed stage's output is lost.
+fn lost_output(old: &Stage, new: &Stage) -> bool {
+    let begun_anew = new.restarted == new.epoch;
+    let kept_the_rest = new.determinate && new.lost.is_some() && new.output.is_some();
+    new.phase() != StagePhase::Sealed && new.epoch > old.epoch && (begun_anew || kept_the_rest)
 }
 
 /// Checked before the output may move to a blob, so it is always inline here.

@@ -18,6 +18,7 @@
 
 mod advance;
 mod bounded;
+mod changes;
 mod choose;
 mod claim;
 mod claimed;
@@ -37,11 +38,13 @@ mod ready;
 mod record;
 mod records;
 mod release;
+mod reopen;
 mod seat;
 mod segment;
 mod status;
 mod sweep;
 mod unfold;
+mod voided;
 mod wait;
 
 pub use claimed::{ClaimedSlices, InputStage};
@@ -49,6 +52,7 @@ pub use live::LiveSet;
 pub use member::{Member, Role};
 pub use queue::{Advanced, Committed, NewQuery, Queue, Swept, Tuning};
 pub use ready::{Lane, ReadyStage, ReadyWatch};
+pub use reopen::{Lost, Missing, Reopened};
 pub use seat::{Seat, SeatOptions};
 pub use status::{Ended, HistoryEntry, Phase, QueryStatus, RunningQuery, Spread, StageStatus};
 pub use wait::QueryWatch;

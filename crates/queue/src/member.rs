@@ -186,8 +186,10 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    pub(crate) fn claimer(&self) -> Claimer {
-        Claimer { owner: self.member.owner(), lease: self.member.inner.lease.0, token: self.value }
+    /// Who claims, of a stage in this epoch.
+    pub(crate) fn claimer(&self, epoch: u32) -> Claimer {
+        let (owner, lease) = (self.member.owner(), self.member.inner.lease.0);
+        Claimer { owner, lease, token: self.value, epoch }
     }
 }
 

@@ -16,13 +16,14 @@ use dunlin_proto::queue::{Plan, Stage, StagePhase};
 use parking_lot::Mutex;
 
 use crate::bounded::Bounded;
+use crate::changes::Changes;
 use crate::claimed::StageView;
 use crate::depot::{self, Depot};
 use crate::keys;
 use crate::mirror::jittered;
 use crate::record::{Batch, Stored};
 use crate::records::{Purpose, Records};
-use crate::unfold::{self, Changes};
+use crate::unfold;
 
 /// Stages whose fixed parts, and outputs, are remembered.
 const STAGES_REMEMBERED: usize = 64;
@@ -278,10 +279,17 @@ impl Queue {
     }
 
     /// Remembers the outputs of stages that were just sealed: this process may soon read them.
-    pub(crate) fn remember(&self, query: QueryId, sealed: Vec<(StageId, StageOutput)>) {
+    pub(crate) fn remember(&self, query: QueryId, sealed: Vec<(StageId, StageEpoch, StageOutput)>) {
         let mut outputs = self.inner.outputs.lock();
-        for (stage, output) in sealed {
-            outputs.insert((query, stage), (StageEpoch(0), Arc::new(output)));
+        for (stage, epoch, output) in sealed {
+            outputs.insert((query, stage), (epoch, Arc::new(output)));
+        }
+    }
+
+    /// Forgets what is remembered of a query.
+    pub(crate) fn forget_all(&self, query: QueryId, records: &Records) {
+        for stage in records.stages.keys() {
+            self.forget(query, StageId(*stage));
         }
     }
 
@@ -293,11 +301,18 @@ impl Queue {
 
     /// The output of a sealed stage. `Lost`: the stage is not sealed or its query is gone.
     pub async fn stage_output(&self, query: QueryId, stage: StageId) -> Result<Arc<StageOutput>> {
-        self.sealed_stage(query, stage).await.map(|(_, output)| output)
+        self.sealed_stage(query, stage, StageEpoch(0)).await.map(|(_, output)| output)
     }
 
-    pub(crate) async fn sealed_stage(&self, query: QueryId, stage: StageId) -> Result<SealedStage> {
-        if let Some(sealed) = self.inner.outputs.lock().get(&(query, stage)) {
+    /// The output of a sealed stage, of the given epoch or a later one.
+    pub(crate) async fn sealed_stage(
+        &self,
+        query: QueryId,
+        stage: StageId,
+        from: StageEpoch,
+    ) -> Result<SealedStage> {
+        let known = self.inner.outputs.lock().get(&(query, stage));
+        if let Some(sealed) = known.filter(|(epoch, _)| *epoch >= from) {
             return Ok(sealed);
         }
         let gone = || Error::lost(format!("stage {stage} of query {query} has no sealed output"));

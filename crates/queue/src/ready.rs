@@ -62,6 +62,8 @@ pub struct ReadyStage {
     pub segment_count: u32,
     /// When it became claimable, in milliseconds since 1970.
     pub opened_unix_ms: u64,
+    /// Its epoch: later ones have opened it again.
+    pub epoch: u32,
     /// Grows whenever slices of the stage became claimable again: look at it again then.
     pub touched: Revision,
 }
@@ -79,6 +81,7 @@ impl ReadyStage {
             slice_count: ready.slice_count,
             segment_count: ready.segment_count,
             opened_unix_ms: ready.opened_unix_ms,
+            epoch: ready.epoch,
             touched: entry.modified,
         })
     }

@@ -158,6 +158,11 @@ impl Batch {
         self.context.sealed = sealed;
     }
 
+    /// Says which stages stop being sealed with this batch.
+    pub(crate) fn set_reopened(&mut self, reopened: BTreeSet<u32>) {
+        self.context.reopened = reopened;
+    }
+
     /// Writes a record over what was read. `Bug` if that would break an invariant.
     pub(crate) fn put<R: Record>(&mut self, key: Key, old: &Stored<R>, new: R) -> Result<()> {
         let before = old.modified.map(|_| &old.record);
@@ -298,6 +303,7 @@ impl Record for Stage {
             part("template", &mut self.template),
             part("slices", &mut self.slices),
             part("output", &mut self.output),
+            part("lost", &mut self.lost),
         ];
         parts.into_iter().flatten().collect()
     }

@@ -12,6 +12,7 @@ use crate::depot::{self, Depot};
 use crate::keys::{self, Part};
 use crate::record::Stored;
 use crate::segment;
+use crate::voided::Voided;
 
 /// Blobs read at once.
 const BLOB_READS_MAX: usize = 8;
@@ -79,16 +80,38 @@ impl Records {
         Ok(Some(records))
     }
 
-    /// Fetches the blobs that `purpose` needs.
+    /// Fetches the blobs that `purpose` needs, and drops from the segments what is void.
     pub(crate) async fn fetch(&mut self, depot: &Depot, purpose: Purpose) -> Result<()> {
+        let lost = self.stages.values().map(|stage| stage.record.lost.as_ref());
+        let lost = lost.filter_map(depot::blob_name).cloned().collect();
+        self.fetch_all(depot, lost).await?;
+        self.drop_void()?;
+        self.fetch_all(depot, self.needed(purpose).into_iter().cloned().collect()).await
+    }
+
+    async fn fetch_all(&mut self, depot: &Depot, names: Vec<String>) -> Result<()> {
         use futures::{StreamExt, TryStreamExt};
-        let mut reads = Vec::new();
-        for name in self.needed(purpose) {
-            let name = name.clone();
-            reads.push(async move { depot.read(&name).await.map(|bytes| (name, bytes)) });
+        let read = |name: String| async move { depot.read(&name).await.map(|bytes| (name, bytes)) };
+        let reads = futures::stream::iter(names).map(read).buffer_unordered(BLOB_READS_MAX);
+        let read: Vec<_> = reads.try_collect().await?;
+        self.blobs.extend(read);
+        Ok(())
+    }
+
+    /// By what rule parts of a stage's segments are void. Needs the stage's lost outputs at hand.
+    pub(crate) fn voided(&self, stage: u32) -> Result<Voided> {
+        let Some(stored) = self.stages.get(&stage) else { return Ok(Voided::default()) };
+        Voided::new(&stored.record, self.body(stored.record.lost.as_ref())?)
+    }
+
+    fn drop_void(&mut self) -> Result<()> {
+        let changed = self.stages.iter().filter(|(_, stage)| stage.record.epoch > 0);
+        for number in changed.map(|(number, _)| *number).collect::<Vec<_>>() {
+            let voided = self.voided(number)?;
+            for (_, segment) in self.segments.range_mut((number, 0)..=(number, u32::MAX)) {
+                segment.record = voided.live(std::mem::take(&mut segment.record));
+            }
         }
-        let reads = futures::stream::iter(reads).buffer_unordered(BLOB_READS_MAX);
-        self.blobs = reads.try_collect().await?;
         Ok(())
     }
 
@@ -104,6 +127,7 @@ impl Records {
                 if stage.record.phase() == StagePhase::Sealed {
                     bodies.push(stage.record.output.as_ref());
                 } else if purpose == Purpose::Report || self.is_complete(number) {
+                    bodies.push(stage.record.output.as_ref());
                     bodies.extend(self.segments_of(number).flat_map(|s| s.packs.iter().map(Some)));
                 }
             }
@@ -115,7 +139,7 @@ impl Records {
     pub(crate) fn names_blobs(&self) -> bool {
         let decisions = self.decisions.values().flat_map(|d| [&d.body, &d.deferred]);
         let stages = self.stages.values().map(|stage| &stage.record);
-        let stages = stages.flat_map(|s| [&s.template, &s.slices, &s.output]);
+        let stages = stages.flat_map(|s| [&s.template, &s.slices, &s.output, &s.lost]);
         let packs = self.segments.values().flat_map(|s| &s.record.packs);
         let bodies = std::iter::once(&self.plan.graph).chain(decisions).chain(stages);
         let mut bodies = bodies.filter_map(Option::as_ref).chain(packs);
@@ -151,9 +175,20 @@ impl Records {
 
     /// The outputs of a stage's committed slices, in slice order.
     pub(crate) fn committed(&self, stage: u32) -> Result<StageOutput> {
-        let mut maps: Vec<MapOutput> = Vec::new();
+        let mut found: HashMap<(u32, u32), MapOutput> = HashMap::new();
+        let name = |map: &MapOutput| (map.first_slice, map.attempt);
+        // What a stage that has lost output still has. Its segments may have given theirs away.
+        if let Some(record) = self.stages.get(&stage).map(|stage| &stage.record) {
+            let kept = self.body(record.output.as_ref())?;
+            let kept: StageOutput = depot::decode(kept, "the output of a stage")?;
+            found.extend(kept.maps.into_iter().map(|map| (name(&map), map)));
+        }
+        let mut maps = Vec::with_capacity(found.len());
         for record in self.segments_of(stage) {
-            maps.extend(segment::outputs(record, |body| self.body(Some(body)))?);
+            let outputs = segment::outputs(record, |body| self.body(Some(body)))?;
+            found.extend(outputs.into_iter().map(|map| (name(&map), map)));
+            let counting = record.commits.iter().map(|c| (c.first_slice, c.attempt));
+            maps.extend(counting.filter_map(|commit| found.remove(&commit)));
         }
         maps.sort_by_key(|map| map.first_slice);
         Ok(StageOutput { maps })

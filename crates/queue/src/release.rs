@@ -5,6 +5,7 @@ use std::ops::Range;
 use dunlin_base::{Error, Result};
 use dunlin_proto::queue::{Phase, Segment};
 
+use crate::changes;
 use crate::claimed::ClaimedSlices;
 use crate::commit::{lost, over, still_allowed};
 use crate::keys;
@@ -12,7 +13,6 @@ use crate::queue::{CONFLICTS_MAX, Outcome, Queue};
 use crate::ready::Lane;
 use crate::record::{Batch, Stored};
 use crate::segment::{self, FailureStep};
-use crate::unfold;
 
 impl Queue {
     /// Gives the claim back and counts the failure: the query fails at once for `Invalid`,
@@ -22,7 +22,7 @@ impl Queue {
         claim.member().check()?;
         for _ in 0..CONFLICTS_MAX {
             let stored = self.segment_of(claim).await?;
-            let claimer = claim.held.token.claimer();
+            let claimer = claim.claimer();
             let step = segment::fail(&stored.record, &claimer, claim.attempt.0, error);
             let (next, fatal) = match step {
                 FailureStep::Done => return Ok(()),
@@ -38,7 +38,7 @@ impl Queue {
                         return Err(over(claim));
                     }
                     let now = self.env().unix_ms();
-                    unfold::write_end(&mut batch, &records, Phase::Failed, &fatal, now)?;
+                    changes::write_end(&mut batch, &records, Phase::Failed, &fatal, now)?;
                 }
             }
             let counted = |segment: &Segment| {
@@ -105,5 +105,5 @@ impl Queue {
 fn wake(batch: &mut Batch, claim: &ClaimedSlices) {
     let stage = &claim.held.view.stage;
     let key = keys::ready(Lane::of(stage.slice_count), claim.query, claim.stage);
-    batch.put_index(key, &unfold::ready_entry(stage));
+    batch.put_index(key, &changes::ready_entry(stage));
 }

@@ -100,6 +100,8 @@ pub(crate) struct Claimer {
     pub(crate) owner: Owner,
     pub(crate) lease: i64,
     pub(crate) token: u64,
+    /// Of the stage, as the claimer knows it.
+    pub(crate) epoch: u32,
 }
 
 /// The segment after `run` was claimed and void claims were dropped. The attempt is
@@ -122,6 +124,7 @@ pub(crate) fn claim(
         claimed_unix_ms: now_unix_ms,
         fence: claimer.owner.fence.0,
         token: claimer.token,
+        epoch: claimer.epoch,
     });
     next.next_attempt += 1;
     next
@@ -190,6 +193,7 @@ pub(crate) fn commit(segment: &Segment, claimer: &Claimer, output: &MapOutput) -
         executor: claimer.owner.executor.clone(),
         output: depot::inline(output.encode_to_vec().into()),
         fence: claimer.owner.fence.0,
+        epoch: claimer.epoch,
     });
     pack(&mut next);
     CommitStep::Next(next)

@@ -7,21 +7,18 @@
 //! makes a waiting decision safe: nobody can seal a stage beside one who has just decided without
 //! it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use dunlin_base::{Error, Result, StageId};
+use dunlin_base::{Error, Result, StageEpoch, StageId};
 use dunlin_proto::decide::{Decide, OpenStage, Situation, Step};
 use dunlin_proto::output::StageOutput;
-use dunlin_proto::queue::{
-    Decision, Deferred, DeferredStage, Live, Phase, Query, Ready, Stage, StagePhase,
-};
+use dunlin_proto::queue::{Decision, Deferred, DeferredStage, Phase, Stage, StagePhase};
 use prost::Message;
 
+use crate::changes::Changes;
 use crate::depot;
 use crate::failure;
 use crate::keys;
-use crate::ready::Lane;
-use crate::record::Batch;
 use crate::records::Records;
 use crate::segment;
 
@@ -33,28 +30,6 @@ const OPS_OVERHEAD: usize = 6;
 
 /// Decisions after which a query is taken to be one that never ends.
 const DECISIONS_MAX: u32 = 10_000;
-
-/// Bytes of SQL kept in `live/`.
-const LIVE_SQL_MAX: usize = 256;
-
-/// The changes that are due.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Changes {
-    meta: Query,
-    decisions: BTreeMap<u32, Decision>,
-    /// Stages that are new or newly sealed.
-    stages: BTreeMap<u32, Stage>,
-    ready: BTreeSet<u32>,
-    /// Outputs of the stages sealed by these changes. Read by `write`: clone, do not take.
-    pub(crate) outputs: Vec<(StageId, StageOutput)>,
-    pub(crate) sealed: u32,
-    pub(crate) opened: u32,
-    /// More is due than one transaction holds: apply these and look again.
-    pub(crate) more: bool,
-    /// The query ends with these changes.
-    pub(crate) ended: Option<Phase>,
-    stop: bool,
-}
 
 struct Unfold<'a> {
     records: &'a Records,
@@ -80,7 +55,7 @@ pub(crate) fn unfold(
     }
     let graph = records.body(records.plan.graph.as_ref())?;
     let situation = Situation { graph, decisions, sealed: records.sealed()? };
-    let changes = Changes { meta: records.meta.record.clone(), ..Changes::default() };
+    let changes = Changes::of(records);
     let mut unfold = Unfold { records, now_unix_ms, segment_slices, situation, changes };
     unfold.run(decide)?;
     let changes = unfold.changes;
@@ -98,6 +73,10 @@ impl Unfold<'_> {
             return Ok(());
         }
         self.seal_complete()?;
+        self.wake_waiting();
+        if self.is_made_again() {
+            return Ok(());
+        }
         self.open_deferred()?;
         while !self.changes.more && self.changes.ended.is_none() {
             // Their order tells nothing, so the decision function does not see any.
@@ -113,8 +92,8 @@ impl Unfold<'_> {
 
     fn seal_complete(&mut self) -> Result<()> {
         for (&number, stage) in &self.records.stages {
-            let open = stage.record.phase() == StagePhase::Open;
-            if !open || !self.records.is_complete(number) {
+            let sealed = stage.record.phase() == StagePhase::Sealed;
+            if sealed || !self.records.is_complete(number) {
                 continue;
             }
             if !self.has_room() {
@@ -127,13 +106,45 @@ impl Unfold<'_> {
         Ok(())
     }
 
+    /// Stages whose inputs are whole again go on.
+    fn wake_waiting(&mut self) {
+        for (&number, stored) in &self.records.stages {
+            let stage = &stored.record;
+            let waits = stage.phase() == StagePhase::Waiting;
+            let whole = stage.inputs.iter().all(|input| self.is_sealed(StageId(*input)));
+            if !waits || !whole || self.changes.stages.contains_key(&number) {
+                continue;
+            }
+            if !self.has_room() {
+                self.changes.more = true;
+                return;
+            }
+            let mut stage = stage.clone();
+            stage.set_phase(StagePhase::Open);
+            self.changes.note_inputs(self.records, &mut stage);
+            self.changes.ready.insert(number);
+            self.changes.stages.insert(number, stage);
+        }
+    }
+
+    /// True while a stage that was sealed is not any more. The decision function does not see
+    /// that: for it, sealed stages only ever grow.
+    fn is_made_again(&self) -> bool {
+        self.records.stages.iter().any(|(number, stored)| {
+            let stage = self.changes.stages.get(number).unwrap_or(&stored.record);
+            stage.sealed_unix_ms > 0 && stage.phase() != StagePhase::Sealed
+        })
+    }
+
     fn seal(&mut self, number: u32, mut stage: Stage, output: StageOutput) {
         stage.set_phase(StagePhase::Sealed);
         stage.sealed_unix_ms = self.now_unix_ms;
         stage.output = depot::inline(output.encode_to_vec().into());
+        stage.lost = None;
+        let epoch = StageEpoch(stage.epoch);
         self.changes.stages.insert(number, stage);
         self.changes.sealed += 1;
-        self.changes.outputs.push((StageId(number), output.clone()));
+        self.changes.outputs.push((StageId(number), epoch, output.clone()));
         self.situation.sealed.push((StageId(number), output));
     }
 
@@ -156,6 +167,7 @@ impl Unfold<'_> {
                 slices: stage.slices,
                 slice_count: stage.slice_count,
                 inputs: stage.inputs.into_iter().map(StageId).collect(),
+                determinate: stage.determinate,
             });
         }
         Ok(())
@@ -175,11 +187,10 @@ impl Unfold<'_> {
     }
 
     fn any_open(&self) -> bool {
-        let new_open = self.changes.stages.values().any(|s| s.phase() == StagePhase::Open);
-        new_open
+        let is_open = |stage: &Stage| stage.phase() != StagePhase::Sealed;
+        self.changes.stages.values().any(is_open)
             || self.records.stages.iter().any(|(number, stage)| {
-                let sealed_now = self.changes.stages.contains_key(number);
-                stage.record.phase() == StagePhase::Open && !sealed_now
+                is_open(&stage.record) && !self.changes.stages.contains_key(number)
             })
     }
 
@@ -261,6 +272,7 @@ impl Unfold<'_> {
                 slices: open.slices,
                 slice_count: open.slice_count,
                 inputs: open.inputs.into_iter().map(|input| input.0).collect(),
+                determinate: open.determinate,
             })
             .collect();
         if let Some(decision) = self.changes.decisions.get_mut(&number) {
@@ -280,8 +292,10 @@ impl Unfold<'_> {
             opened_unix_ms: self.now_unix_ms,
             weight: 1,
             deadline_unix_ms: self.changes.meta.deadline_unix_ms,
+            determinate: open.determinate,
             ..Stage::default()
         };
+        self.changes.note_inputs(self.records, &mut stage);
         self.changes.opened += 1;
         if open.slice_count == 0 {
             self.seal(open.stage.0, stage, StageOutput::default());
@@ -304,111 +318,6 @@ impl Unfold<'_> {
         self.changes.more = false;
         self.changes.stop = phase != Phase::Done || self.any_open();
     }
-}
-
-impl Changes {
-    /// The failure that the query ends with.
-    pub(crate) fn failure(&self) -> Option<Error> {
-        self.meta.failure.as_ref().map(failure::to_error)
-    }
-
-    /// How many decisions are taken.
-    pub(crate) fn decided(&self) -> u32 {
-        self.decisions.len() as u32
-    }
-
-    /// True if this stage is sealed by the changes.
-    pub(crate) fn seals(&self, stage: StageId) -> bool {
-        self.outputs.iter().any(|(sealed, _)| *sealed == stage)
-    }
-
-    /// Adds the changes to a batch.
-    pub(crate) fn write(self, records: &Records, batch: &mut Batch) -> Result<()> {
-        let query = records.query;
-        let sealed_before =
-            records.stages.iter().filter(|(_, s)| s.record.phase() == StagePhase::Sealed);
-        let mut sealed: BTreeSet<u32> = sealed_before.map(|(number, _)| *number).collect();
-        sealed.extend(self.outputs.iter().map(|(stage, _)| stage.0));
-        batch.set_sealed(sealed);
-        let index_stages = self.ended.is_none();
-        for (number, stage) in self.stages {
-            let old = records.stages.get(&number);
-            let absent = crate::record::Stored::absent(Stage::default());
-            if index_stages && self.ready.contains(&number) {
-                put_ready(batch, records, StageId(number), &stage);
-            } else if index_stages && old.is_some() {
-                let lane = Lane::of(stage.slice_count);
-                batch.delete(keys::ready(lane, query, StageId(number)));
-            }
-            batch.put(keys::stage(query, StageId(number)), old.unwrap_or(&absent), stage)?;
-        }
-        for (number, decision) in self.decisions {
-            let absent = crate::record::Stored::absent(Decision::default());
-            batch.put(keys::decision(query, number), &absent, decision)?;
-        }
-        write_meta(batch, records, self.meta, self.stop)
-    }
-}
-
-fn put_ready(batch: &mut Batch, records: &Records, number: StageId, stage: &Stage) {
-    let key = keys::ready(Lane::of(stage.slice_count), records.query, number);
-    batch.put_index(key, &ready_entry(stage));
-}
-
-/// The ready entry of an open stage.
-pub(crate) fn ready_entry(stage: &Stage) -> Ready {
-    Ready {
-        weight: stage.weight,
-        slice_count: stage.slice_count,
-        segment_count: stage.segment_count,
-        opened_unix_ms: stage.opened_unix_ms,
-    }
-}
-
-/// Writes meta and what follows it: the index entry and, at the end, the end of all work.
-fn write_meta(batch: &mut Batch, records: &Records, meta: Query, stop: bool) -> Result<()> {
-    let query = records.query;
-    let ended = !matches!(meta.phase(), Phase::Running | Phase::Queued);
-    if ended || records.meta.modified.is_none() {
-        batch.put_index(keys::live(query), &live_entry(&meta));
-    }
-    if ended {
-        for lane in Lane::ALL {
-            batch.delete_prefix(keys::ready_of(lane, query));
-        }
-    }
-    if stop {
-        batch.put_cancel();
-    }
-    batch.put(keys::meta(query), &records.meta, meta)
-}
-
-fn live_entry(meta: &Query) -> Live {
-    Live {
-        phase: meta.phase,
-        sql: failure::cut(&meta.sql, LIVE_SQL_MAX),
-        user: meta.user.clone(),
-        gateway: meta.gateway.clone(),
-        created_unix_ms: meta.created_unix_ms,
-        ended_unix_ms: meta.ended_unix_ms,
-        deadline_unix_ms: meta.deadline_unix_ms,
-        read_unix_ms: 0,
-    }
-}
-
-/// Adds the end of a running query to a batch: failed, or cancelled.
-pub(crate) fn write_end(
-    batch: &mut Batch,
-    records: &Records,
-    phase: Phase,
-    error: &Error,
-    now_unix_ms: u64,
-) -> Result<()> {
-    let mut meta = records.meta.record.clone();
-    meta.set_phase(phase);
-    meta.ended_unix_ms = now_unix_ms;
-    meta.failure = Some(failure::to_record(error));
-    write_meta(batch, records, meta, true)
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use dunlin_base::{Error, Kind, QueryId, Result, Revision, StageEpoch, StageId};
 use dunlin_metadata::Entry;
-use dunlin_proto::output::StageOutput;
 use dunlin_proto::queue::{Phase, Query};
 use futures::StreamExt;
 
@@ -88,7 +87,7 @@ impl Queue {
         };
         let meta = Stored::<Query>::read(&entry)?.record;
         if !matches!(meta.phase(), Phase::Running | Phase::Queued) {
-            return self.ended(query, &meta).await.map(Some);
+            return self.ended(query, &meta).await;
         }
         let mut limit = jittered(self.env(), self.tuning().reread);
         if meta.deadline_unix_ms > 0 {
@@ -109,30 +108,28 @@ impl Queue {
         Ok(self.env().timeout(limit, watch.next()).await.is_some())
     }
 
-    async fn ended(&self, query: QueryId, meta: &Query) -> Result<Ended> {
-        let result = if meta.phase() == Phase::Done {
-            self.result(query, StageId(meta.result_stage)).await?
-        } else {
-            None
-        };
+    /// `None`: it runs again, because its result was lost.
+    async fn ended(&self, query: QueryId, meta: &Query) -> Result<Option<Ended>> {
         let failure = meta.failure.as_ref().map(failure::to_error);
-        Ok(Ended { phase: meta.phase(), failure, result, rows: meta.rows })
-    }
-
-    async fn result(
-        &self,
-        query: QueryId,
-        stage: StageId,
-    ) -> Result<Option<(StageId, StageEpoch, StageOutput)>> {
-        match self.sealed_stage(query, stage).await {
-            Ok((epoch, output)) => Ok(Some((stage, epoch, (*output).clone()))),
-            // Removed since its meta was read.
-            Err(error) if error.kind() == Kind::Lost => {
-                let gone = self.store().get(&keys::meta(query)).await?.is_none();
-                if gone { Ok(None) } else { Err(error) }
-            }
-            Err(error) => Err(error),
+        let (phase, rows) = (meta.phase(), meta.rows);
+        let mut ended = Ended { phase, failure, result: None, rows };
+        if phase != Phase::Done {
+            return Ok(Some(ended));
         }
+        let stage = StageId(meta.result_stage);
+        match self.sealed_stage(query, stage, StageEpoch(0)).await {
+            Ok((epoch, output)) => ended.result = Some((stage, epoch, (*output).clone())),
+            Err(error) if error.kind() == Kind::Lost => {
+                // Removed since its meta was read, or opened again.
+                match self.load_meta(query).await? {
+                    Some(records) if records.is_running() => return Ok(None),
+                    Some(_) => return Err(error),
+                    None => {}
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(Some(ended))
     }
 
     async fn ended_and_removed(&self, query: QueryId) -> Result<Ended> {

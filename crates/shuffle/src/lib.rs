@@ -8,6 +8,7 @@
 pub mod codec;
 mod compact;
 mod expect;
+mod fault;
 mod gather;
 mod local;
 mod measure;
@@ -18,6 +19,7 @@ mod tcp;
 mod tests;
 mod write;
 
+pub use fault::{PushFault, ReadFault, WorkerGone};
 pub use local::LocalWorkers;
 pub use output::{WriterOptions, WrittenOutput};
 pub use read::{PartitionStats, Workers, partition_stats, read_partition};

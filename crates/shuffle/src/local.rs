@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dunlin_base::{Error, ProcessId, Result};
+use dunlin_base::{ProcessId, Result};
 use dunlin_proto::shuffle::ShuffleApi;
 use parking_lot::RwLock;
 
+use crate::fault::WorkerGone;
 use crate::read::Workers;
 
 /// A registry of workers that live in this process. Blocks pass through it by reference.
@@ -42,6 +43,6 @@ impl LocalWorkers {
 impl Workers for LocalWorkers {
     fn connect(&self, worker: ProcessId) -> Result<Arc<dyn ShuffleApi>> {
         let known = self.workers.read().get(&worker).cloned();
-        known.ok_or_else(|| Error::lost(format!("shuffle worker {worker} is gone")))
+        known.ok_or_else(|| WorkerGone::error(worker, ""))
     }
 }

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use dunlin_base::{Attempt, ProcessId};
+use dunlin_base::{Attempt, ProcessId, StageEpoch};
 use dunlin_proto::block::{Codec, ShuffleId};
 use dunlin_proto::output::{MapOutput, PartitionOutput};
 
@@ -73,13 +73,13 @@ pub struct WrittenOutput {
 
 impl WrittenOutput {
     /// The record of a winning task: this output, of `slice_count` slices from slice `map` on,
-    /// held by `worker`. Task statistics are left empty.
+    /// held by `worker` in the shuffle of `epoch`. Task statistics are left empty.
     pub fn into_map_output(
         self,
-        map: u32,
-        slice_count: u32,
+        (map, slice_count): (u32, u32),
         attempt: Attempt,
         worker: ProcessId,
+        epoch: StageEpoch,
     ) -> MapOutput {
         MapOutput {
             first_slice: map,
@@ -90,6 +90,7 @@ impl WrittenOutput {
             stats: None,
             inline_blocks: self.inline_blocks,
             inlined: self.inlined,
+            epoch: epoch.0,
         }
     }
 }

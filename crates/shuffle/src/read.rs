@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use dunlin_base::{Attempt, Error, PartitionId, ProcessId, Result};
+use dunlin_base::{Attempt, Error, PartitionId, ProcessId, QueryId, Result, StageEpoch, StageId};
 use dunlin_proto::block::{Block, HEADER_LEN, ShuffleId};
 use dunlin_proto::output::{MapOutput, PartitionOutput, StageOutput};
 use dunlin_proto::shuffle::{MapAttempt, ReadRequest, ShuffleApi};
@@ -15,6 +15,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::codec::Decoder;
 use crate::expect::{Expected, Taken};
+use crate::fault::ReadFault;
 
 /// How a reader or writer reaches a shuffle worker. One process: [`crate::LocalWorkers`]; others:
 /// [`crate::TcpWorkers`].
@@ -30,18 +31,19 @@ pub trait Workers: Send + Sync {
 /// Only blocks of the winning attempts in `output` are taken; a block that comes twice is taken
 /// once. For every map the blocks, rows, bytes and checksums must be those that it reported: if
 /// not, the stream ends with `Lost` that names the place, and rows handed out before are to be
-/// thrown away. Batches carry `schema`, whatever names and nullability the producer had.
+/// thrown away. The blocks of each map are those of the epoch that its output names. Errors of the
+/// kinds `Lost` and `Retry` have a [`ReadFault`] as their cause. Batches carry `schema`, whatever names and nullability the producer had.
 ///
 /// Nothing is read before the stream is polled, and dropping it ends the read. A worker that is
 /// gone is an error before the first batch.
 pub fn read_partition(
     workers: &dyn Workers,
-    shuffle: ShuffleId,
+    (query, stage): (QueryId, StageId),
     partition: PartitionId,
     output: Arc<StageOutput>,
     schema: SchemaRef,
 ) -> BoxStream<'static, Result<RecordBatch>> {
-    let reader = Reader::open(workers, shuffle, partition, &output)
+    let reader = Reader::open(workers, (query, stage), partition, &output)
         .and_then(|reader| Ok((reader, Decoder::new(schema)?)));
     let (reader, decoder) = match reader {
         Ok(opened) => opened,
@@ -79,6 +81,7 @@ pub fn partition_stats(output: &StageOutput, partitions: u32) -> Vec<PartitionSt
 
 /// Pulls the blocks of one partition from its workers, map by map, and checks them.
 struct Reader {
+    stage: StageId,
     sources: Vec<Source>,
     /// The maps still to be read, the next one last: its source and what it must give.
     maps: Vec<(usize, Expected)>,
@@ -86,6 +89,8 @@ struct Reader {
 
 /// One worker, or the inline blocks of one map.
 struct Source {
+    /// `None`: the blocks are in the record.
+    worker: Option<ProcessId>,
     /// What to read when the first block is wanted.
     request: Option<(Arc<dyn ShuffleApi>, ReadRequest)>,
     blocks: BoxStream<'static, Result<Block>>,
@@ -96,27 +101,29 @@ struct Source {
 impl Reader {
     fn open(
         workers: &dyn Workers,
-        shuffle: ShuffleId,
+        (query, stage): (QueryId, StageId),
         partition: PartitionId,
         output: &StageOutput,
     ) -> Result<Self> {
-        let mut reader = Self { sources: Vec::new(), maps: Vec::new() };
+        let mut reader = Self { stage, sources: Vec::new(), maps: Vec::new() };
         let mut source_of = HashMap::new();
         for map in &output.maps {
             let written = map.partitions.iter().find(|p| p.partition == partition.0);
             let Some(written) = written.filter(|written| written.blocks > 0) else { continue };
+            let shuffle = ShuffleId { query, stage, epoch: StageEpoch(map.epoch) };
             let expected = expected(shuffle, partition, map, written);
             let source = if map.inlined {
                 reader.add(Source::inline(&expected, &map.inline_blocks)?)
             } else {
                 let at = |e: Error| e.context(expected.place());
                 let worker: ProcessId = map.worker.parse().map_err(at)?;
-                let source = match source_of.get(&worker) {
+                let source = match source_of.get(&(worker, map.epoch)) {
                     Some(source) => *source,
                     None => {
-                        let api = workers.connect(worker).map_err(at)?;
-                        let source = reader.add(Source::worker(api, shuffle, partition));
-                        source_of.insert(worker, source);
+                        let lost = |e| ReadFault::attach(e, stage, worker, vec![expected.attempt]);
+                        let api = workers.connect(worker).map_err(lost).map_err(at)?;
+                        let source = reader.add(Source::worker(worker, api, shuffle, partition));
+                        source_of.insert((worker, map.epoch), source);
                         source
                     }
                 };
@@ -136,6 +143,20 @@ impl Reader {
 
     /// The next block in order; `None` when all maps have given what they reported.
     async fn next(&mut self) -> Result<Option<Block>> {
+        let next = self.next_of_maps().await;
+        next.map_err(|error| self.attach(error))
+    }
+
+    /// Adds to an error what was not read: the map at hand, and those after it from its source.
+    fn attach(&self, error: Error) -> Error {
+        let Some((at, _)) = self.maps.last() else { return error };
+        let Some(worker) = self.sources[*at].worker else { return error };
+        let rest = self.maps.iter().rev().filter(|(source, _)| source == at);
+        let maps = rest.map(|(_, expected)| expected.attempt).collect();
+        ReadFault::attach(error, self.stage, worker, maps)
+    }
+
+    async fn next_of_maps(&mut self) -> Result<Option<Block>> {
         while let Some(((at, expected), later)) = self.maps.split_last_mut() {
             let source = &mut self.sources[*at];
             while let Some(block) = source.next().await? {
@@ -176,9 +197,15 @@ fn expected(
 }
 
 impl Source {
-    fn worker(api: Arc<dyn ShuffleApi>, shuffle: ShuffleId, partition: PartitionId) -> Self {
+    fn worker(
+        worker: ProcessId,
+        api: Arc<dyn ShuffleApi>,
+        shuffle: ShuffleId,
+        partition: PartitionId,
+    ) -> Self {
         let request = ReadRequest { shuffle, partition, maps: Some(Vec::new()) };
-        Self { request: Some((api, request)), blocks: stream::empty().boxed(), ahead: None }
+        let blocks = stream::empty().boxed();
+        Self { worker: Some(worker), request: Some((api, request)), blocks, ahead: None }
     }
 
     /// Blocks of `expected`'s partition among those in the record. They were checked by nobody
@@ -200,7 +227,8 @@ impl Source {
                 mine.push(Ok(block));
             }
         }
-        Ok(Self { request: None, blocks: stream::iter(mine).boxed(), ahead: None })
+        let blocks = stream::iter(mine).boxed();
+        Ok(Self { worker: None, request: None, blocks, ahead: None })
     }
 
     fn request_map(&mut self, attempt: MapAttempt) {

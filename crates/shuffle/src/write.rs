@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::codec::Encoder;
+use crate::fault::PushFault;
 use crate::gather::{Gather, Numbered, Target};
 use crate::output::{WriterOptions, WrittenOutput};
 
@@ -71,8 +72,8 @@ impl ShuffleWriter {
     /// Takes rows of one partition. Waits while too many bytes are on their way: this is the
     /// back-pressure of the shuffle.
     ///
-    /// Errors of the worker (`Exhausted`, `Fenced`, `Lost`) end the writer: all later calls return
-    /// the same error. Dropping the future in the middle also ends it, since blocks may be missing.
+    /// Errors of the worker (`Exhausted`, `Fenced`, `Lost`, `Retry`) end the writer: all later calls
+    /// return the same error. The last two have a [`PushFault`] as their cause. Dropping the future in the middle also ends it, since blocks may be missing.
     pub async fn write(&self, partition: PartitionId, batch: RecordBatch) -> Result<()> {
         self.check()?;
         if batch.num_rows() == 0 {
@@ -224,7 +225,8 @@ impl ShuffleWriter {
         let permits = u32::try_from(bytes.div_ceil(PERMIT).min(most)).unwrap_or(u32::MAX);
         let permit = self.in_flight.acquire_many(permits).await;
         let _permit = permit.map_err(|_| Error::bug("the in-flight limit was closed"))?;
-        self.api.push(blocks).await?;
+        let pushed = self.api.push(blocks).await;
+        pushed.map_err(|error| PushFault::attach(error, self.worker))?;
         self.held.fetch_sub(bytes, Relaxed);
         Ok(())
     }

@@ -11,11 +11,12 @@ use arrow_flight::{
 use async_trait::async_trait;
 use dunlin_base::{Env, Error, Kind, Result};
 use dunlin_planner::Planner;
-use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt, TryFutureExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::actions;
@@ -107,40 +108,133 @@ impl Door {
 }
 
 /// The door as tonic serves it.
+///
+/// Behind a trait object, and its calls made by functions outside of the trait: that a future may
+/// go to another thread is proven by a walk through all that it holds, here all of DataFusion, and
+/// inside a trait's method the compiler forgets the answer each time. It took minutes.
 #[derive(Clone)]
 pub(super) struct Service {
-    door: Arc<Door>,
+    door: Arc<dyn Doorway>,
+}
+
+trait Doorway: Send + Sync {
+    fn door(&self) -> Arc<Door>;
+}
+
+struct Open(Arc<Door>);
+
+impl Doorway for Open {
+    fn door(&self) -> Arc<Door> {
+        Arc::clone(&self.0)
+    }
 }
 
 impl Service {
     pub(super) fn new(door: Arc<Door>) -> Self {
-        Self { door }
+        Self { door: Arc::new(Open(door)) }
     }
+}
 
-    /// Checks who calls, does the work, answers with what the session needs.
-    async fn serve<I, O, F>(
-        &self,
-        name: &'static str,
-        request: Request<I>,
-        work: impl FnOnce(Call, I) -> F,
-    ) -> Result<Response<O>, Status>
-    where
-        F: Future<Output = Outcome<O>>,
-    {
-        let (metadata, _, message) = request.into_parts();
-        let answer = async {
-            let permit = self.door.permit()?;
-            let caller = Arc::new(self.door.caller(&metadata).await?);
-            let door = Arc::clone(&self.door);
-            let call = Call { door, caller: Arc::clone(&caller), permit };
-            let mut response = Response::new(work(call, message).await?);
-            if let Some(cookie) = caller.cookie(&self.door.signer)? {
-                response.metadata_mut().insert("set-cookie", cookie);
-            }
-            Ok(response)
-        };
-        answer.await.map_err(|fault: Fault| logged(name, fault))
+/// The answer to a call.
+type Served<O> = BoxFuture<'static, Result<Response<O>, Status>>;
+
+/// The work of a call whose caller is known.
+type Work<O> = BoxFuture<'static, Outcome<O>>;
+
+/// Makes the cookie that a caller's session needs, once its call is done.
+type Cookie = Box<dyn FnOnce() -> Outcome<Option<MetadataValue<Ascii>>> + Send>;
+
+/// Checks who calls.
+fn admitted(door: Arc<Door>, metadata: MetadataMap) -> Work<(Call, Cookie)> {
+    async move {
+        let permit = door.permit()?;
+        let caller = Arc::new(door.caller(&metadata).await?);
+        let (signer, of) = (Arc::clone(&door.signer), Arc::clone(&caller));
+        let cookie: Cookie = Box::new(move || Ok(of.cookie(&signer)?));
+        Ok((Call { door, caller, permit }, cookie))
     }
+    .boxed()
+}
+
+/// Checks who calls, does the work, answers with what the session needs.
+fn serve<I: Send + 'static, O: Send + 'static>(
+    name: &'static str,
+    door: Arc<Door>,
+    request: Request<I>,
+    work: fn(Call, I) -> Work<O>,
+) -> Served<O> {
+    let (metadata, _, message) = request.into_parts();
+    let admitted = admitted(door, metadata);
+    let answer = async move {
+        let (call, cookie) = admitted.await?;
+        let mut response = Response::new(work(call, message).await?);
+        if let Some(cookie) = cookie()? {
+            response.metadata_mut().insert("set-cookie", cookie);
+        }
+        Ok(response)
+    };
+    answer.map_err(move |fault: Fault| logged(name, fault)).boxed()
+}
+
+fn log_in(door: Arc<Door>, metadata: MetadataMap) -> Served<Answers<HandshakeResponse>> {
+    let log_in = async move {
+        let _permit = door.permit()?;
+        let token = door.guard.log_in(&metadata).await?;
+        let header = MetadataValue::try_from(format!("Bearer {token}"))
+            .map_err(|e| Error::bug("a token is no header").with_source(e))?;
+        let payload = token.into_bytes().into();
+        let answer = HandshakeResponse { protocol_version: 0, payload };
+        let mut response = Response::new(all(vec![answer]));
+        response.metadata_mut().insert("authorization", header);
+        Ok(response)
+    };
+    log_in.map_err(|fault: Fault| logged("handshake", fault)).boxed()
+}
+
+fn flight_info(call: Call, descriptor: FlightDescriptor) -> Work<FlightInfo> {
+    async move { call.door.flight_info(&call.caller, descriptor).await }.boxed()
+}
+
+fn poll(call: Call, descriptor: FlightDescriptor) -> Work<PollInfo> {
+    async move { call.door.poll(&call.caller, descriptor).await }.boxed()
+}
+
+fn schema(call: Call, descriptor: FlightDescriptor) -> Work<SchemaResult> {
+    async move {
+        let schema = call.door.schema(&call.caller, descriptor).await?;
+        Ok(SchemaResult { schema: schema_bytes(&schema)? })
+    }
+    .boxed()
+}
+
+fn rows(call: Call, ticket: Ticket) -> Work<Messages> {
+    async move {
+        match info::command(&ticket.ticket)? {
+            Command::TicketStatementQuery(statement) => results::result(call, statement).await,
+            list => {
+                let rows = call.door.metadata(&call.caller, list).await?;
+                Ok(results::batches_out(call, rows.schema(), vec![rows]))
+            }
+        }
+    }
+    .boxed()
+}
+
+fn put(call: Call, data: Streaming<FlightData>) -> Work<Answers<PutResult>> {
+    async move { Ok(all(vec![call.door.put(&call.caller, data).await?])) }.boxed()
+}
+
+fn act(call: Call, action: Action) -> Work<Answers<arrow_flight::Result>> {
+    async move {
+        let answer = call.door.act(&call.caller, action).await?;
+        Ok(all(answer.map(arrow_flight::Result::new).into_iter().collect()))
+    }
+    .boxed()
+}
+
+/// Work that needs nothing.
+fn at_once<O: Send + 'static>(answer: Outcome<O>) -> Work<O> {
+    std::future::ready(answer).boxed()
 }
 
 fn logged(name: &'static str, fault: Fault) -> Status {
@@ -172,107 +266,72 @@ impl FlightService for Service {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Self::HandshakeStream>, Status> {
-        let log_in = async {
-            let _permit = self.door.permit()?;
-            let token = self.door.guard.log_in(request.metadata()).await?;
-            let header = MetadataValue::try_from(format!("Bearer {token}"))
-                .map_err(|e| Error::bug("a token is no header").with_source(e))?;
-            let payload = token.into_bytes().into();
-            let answer = HandshakeResponse { protocol_version: 0, payload };
-            let mut response = Response::new(all(vec![answer]));
-            response.metadata_mut().insert("authorization", header);
-            Ok(response)
-        };
-        log_in.await.map_err(|fault: Fault| logged("handshake", fault))
+        log_in(self.door.door(), request.into_parts().0).await
     }
 
     async fn list_flights(
         &self,
         request: Request<Criteria>,
     ) -> Result<Response<Self::ListFlightsStream>, Status> {
-        self.serve("list_flights", request, |_, _| async { Err(unsupported("a list of flights")) })
-            .await
+        let refused = |_, _| at_once(Err(unsupported("a list of flights")));
+        serve("list_flights", self.door.door(), request, refused).await
     }
 
     async fn get_flight_info(
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        self.serve("get_flight_info", request, |call, descriptor| async move {
-            call.door.flight_info(&call.caller, descriptor).await
-        })
-        .await
+        serve("get_flight_info", self.door.door(), request, flight_info).await
     }
 
     async fn poll_flight_info(
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<PollInfo>, Status> {
-        self.serve("poll_flight_info", request, |call, descriptor| async move {
-            call.door.poll(&call.caller, descriptor).await
-        })
-        .await
+        serve("poll_flight_info", self.door.door(), request, poll).await
     }
 
     async fn get_schema(
         &self,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<SchemaResult>, Status> {
-        self.serve("get_schema", request, |call, descriptor| async move {
-            let schema = call.door.schema(&call.caller, descriptor).await?;
-            Ok(SchemaResult { schema: schema_bytes(&schema)? })
-        })
-        .await
+        serve("get_schema", self.door.door(), request, schema).await
     }
 
     async fn do_get(
         &self,
         request: Request<Ticket>,
     ) -> Result<Response<Self::DoGetStream>, Status> {
-        self.serve("do_get", request, |call, ticket| async move {
-            match info::command(&ticket.ticket)? {
-                Command::TicketStatementQuery(statement) => results::result(call, statement).await,
-                list => {
-                    let rows = call.door.metadata(&call.caller, list).await?;
-                    Ok(results::batches_out(call, rows.schema(), vec![rows]))
-                }
-            }
-        })
-        .await
+        serve("do_get", self.door.door(), request, rows).await
     }
 
     async fn do_put(
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
-        self.serve("do_put", request, |call, data| async move {
-            Ok(all(vec![call.door.put(&call.caller, data).await?]))
-        })
-        .await
+        serve("do_put", self.door.door(), request, put).await
     }
 
     async fn do_action(
         &self,
         request: Request<Action>,
     ) -> Result<Response<Self::DoActionStream>, Status> {
-        self.serve("do_action", request, |call, action| async move {
-            let answer = call.door.act(&call.caller, action).await?;
-            Ok(all(answer.map(arrow_flight::Result::new).into_iter().collect()))
-        })
-        .await
+        serve("do_action", self.door.door(), request, act).await
     }
 
     async fn list_actions(
         &self,
         request: Request<Empty>,
     ) -> Result<Response<Self::ListActionsStream>, Status> {
-        self.serve("list_actions", request, |_, _| async { Ok(all(actions::list())) }).await
+        serve("list_actions", self.door.door(), request, |_, _| at_once(Ok(all(actions::list()))))
+            .await
     }
 
     async fn do_exchange(
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoExchangeStream>, Status> {
-        self.serve("do_exchange", request, |_, _| async { Err(unsupported("an exchange")) }).await
+        let refused = |_, _| at_once(Err(unsupported("an exchange")));
+        serve("do_exchange", self.door.door(), request, refused).await
     }
 }

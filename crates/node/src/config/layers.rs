@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::CommandFactory;
 use dunlin_base::Error;
 use dunlin_planner::errors::nearest;
 use figment::providers::{Env, Format as _, Toml};
@@ -11,15 +10,13 @@ use figment::{Figment, Metadata, Profile, Provider, Source};
 use serde::Serialize;
 
 use super::schema::{Config, KEYS};
-use crate::cli::Cli;
 use crate::report::Failure;
 
 /// The file that is read when none is named.
 const FILE: &str = "dunlin.toml";
 
-/// Further variables that are no keys: what `--user` and `dunlin users` ask for, and what a test of
-/// faults arms ([`dunlin_base::fail`]).
-const NO_KEYS: [&str; 2] = ["password", "fail_points"];
+/// What a test of faults arms ([`dunlin_base::fail`]), without the prefix.
+const FAIL_POINTS: &str = "fail_points";
 
 /// A configuration with the origin of every value.
 pub(crate) struct Loaded {
@@ -94,22 +91,18 @@ fn choose(file: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
     }
 }
 
-/// `DUNLIN_MAX_ROWS` is `max-rows`; `DUNLIN_LOG` is short for `DUNLIN_LOG_LEVEL`.
+/// `DUNLIN_MAX_ROWS` is `max-rows`; `DUNLIN_LOG` is short for `DUNLIN_LOG_LEVEL`. Variables that
+/// belong to options of a command are no configuration.
 fn environment() -> Env {
-    let mut others = option_variables(&Cli::command());
-    others.extend(NO_KEYS.map(str::to_owned));
-    let others: Vec<&str> = others.iter().map(String::as_str).collect();
-    Env::prefixed("DUNLIN_").ignore(&others).map(|key| match key.as_str() {
+    let options = crate::cli::variables();
+    let options = options.iter().filter_map(|name| name.strip_prefix("DUNLIN_"));
+    let mut options: Vec<String> = options.map(str::to_ascii_lowercase).collect();
+    options.push(FAIL_POINTS.to_owned());
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    Env::prefixed("DUNLIN_").ignore(&options).map(|key| match key.as_str() {
         "log" => "log-level".into(),
         key => key.replace('_', "-").into(),
     })
-}
-
-/// Variables that stand for options of a command and so for no key, without their prefix.
-fn option_variables(command: &clap::Command) -> Vec<String> {
-    let own = command.get_arguments().filter_map(|argument| argument.get_env()?.to_str());
-    let own = own.filter_map(|name| name.strip_prefix("DUNLIN_")).map(str::to_lowercase);
-    own.chain(command.get_subcommands().flat_map(option_variables)).collect()
 }
 
 /// The place a value comes from, for people.

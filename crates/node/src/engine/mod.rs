@@ -14,13 +14,14 @@ use std::sync::Arc;
 use dunlin_base::{Env, Error, Result};
 use dunlin_executor::{Executor, ExecutorOptions};
 use dunlin_gateway::{Gateway, GatewayOptions, MetadataCatalog, Session};
-use dunlin_metadata::StoreRef;
+use dunlin_metadata::{StoreRef, blob};
 use dunlin_planner::{Contexts, Decider, ObjectStores, Planner};
 use dunlin_queue::Queue;
 use dunlin_shuffle::{LocalWorkers, Workers};
 use dunlin_shuffle_service::ShuffleWorker;
 use parking_lot::Mutex;
 
+use self::options::store_variables;
 pub use self::options::{EngineOptions, Wire, WireTls};
 use self::runtimes::{Runtimes, task_runtime};
 use self::shuffle_role::ShuffleRole;
@@ -66,7 +67,7 @@ impl Engine {
             Error::invalid(format!("can not use folder {}: {e}", options.scratch.display()))
         })?;
         let store = dunlin_metadata::open(&options.metadata, env.clone()).await?;
-        let blobs = dunlin_metadata::blob::open(&options.blobs, &[], env.clone()).await?;
+        let blobs = blob::open(&options.blobs, &store_variables(), env.clone()).await?;
         let stores = ObjectStores::new(env.clone(), options.stores);
         let catalog = Arc::new(MetadataCatalog::new(Arc::clone(&store)));
         let settings = options.settings.clone();

@@ -88,6 +88,17 @@ pub struct EngineOptions {
     pub tuning: Tuning,
 }
 
+/// Credentials and places of the object store for blobs, as its providers' own tools take them.
+pub(super) fn store_variables() -> Vec<(String, String)> {
+    const PREFIXES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
+    let ours = |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let lower = |(name, value): (String, String)| (name.to_ascii_lowercase(), value);
+    // Not `vars`: it panics on a variable that is no Unicode.
+    let text = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    text.filter(|(name, _)| ours(name)).map(lower).collect()
+}
+
 impl EngineOptions {
     /// A process that keeps nothing: state in memory, scratch data in `scratch`.
     pub fn ephemeral(scratch: impl Into<PathBuf>) -> Self {

@@ -59,7 +59,10 @@ async fn serve(engine: &Engine, serving: &Serving) -> Result<()> {
     admin.not_ready();
     engine.env().sleep(NOTICE).await;
     let drained = async {
-        engine.drain_executors().await;
+        let limit = serving.drain_limit;
+        if engine.env().timeout(limit, engine.drain_executors()).await.is_none() {
+            note("dunlin: executors still run at the drain limit: others take their slices");
+        }
         if let Some(door) = &door {
             door.shutdown(serving.drain_limit).await;
         }

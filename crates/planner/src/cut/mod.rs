@@ -8,6 +8,7 @@
 //! What a stage's slices are is decided in [`roles`] by an allow-list of operators: a stage that
 //! holds anything else runs as one slice, which is always right.
 
+mod determinate;
 mod files;
 mod normalize;
 pub(crate) mod roles;
@@ -139,6 +140,7 @@ impl StageDraft {
             after: self.after.clone(),
             scan_bytes: self.scan_bytes,
             plan_partitions: self.plan_partitions,
+            determinate: determinate::is_determinate(&self.plan, &self.output),
         })
     }
 }

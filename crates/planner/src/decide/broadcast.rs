@@ -126,6 +126,7 @@ fn absorb(
         slices: probe.slices.clone(),
         scan_bytes: join.scan_bytes + probe.scan_bytes,
         plan_partitions: probe.plan_partitions,
+        determinate: join.determinate && probe.determinate,
         after: probe.after.iter().chain(&join.after).filter(|s| **s != build).copied().collect(),
         ..join.clone()
     }))

@@ -169,5 +169,6 @@ fn open_stage(
         slice_count: slices.len() as u32,
         slices: SliceList { slices }.encode_to_vec().into(),
         inputs,
+        determinate: spec.determinate,
     }
 }

@@ -2,6 +2,7 @@
 //! one thread runs the stage graphs and compares rows.
 
 mod data;
+mod determinate;
 mod mini;
 mod round_trip;
 mod tpch;

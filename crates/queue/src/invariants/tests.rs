@@ -24,7 +24,14 @@ fn a_claim(first: u32, count: u32, attempt: u32, executor: &str) -> Claim {
 
 fn a_commit(first: u32, count: u32, attempt: u32) -> Commit {
     let executor = "a".to_owned();
-    Commit { first_slice: first, slice_count: count, attempt, executor, fence: 5, output: None }
+    Commit {
+        first_slice: first,
+        slice_count: count,
+        attempt,
+        executor,
+        fence: 5,
+        ..Commit::default()
+    }
 }
 
 /// Slices 0..8; attempt 0 of `a` holds 0..4, attempt 1 of `b` holds 4..6, attempt 2 did 6..8.
@@ -148,7 +155,14 @@ fn a_stage_opens_after_its_inputs_and_seals_with_each_slice_once() {
     assert_eq!(id(Some(&sealed), &open, &context), Some("Q4"), "opened again");
     let mut reopened = open.clone();
     reopened.epoch = 1;
-    assert_eq!(id(Some(&sealed), &reopened, &context), None, "its output is recorded lost");
+    assert_eq!(id(Some(&sealed), &reopened, &context), Some("Q4"), "nothing says what is lost");
+    reopened.restarted = 1;
+    assert_eq!(id(Some(&sealed), &reopened, &context), None, "all its output is recorded lost");
+    let mut waiting = a_stage(StagePhase::Waiting, &[]);
+    context.sealed.clear();
+    assert_eq!(id(Some(&waiting), &open, &context), Some("Q3"), "its input is still made again");
+    waiting.epoch = 1;
+    assert_eq!(id(Some(&open), &waiting, &context), None, "it waits for its input");
     let mut other = sealed.clone();
     other.slice_count = 5;
     assert_eq!(id(Some(&open), &other, &context), Some("Q6"), "other work");

@@ -8,7 +8,7 @@ use super::*;
 
 fn claimer(executor: &str, token: u64) -> Claimer {
     let owner = Owner { executor: executor.to_owned(), fence: Revision(7) };
-    Claimer { owner, lease: 1, token }
+    Claimer { owner, lease: 1, token, epoch: 0 }
 }
 
 /// Ranges as pairs, which compare and print well.

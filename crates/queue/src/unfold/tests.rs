@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use dunlin_base::{Kind, QueryId};
-use dunlin_proto::queue::{Commit, Plan, Segment};
+use dunlin_proto::queue::{Commit, Plan, Query, Segment};
 
 use super::*;
-use crate::record::Stored;
+use crate::record::{Batch, Stored};
 
 /// Answers by a function.
 struct By<F>(F);
@@ -23,6 +23,7 @@ fn open(stage: u32, slice_count: u32, inputs: &[u32]) -> OpenStage {
         slices: Bytes::new(),
         slice_count,
         inputs: inputs.iter().map(|input| StageId(*input)).collect(),
+        determinate: true,
     }
 }
 

@@ -3,17 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use dunlin_base::{Env, Error, Kind, QueryId, Result};
 use dunlin_metadata::Store;
 use dunlin_metadata::sim::{Faults, Fired};
-use dunlin_queue::{ClaimedSlices, Ended, LiveSet, Member, Phase, Queue, Role};
+use dunlin_queue::{ClaimedSlices, Ended, LiveSet, Member, Missing, Phase, Queue, Role};
 use parking_lot::Mutex;
 
 use crate::checker::Checker;
+use crate::losses::{self, Losses};
 use crate::toy::{Graph, Toy};
 use crate::world::{Link, TTL, World, output};
 
@@ -43,6 +44,9 @@ struct Chaos {
     stop: Arc<AtomicBool>,
     /// Failures that the test may still cause for a slice.
     failures: Mutex<BTreeMap<(u32, u32), u32>>,
+    losses: Losses,
+    /// Queries that were done and ran again.
+    resumed: AtomicU32,
 }
 
 fn chance(env: &Env, thousandths: u64) -> bool {
@@ -56,7 +60,12 @@ fn random_graph(env: &Env) -> Graph {
         let slices = if chance(env, 100) { 0 } else { 1 + env.random_below(9) as u32 };
         (inputs, slices)
     };
-    Graph { eager: chance(env, 700), stages: (0..stages).map(stage).collect() }
+    let stages = (0..stages).map(stage).collect();
+    Graph {
+        eager: chance(env, 700),
+        stages,
+        indeterminate: env.random_below(64) & env.random_below(64),
+    }
 }
 
 fn faults(env: &Env) -> Faults {
@@ -185,6 +194,10 @@ impl Chaos {
         let (stage, slices, attempt) = (claim.stage, claim.slices.clone(), claim.attempt);
         self.checker.note(who, format!("claimed {stage}:{slices:?} #{attempt}, fate {fate:?}"));
         env.sleep(Duration::from_millis(env.random_below(1500))).await;
+        if let Some(missing) = self.losses.missing(&claim.inputs) {
+            self.report(who, queue, &missing).await;
+            return true;
+        }
         let middle = slices.start + (slices.end - slices.start) / 2;
         match fate {
             Fate::Crash => {
@@ -233,18 +246,54 @@ impl Chaos {
         claim: &ClaimedSlices,
         slices: std::ops::Range<u32>,
     ) {
-        let answer = queue.commit(claim, output(claim, slices.clone())).await;
-        let won =
-            slices.clone().all(|s| self.checker.winner(claim.stage.0, s) == Some(claim.attempt.0));
+        let mut output = output(claim, slices.clone());
+        self.losses.write(claim, &mut output);
+        let answer = queue.commit(claim, output).await;
+        let (stage, attempt) = (claim.stage.0, claim.attempt.0);
+        let won = slices.clone().all(|s| self.checker.winner(stage, s) == Some(attempt));
+        let ever_won = slices.clone().all(|s| self.checker.has_won(stage, s, attempt));
         self.checker.note(who, format!("commit {}:{slices:?}: {answer:?}", claim.stage));
         match answer {
-            Ok(_) if !won => self.checker.complain(format!("{who}: an acknowledged commit lost")),
+            Ok(_) if !ever_won => {
+                self.checker.complain(format!("{who}: an acknowledged commit lost"));
+            }
             // Once the query's records are gone nobody can tell, and nobody needs to.
             Err(error) if error.kind() == Kind::Fenced && won && self.checker.has_query() => {
                 self.checker.complain(format!("{who}: a winner was told to discard: {error}"));
             }
             Err(error) => self.expected(who, "commit", &error),
             Ok(_) => {}
+        }
+    }
+
+    /// Says that output is gone, as a reader of it does.
+    async fn report(&self, who: &str, queue: &Queue, missing: &Missing) {
+        let answer = queue.reopen(self.query, missing).await;
+        self.checker.note(who, format!("{missing:?}: {answer:?}"));
+        if let Err(error) = answer {
+            self.expected(who, "reopen", &error);
+        }
+    }
+
+    /// Shuffle workers die, a few times.
+    async fn reaper(self: Arc<Self>, deaths: u64) {
+        for _ in 0..deaths {
+            let wait = self.world.env.random_below(6000);
+            self.world.env.sleep(Duration::from_millis(wait)).await;
+            let worker = self.losses.kill();
+            self.checker.note("reap", format!("worker w{worker} dies"));
+        }
+    }
+
+    /// The end of the query with a result that can be read.
+    async fn read_result(&self) -> Ended {
+        let (_, queue) = self.world.process();
+        loop {
+            let ended = self.wait_ended("gwa").await;
+            let result: Vec<_> = losses::as_input(&ended).into_iter().collect();
+            let Some(missing) = self.losses.missing(&result) else { return ended };
+            self.report("gwa", &queue, &missing).await;
+            self.resumed.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -274,7 +323,15 @@ enum Plan {
     Deadline,
 }
 
-async fn run(seed: u64) -> (Vec<String>, Checker, Fired) {
+/// How often outputs were lost.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    killed: u32,
+    resumed: u32,
+    reopened: u32,
+}
+
+async fn run(seed: u64) -> (Vec<String>, Checker, Fired, Tally) {
     let mut world = World::new(seed);
     let env = world.env.clone();
     world.tuning.segment_slices = 1 + env.random_below(4) as u32;
@@ -299,12 +356,16 @@ async fn run(seed: u64) -> (Vec<String>, Checker, Fired) {
         world,
         checker,
         query: query.id,
+        losses: Losses::new(graph.clone(), env.clone()),
         stop: Arc::default(),
         failures: Mutex::default(),
+        resumed: AtomicU32::new(0),
     });
     let (_, gateway) = chaos.world.process();
     chaos.until_done("gate", "publish", || gateway.publish(query.clone())).await;
     let mut tasks = vec![env.spawn("meddler", chaos.clone().meddler())];
+    let deaths = if chance(&env, 500) { env.random_below(6) } else { 0 };
+    let reaper = env.spawn("reaper", chaos.clone().reaper(deaths));
     for number in 0..2 + env.random_below(3) {
         tasks.push(env.spawn("executor", chaos.clone().executor(number)));
     }
@@ -312,11 +373,18 @@ async fn run(seed: u64) -> (Vec<String>, Checker, Fired) {
         env.sleep(Duration::from_millis(env.random_below(8000))).await;
         chaos.until_done("gate", "cancel", || gateway.cancel(query.id)).await;
     }
-    let both = async { futures::join!(chaos.wait_ended("gwa"), chaos.wait_ended("gwb")) };
+    let both = async {
+        futures::join!(chaos.wait_ended("gwb"), reaper.join()).1.expect("it does not panic");
+        (chaos.read_result().await, chaos.wait_ended("gwb").await)
+    };
     match env.timeout(PATIENCE, both).await {
         None => chaos.checker.complain("the query did not end".to_owned()),
         Some((first, second)) => {
             check_end(&chaos, &graph, plan, &first);
+            if first.phase == Phase::Done {
+                let sealed = chaos.checker.sealed();
+                chaos.losses.check(&sealed).into_iter().for_each(|w| chaos.checker.complain(w));
+            }
             if first.phase != second.phase || first.rows != second.rows {
                 chaos.checker.complain(format!("{first:?} is not {second:?}"));
             }
@@ -325,7 +393,9 @@ async fn run(seed: u64) -> (Vec<String>, Checker, Fired) {
     }
     let mut complaints = chaos.checker.complaints();
     complaints.extend(chaos.world.toy.complaints());
-    (complaints, chaos.checker.clone(), chaos.world.store.fired())
+    let resumed = chaos.resumed.load(Ordering::Relaxed);
+    let lost = Tally { killed: chaos.losses.killed(), resumed, reopened: chaos.checker.reopened() };
+    (complaints, chaos.checker.clone(), chaos.world.store.fired(), lost)
 }
 
 fn check_end(chaos: &Chaos, graph: &Graph, plan: Plan, ended: &Ended) {
@@ -385,7 +455,7 @@ async fn clean_up(chaos: &Arc<Chaos>, tasks: Vec<dunlin_base::env::Task<()>>) {
     }
 }
 
-fn simulate(seed: u64) -> (Vec<String>, Checker, Fired) {
+fn simulate(seed: u64) -> (Vec<String>, Checker, Fired, Tally) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -396,8 +466,9 @@ fn simulate(seed: u64) -> (Vec<String>, Checker, Fired) {
 
 fn seeds(seeds: std::ops::Range<u64>) {
     let mut fired = Fired::default();
+    let mut lost = Tally::default();
     for seed in seeds {
-        let (complaints, checker, f) = simulate(seed);
+        let (complaints, checker, f, l) = simulate(seed);
         if !complaints.is_empty() {
             panic!("seed {seed}\n{}\n{}", checker.table(), complaints.join("\n"));
         }
@@ -405,9 +476,14 @@ fn seeds(seeds: std::ops::Range<u64>) {
         fired.lost_acknowledgements += f.lost_acknowledgements;
         fired.late += f.late;
         fired.watch_dropped += f.watch_dropped;
+        lost.killed += l.killed;
+        lost.resumed += l.resumed;
+        lost.reopened += l.reopened;
     }
     let all = [fired.refused, fired.lost_acknowledgements, fired.late, fired.watch_dropped];
     assert!(all.iter().all(|fired| *fired > 100), "the faults did not fire: {fired:?}");
+    let losses = [lost.killed, lost.resumed, lost.reopened];
+    assert!(losses.iter().all(|lost| *lost > 20), "outputs were not lost: {lost:?}");
 }
 
 /// Runs the seeds that the variable names (`17` or `0..5000`), else a share of the standard ones.
@@ -422,7 +498,7 @@ fn share(part: u64) {
             seeds(from + part * count..from + (part + 1) * count);
         }
         None if part == 0 => {
-            let (complaints, checker, _) = simulate(from);
+            let (complaints, checker, ..) = simulate(from);
             println!("{}\n{}", checker.table(), complaints.join("\n"));
             assert!(complaints.is_empty());
         }

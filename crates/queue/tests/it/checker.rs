@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dunlin_base::{Env, Revision};
 use dunlin_metadata::blob::Blobs;
 use dunlin_metadata::sim::SimStore;
 use dunlin_metadata::{Entry, Event};
 use dunlin_proto::output::StageOutput;
-use dunlin_proto::queue::{Claim, Phase, Query, Segment, Stage, StagePhase, body};
+use dunlin_proto::queue::{
+    Body, Claim, Commit, LostOutputs, Phase, Query, Segment, Stage, StagePhase, body,
+};
 use futures::FutureExt;
 use parking_lot::Mutex;
 use prost::Message;
@@ -23,8 +26,12 @@ type Slice = (u32, u32);
 #[derive(Default)]
 struct Model {
     entries: BTreeMap<String, Entry>,
-    /// Who won a slice, for ever.
+    /// Who won a slice, until its output is recorded lost.
     winners: BTreeMap<Slice, u32>,
+    /// Who ever did.
+    ever_won: BTreeSet<(Slice, u32)>,
+    /// Stages that were opened again.
+    reopened: u32,
     complaints: Vec<String>,
     table: Vec<Line>,
 }
@@ -95,6 +102,25 @@ impl Checker {
         self.model.lock().winners.get(&(stage, slice)).copied()
     }
 
+    pub(crate) fn has_won(&self, stage: u32, slice: u32, attempt: u32) -> bool {
+        self.model.lock().ever_won.contains(&((stage, slice), attempt))
+    }
+
+    pub(crate) fn reopened(&self) -> u32 {
+        self.model.lock().reopened
+    }
+
+    /// The outputs of all sealed stages.
+    pub(crate) fn sealed(&self) -> BTreeMap<u32, StageOutput> {
+        let model = self.model.lock();
+        let stages = model.entries.iter().filter_map(|(key, entry)| {
+            let (_, stage, None) = place(key)? else { return None };
+            let record: Stage = decode(Some(entry))?;
+            (record.phase() == StagePhase::Sealed).then(|| (stage, self.output(&record)))
+        });
+        stages.collect()
+    }
+
     pub(crate) fn has_query(&self) -> bool {
         self.model.lock().entries.keys().any(|key| key.starts_with("q/"))
     }
@@ -149,11 +175,16 @@ impl Checker {
         match segment {
             Some(_) => {
                 let new = decode(Some(new)).expect("it is there");
-                check_segment(model, (key, stage), decode(old), &new)
+                let of = key.split("/sg/").next().expect("it has a first part");
+                let of: Stage = decode(model.entries.get(of)).expect("its stage is there");
+                let void = |commit: &Commit| self.is_void(&of, commit);
+                check_segment(model, (key, stage), (of.epoch, &void), decode(old), &new)
             }
             None => {
                 let new = decode(Some(new)).expect("it is there");
-                self.check_stage(&model.entries, (key, &query), decode(old), &new)
+                let wrong = self.check_stage(&model.entries, (key, &query), decode(old), &new);
+                self.note_losses(model, (key, stage), decode(old), &new);
+                wrong
             }
         }
     }
@@ -168,12 +199,22 @@ impl Checker {
         let mut wrong = Vec::new();
         for input in &new.inputs {
             let input: Option<Stage> = decode(entries.get(&format!("q/{query}/st/{input:05}")));
-            if input.is_none_or(|input| input.phase() != StagePhase::Sealed) {
-                wrong.push(format!("Q3: {key} is there before its inputs are sealed"));
+            let open = new.phase() == StagePhase::Open;
+            if open && input.is_none_or(|input| input.phase() != StagePhase::Sealed) {
+                wrong.push(format!("Q3: {key} is open before its inputs are sealed"));
             }
         }
-        if old.is_some_and(|old| old.phase() == StagePhase::Sealed) {
-            wrong.push(format!("Q4: {key} changes after its seal"));
+        if let Some(old) = old.filter(|old| old.phase() == StagePhase::Sealed) {
+            let says_what = new.restarted == new.epoch || new.lost.is_some();
+            let again = new.epoch == old.epoch + 1 && new.phase() != StagePhase::Sealed;
+            if !again || !says_what {
+                wrong.push(format!("Q4: {key} changes after its seal"));
+            }
+            for reader in readers(entries, (query, key)) {
+                if reader.1.phase() == StagePhase::Open {
+                    wrong.push(format!("Q3: {} is open, its input {key} is not sealed", reader.0));
+                }
+            }
         }
         if new.phase() == StagePhase::Sealed {
             let mut committed: Vec<(u32, u32, u32)> = entries
@@ -196,17 +237,63 @@ impl Checker {
         wrong
     }
 
+    /// Slices whose commits do not count any more have no winner.
+    fn note_losses(
+        &self,
+        model: &mut Model,
+        (key, stage): (&str, u32),
+        old: Option<Stage>,
+        new: &Stage,
+    ) {
+        let Some(old) = old.filter(|old| old.epoch < new.epoch) else { return };
+        model.reopened += u32::from(old.phase() == StagePhase::Sealed);
+        let mut void = Vec::new();
+        for (_, entry) in
+            model.entries.range(format!("{key}/sg/")..).take_while(|(k, _)| k.starts_with(key))
+        {
+            let segment: Segment = decode(Some(entry)).expect("it is there");
+            void.extend(segment.commits.into_iter().filter(|commit| self.is_void(new, commit)));
+        }
+        for commit in void {
+            for slice in commit.first_slice..commit.first_slice + commit.slice_count {
+                if model.winners.get(&(stage, slice)) == Some(&commit.attempt) {
+                    model.winners.remove(&(stage, slice));
+                }
+            }
+        }
+    }
+
+    fn is_void(&self, stage: &Stage, commit: &Commit) -> bool {
+        let lost = LostOutputs::decode(self.bytes(stage.lost.as_ref())).expect("readable");
+        let name = (commit.first_slice, commit.attempt);
+        commit.epoch < stage.restarted
+            || lost.outputs.iter().any(|lost| (lost.first_slice, lost.attempt) == name)
+    }
+
     fn output(&self, stage: &Stage) -> StageOutput {
-        let bytes = match stage.output.as_ref().and_then(|o| o.kind.as_ref()) {
+        StageOutput::decode(self.bytes(stage.output.as_ref())).expect("a readable output")
+    }
+
+    fn bytes(&self, body: Option<&Body>) -> Bytes {
+        match body.and_then(|body| body.kind.as_ref()) {
             Some(body::Kind::Inline(bytes)) => bytes.clone(),
             Some(body::Kind::Blob(name)) => {
                 let read = self.blobs.get(name).now_or_never().expect("memory does not wait");
                 read.expect("a blob is written before its record")
             }
-            None => return StageOutput::default(),
-        };
-        StageOutput::decode(bytes).expect("a readable output")
+            None => Bytes::new(),
+        }
     }
+}
+
+/// The stages that read this one.
+fn readers(entries: &BTreeMap<String, Entry>, (query, key): (&str, &str)) -> Vec<(String, Stage)> {
+    let input: u32 = key.rsplit('/').next().and_then(|n| n.parse().ok()).expect("a stage's key");
+    let of_query = entries.range(format!("q/{query}/st/")..);
+    let of_query = of_query.take_while(|(k, _)| k.starts_with(&format!("q/{query}/st/")));
+    let stages = of_query.filter(|(k, _)| !k.contains("/sg/"));
+    let stages = stages.map(|(k, e)| (k.clone(), decode::<Stage>(Some(e)).expect("it is there")));
+    stages.filter(|(_, stage)| stage.inputs.contains(&input)).collect()
 }
 
 fn describe(key: &str, new: Option<&Entry>) -> String {
@@ -232,7 +319,9 @@ fn describe(key: &str, new: Option<&Entry>) -> String {
     }
     if place(key).is_some() {
         let stage: Stage = decode(new).expect("it is there");
-        return format!("       = {key} {:?} slices {}", stage.phase(), stage.slice_count);
+        let (phase, epoch, again) = (stage.phase(), stage.epoch, stage.restarted);
+        let slices = stage.slice_count;
+        return format!("       = {key} {phase:?} slices {slices} epoch {epoch} restarted {again}");
     }
     format!("       = {key} ({} bytes, created {})", entry.value.len(), entry.created)
 }
@@ -254,10 +343,15 @@ fn check_meta(
         }
         return wrong;
     };
-    if old.is_some_and(|old| ended(&old)) {
-        wrong.push(format!("Q4: {key} changes after its end"));
-    }
     let prefix = key.trim_end_matches("meta");
+    if let Some(old) = old.filter(ended) {
+        let result = format!("{prefix}st/{:05}", old.result_stage);
+        let result: Option<Stage> = decode(entries.get(&result));
+        let lost = result.is_some_and(|stage| stage.phase() != StagePhase::Sealed);
+        if old.phase() != Phase::Done || new.phase() != Phase::Running || !lost {
+            wrong.push(format!("Q4: {key} changes after its end"));
+        }
+    }
     let decisions = entries.keys().filter(|k| k.starts_with(&format!("{prefix}dec/"))).count();
     if decisions != new.decisions as usize {
         wrong.push(format!("Q6: {key} counts {} of {decisions} decisions", new.decisions));
@@ -311,6 +405,7 @@ fn same(a: &Claim, b: &Claim) -> bool {
 fn check_segment(
     model: &mut Model,
     (key, stage): (&str, u32),
+    (epoch, is_void): (u32, &dyn Fn(&Commit) -> bool),
     old: Option<Segment>,
     new: &Segment,
 ) -> Vec<String> {
@@ -327,7 +422,7 @@ fn check_segment(
     if holders.values().any(|holders| *holders > 1) {
         wrong.push(format!("Q1: {key} has slices that are held twice"));
     }
-    let Model { entries, winners, .. } = model;
+    let Model { entries, winners, ever_won, .. } = model;
     // Cards go in transactions of their own, so what is there now was there at the write.
     let alive = |executor: &str, fence: i64| {
         let card = entries.get(&format!("ex/{executor}"));
@@ -342,26 +437,27 @@ fn check_segment(
             wrong.push(format!("Q5: {key} is claimed by a dead executor"));
         }
     }
-    wrong.extend(check_commits(winners, (key, stage), &old, new, &alive));
+    wrong.extend(check_commits((winners, ever_won), (key, stage), &old, new, &alive));
     // A claim that makes room for another executor's in the same write was that of a dead one.
     let newcomer = new.claims.iter().find(|claim| !old.claims.iter().any(|c| same(c, claim)));
     for claim in old.claims.iter().filter(|c| !new.claims.iter().any(|claim| same(c, claim))) {
         let evicted = newcomer.is_some_and(|newcomer| newcomer.fence != claim.fence);
-        if evicted && alive(&claim.executor, claim.fence) {
+        if evicted && claim.epoch >= epoch && alive(&claim.executor, claim.fence) {
             wrong.push(format!("Q5: {key} drops attempt {} of a live executor", claim.attempt));
         }
     }
     for commit in &old.commits {
-        if !new.commits.iter().any(|c| c.first_slice == commit.first_slice) {
+        let same = |c: &Commit| (c.first_slice, c.attempt) == (commit.first_slice, commit.attempt);
+        if !is_void(commit) && !new.commits.iter().any(same) {
             wrong.push(format!("Q4: {key} has lost a commit"));
         }
     }
     wrong
 }
 
-/// New commits are of claims of live executors, and a slice has one winner for ever.
+/// New commits are of claims of live executors, and a slice has one winner until it is lost.
 fn check_commits(
-    winners: &mut BTreeMap<Slice, u32>,
+    (winners, ever_won): (&mut BTreeMap<Slice, u32>, &mut BTreeSet<(Slice, u32)>),
     (key, stage): (&str, u32),
     old: &Segment,
     new: &Segment,
@@ -371,6 +467,7 @@ fn check_commits(
     for commit in &new.commits {
         let slices = commit.first_slice..commit.first_slice + commit.slice_count;
         for slice in slices.clone() {
+            ever_won.insert(((stage, slice), commit.attempt));
             let winner = *winners.entry((stage, slice)).or_insert(commit.attempt);
             if winner != commit.attempt {
                 wrong.push(format!("Q4: slice {slice} of {key} has a second winner"));

@@ -14,7 +14,7 @@ use crate::world::{Executor, TTL, World, output};
 
 fn graph(stages: &[(&[u32], u32)]) -> Graph {
     let stages = stages.iter().map(|(inputs, slices)| (inputs.to_vec(), *slices)).collect();
-    Graph { eager: true, stages }
+    Graph { eager: true, stages, indeterminate: 0 }
 }
 
 async fn published(world: &World, graph: &Graph) -> (Queue, QueryId) {
@@ -311,7 +311,7 @@ async fn big_bodies_go_to_blobs_and_come_back() {
     let (_, queue) = world.process();
     let mut stages: Vec<(Vec<u32>, u32)> = vec![(Vec::new(), 1); 150];
     stages.push(((0..150).collect(), 1));
-    let graph = Graph { eager: true, stages };
+    let graph = Graph { eager: true, stages, indeterminate: 0 };
     let sql = "x".repeat(1 << 20);
     let query = NewQuery { sql, ..world.new_query(&graph) };
     let id = query.id;

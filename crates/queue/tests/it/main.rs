@@ -3,5 +3,6 @@
 mod chaos;
 mod checker;
 mod life;
+mod losses;
 mod toy;
 mod world;

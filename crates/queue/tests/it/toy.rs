@@ -9,20 +9,24 @@ use dunlin_proto::decide::{Decide, OpenStage, Situation, Step};
 use dunlin_proto::output::StageOutput;
 use parking_lot::Mutex;
 
-/// `stage:inputs:slices` joined by `;`, after a letter that says how eager the planner is.
+/// `stage:inputs:slices:determinate` joined by `;`, after a letter that says how eager the planner
+/// is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Graph {
     /// Opens all stages that it can at once, rather than one for each decision.
     pub(crate) eager: bool,
     /// Inputs and least number of slices of each stage. The last one holds the result.
     pub(crate) stages: Vec<(Vec<u32>, u32)>,
+    /// Stages whose slices give other rows when they run again.
+    pub(crate) indeterminate: u64,
 }
 
 impl Graph {
     pub(crate) fn encode(&self) -> Bytes {
         let stages = self.stages.iter().enumerate().map(|(number, (inputs, slices))| {
             let inputs: Vec<String> = inputs.iter().map(u32::to_string).collect();
-            format!("{number}:{}:{slices}", inputs.join(","))
+            let same = u8::from(self.is_determinate(number as u32));
+            format!("{number}:{}:{slices}:{same}", inputs.join(","))
         });
         let eager = if self.eager { 'e' } else { 'o' };
         format!("{eager}{}", stages.collect::<Vec<_>>().join(";")).into()
@@ -30,14 +34,23 @@ impl Graph {
 
     pub(crate) fn decode(bytes: &[u8]) -> Self {
         let text = std::str::from_utf8(bytes).expect("a toy graph is text");
-        let stages = text[1..].split(';').map(|stage| {
+        let mut indeterminate = 0;
+        let stages = text[1..].split(';').enumerate().map(|(number, stage)| {
+            if stage.ends_with(":0") {
+                indeterminate |= 1 << number;
+            }
             let mut parts = stage.split(':').skip(1);
             let inputs = parts.next().expect("inputs");
             let inputs = inputs.split(',').filter(|i| !i.is_empty());
             let inputs = inputs.map(|i| i.parse().expect("a number")).collect();
             (inputs, parts.next().expect("slices").parse().expect("a number"))
         });
-        Self { eager: text.starts_with('e'), stages: stages.collect() }
+        let stages = stages.collect();
+        Self { eager: text.starts_with('e'), stages, indeterminate }
+    }
+
+    pub(crate) fn is_determinate(&self, stage: u32) -> bool {
+        stage >= 64 || self.indeterminate & (1 << stage) == 0
     }
 
     pub(crate) fn result(&self) -> u32 {
@@ -139,6 +152,7 @@ impl Decide for Toy {
             slices: Bytes::from_static(b"slices"),
             slice_count: graph.slices(*stage, &rows),
             inputs: graph.stages[*stage as usize].0.iter().map(|i| StageId(*i)).collect(),
+            determinate: graph.is_determinate(*stage),
         });
         Ok(Step { body: Some(body.into()), open: open.collect(), finished: None })
     }

@@ -210,8 +210,14 @@ pub(crate) fn output(claim: &ClaimedSlices, slices: std::ops::Range<u32>) -> Map
         first_slice: slices.start,
         slice_count: slices.end - slices.start,
         attempt: claim.attempt.0,
+        epoch: claim.epoch.0,
         worker: "w".to_owned(),
-        partitions: vec![PartitionOutput { rows, bytes: 8 * rows, ..PartitionOutput::default() }],
+        partitions: vec![PartitionOutput {
+            rows,
+            bytes: 8 * rows,
+            blocks: 1,
+            ..PartitionOutput::default()
+        }],
         stats: Some(TaskStats {
             rows_out: rows,
             bytes_out: 8 * rows,

@@ -13,6 +13,8 @@ use dunlin_proto::block::ShuffleId;
 use dunlin_proto::wire::{Ask, Limits, Message, RequestId, Terms};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use crate::fault::WorkerGone;
+
 use super::calls::{Calls, Pending, Waiting};
 use super::establish::{Established, Receiver, establish};
 use super::fault::Fault;
@@ -247,6 +249,9 @@ async fn drive(link: Arc<Link>, address: String) {
         Ok(made) => made,
         Err(error) => {
             tracing::debug!(worker = %link.worker, %error, "no connection to a shuffle worker");
+            // Who answers there is not the worker, and its id is never used again.
+            let gone = error.kind() == Kind::Lost;
+            let error = if gone { error.with_source(WorkerGone(link.worker)) } else { error };
             return link.down(Fault::Refused(link.at(error)));
         }
     };

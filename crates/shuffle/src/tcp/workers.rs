@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dunlin_base::{Env, Error, ProcessId, Result};
+use dunlin_base::{Env, ProcessId, Result};
 use dunlin_proto::shuffle::ShuffleApi;
 use parking_lot::Mutex;
 
+use crate::fault::WorkerGone;
 use crate::read::Workers;
 
 use super::options::TcpOptions;
@@ -70,7 +71,7 @@ impl TcpWorkers {
 impl Shared {
     /// Where a worker is; `Lost` if nobody knows.
     pub(super) fn address(&self, worker: ProcessId) -> Result<String> {
-        (self.lookup)(worker).ok_or_else(|| Error::lost(format!("shuffle worker {worker} is gone")))
+        (self.lookup)(worker).ok_or_else(|| WorkerGone::error(worker, ""))
     }
 }
 

@@ -88,7 +88,7 @@ async fn write(
         writer.write(partition, batch).await?;
     }
     let written = writer.finish().await?;
-    Ok(written.into_map_output(map, 1, Attempt(1), id))
+    Ok(written.into_map_output((map, 1), Attempt(1), id, shuffle().epoch))
 }
 
 proptest! {
@@ -104,7 +104,7 @@ proptest! {
             let output = Arc::new(output);
             for partition in (0..PARTITIONS).map(PartitionId) {
                 let read = read_partition(
-                    &workers, shuffle(), partition, Arc::clone(&output), data::schema());
+                    &workers, of(), partition, Arc::clone(&output), data::schema());
                 let read: Vec<_> = read.try_collect().await.expect("whole");
                 let written = (0..).zip(&tasks).flat_map(|(map, task)| batches(map, task));
                 let written: Vec<_> = written
@@ -139,11 +139,16 @@ async fn several_streams_write_to_one_writer_at_once() {
         stream.join().await.expect("no panic").expect("stored");
     }
     let writer = Arc::into_inner(writer).expect("all streams have ended");
-    let map = writer.finish().await.expect("stored").into_map_output(0, 1, Attempt(1), process(1));
+    let map = writer.finish().await.expect("stored").into_map_output(
+        (0, 1),
+        Attempt(1),
+        process(1),
+        shuffle().epoch,
+    );
     let output = Arc::new(StageOutput { maps: vec![map] });
     for partition in 0..2 {
         let id = PartitionId(partition);
-        let read = read_partition(&workers, shuffle(), id, Arc::clone(&output), data::schema());
+        let read = read_partition(&workers, of(), id, Arc::clone(&output), data::schema());
         let numbers = data::numbers(&read.try_collect::<Vec<_>>().await.expect("whole"));
         for stream in 0..4_i64 {
             let mine: Vec<_> = numbers.iter().filter(|n| **n / 10_000 == stream).copied().collect();

@@ -79,12 +79,12 @@ async fn write(worker: &Arc<Careless>, map: u32, attempt: Attempt, first: i64) -
         writer.write(PartitionId(1), rows).await.expect("stored");
     }
     let written = writer.finish().await.expect("stored");
-    written.into_map_output(map, 10, attempt, process(1))
+    written.into_map_output((map, 10), attempt, process(1), shuffle().epoch)
 }
 
 async fn read(fixture: &Fixture) -> Result<Vec<RecordBatch>> {
     let output = Arc::new(fixture.output.clone());
-    read_partition(&fixture.workers, shuffle(), PartitionId(1), output, data::schema())
+    read_partition(&fixture.workers, of(), PartitionId(1), output, data::schema())
         .try_collect()
         .await
 }
@@ -161,7 +161,7 @@ async fn a_worker_that_is_gone_is_lost_before_the_first_row() {
     let output = Arc::new(fixture.output.clone());
     let read = |partition| {
         let output = Arc::clone(&output);
-        read_partition(&fixture.workers, shuffle(), PartitionId(partition), output, data::schema())
+        read_partition(&fixture.workers, of(), PartitionId(partition), output, data::schema())
     };
     let first = read(1).next().await.expect("an error");
     assert_eq!(error(first).kind(), Kind::Lost);

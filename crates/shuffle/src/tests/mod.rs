@@ -14,6 +14,11 @@ use dunlin_proto::block::ShuffleId;
 
 use crate::{ShuffleWriter, WriterOptions};
 
+/// Query and stage of [`shuffle`].
+fn of() -> (QueryId, StageId) {
+    (shuffle().query, shuffle().stage)
+}
+
 fn shuffle() -> ShuffleId {
     ShuffleId { query: QueryId::from_u128(1), stage: StageId(2), epoch: StageEpoch(0) }
 }

@@ -163,12 +163,12 @@ async fn small_results_stay_inline_and_need_no_worker() {
     }
     let written = small.finish().await.expect("inline");
     assert!(written.inlined && worker.blocks().is_empty());
-    let map = written.into_map_output(5, 1, Attempt(1), process(9));
+    let map = written.into_map_output((5, 1), Attempt(1), process(9), shuffle().epoch);
     let mut output = StageOutput { maps: vec![map] };
     let read = |output: &StageOutput| {
         let output = Arc::new(output.clone());
         let nobody = LocalWorkers::new();
-        let stream = read_partition(&nobody, shuffle(), PartitionId(1), output, data::schema());
+        let stream = read_partition(&nobody, of(), PartitionId(1), output, data::schema());
         stream.try_collect::<Vec<_>>()
     };
     assert_eq!(data::numbers(&read(&output).await.expect("whole")), [1, 3, 5, 7, 9]);

@@ -6,12 +6,10 @@ use dunlin_base::{Error, Kind, Result, fail};
 use super::expected::{LONG, WIDE};
 use crate::processes::{Role, Weather};
 
-/// Data of a shuffle worker that dies are not made again yet: until they are, a query that reads
-/// them may fail with `lost`. The one place to change when they are.
-///
-/// It covers outages of etcd, too: past 0.6 of their lease all shuffle workers join again under new
-/// ids, and an executor whose live set is behind says that a worker is gone which is not.
-pub const LOST_MAY_BE: bool = true;
+/// Whether a query may fail with `lost` before its client has any of its rows. Lost output is made
+/// again, so it may not. A client that has rows already may be told: rows that are made again can
+/// come in another order.
+pub const LOST_MAY_BE: bool = false;
 
 /// Which connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +71,7 @@ pub struct Fault {
     pub ms: (u32, u32),
     /// Clients may be told to ask again.
     pub retry: bool,
-    /// Clients may be told that data were lost, while [`LOST_MAY_BE`].
+    /// Clients may be told that data were lost; before their first row only if [`LOST_MAY_BE`].
     pub lost: bool,
 }
 
@@ -83,7 +81,7 @@ impl Fault {
     pub fn allows(&self, kind: Kind) -> bool {
         match kind {
             Kind::Retry => self.retry,
-            Kind::Lost => self.lost && LOST_MAY_BE,
+            Kind::Lost => self.lost,
             Kind::Fenced | Kind::Invalid | Kind::Exhausted | Kind::Bug => false,
         }
     }
@@ -107,7 +105,7 @@ const fn retried(name: &'static str, about: &'static str, act: Act, ms: (u32, u3
     Fault { retry: true, ..hidden(name, about, act, ms) }
 }
 
-/// Shuffled data end with their worker, or with what executors know of it.
+/// Shuffled data end with their worker, and with them a result in the middle.
 const fn losing(name: &'static str, about: &'static str, act: Act, ms: (u32, u32)) -> Fault {
     Fault { lost: true, ..retried(name, about, act, ms) }
 }

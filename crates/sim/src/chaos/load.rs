@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arrow::record_batch::RecordBatch;
 use dunlin_base::{Env, Kind, Result};
 use dunlin_gateway::flight::Client;
 use futures::TryStreamExt;
 use parking_lot::Mutex;
 
 use super::expected::{Expected, Query};
+use super::faults::LOST_MAY_BE;
 use super::verdict::{Outcome, Verdict};
 use crate::processes::Cluster;
 
@@ -94,16 +96,17 @@ impl Load {
             *client = None;
         }
         let at = format!("{} at {}s", query.name, began.as_secs());
-        let allowed = |kind| allowed.contains(&kind);
+        let allowed =
+            |kind, begun| allowed.contains(&kind) && (kind != Kind::Lost || begun || LOST_MAY_BE);
         self.verdict.lock().judge(&at, outcome, env.now().saturating_sub(began), allowed);
         right
     }
 
     async fn answer(&self, client: &mut Option<Client>, first: usize, query: &Query) -> Outcome {
-        match self.rows(client, first, query).await {
-            Ok(None) => Outcome::Right,
-            Ok(Some(difference)) => Outcome::Wrong(difference),
-            Err(error) => Outcome::Failed(error),
+        let mut rows = Vec::new();
+        match self.rows(client, first, query, &mut rows).await {
+            Ok(()) => query.differs(&rows).map_or(Outcome::Right, Outcome::Wrong),
+            Err(error) => Outcome::Failed(error, !rows.is_empty()),
         }
     }
 
@@ -112,7 +115,8 @@ impl Load {
         client: &mut Option<Client>,
         first: usize,
         query: &Query,
-    ) -> Result<Option<String>> {
+        rows: &mut Vec<RecordBatch>,
+    ) -> Result<()> {
         let client = match client {
             Some(client) => client,
             None => client.insert(self.cluster.client(first).await?),
@@ -120,7 +124,10 @@ impl Load {
         if let Some(set) = query.set {
             client.sql(set).await?;
         }
-        let rows: Vec<_> = client.sql(&query.sql).await?.try_collect().await?;
-        Ok(query.differs(&rows))
+        let mut answer = client.sql(&query.sql).await?;
+        while let Some(batch) = answer.try_next().await? {
+            rows.push(batch);
+        }
+        Ok(())
     }
 }

@@ -15,8 +15,8 @@ pub enum Outcome {
     Right,
     /// Other rows: how they differ.
     Wrong(String),
-    /// An error.
-    Failed(Error),
+    /// An error, and whether rows had come before it.
+    Failed(Error, bool),
     /// Nothing, for too long.
     Hung,
 }
@@ -37,26 +37,27 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Judges an answer. `allowed`: whether the run allows an error of this kind.
+    /// Judges an answer. `allowed`: whether the run allows an error of this kind, with rows
+    /// before it or without.
     pub fn judge(
         &mut self,
         query: &str,
         outcome: Outcome,
         took: Duration,
-        allowed: impl Fn(Kind) -> bool,
+        allowed: impl Fn(Kind, bool) -> bool,
     ) {
         self.slowest = self.slowest.max(took);
         match outcome {
             Outcome::Right => self.right += 1,
             Outcome::Wrong(how) => self.defects.push(format!("{query}: wrong rows: {how}")),
             Outcome::Hung => self.defects.push(format!("{query}: no answer after {took:?}")),
-            Outcome::Failed(error) if allowed(error.kind()) => {
+            Outcome::Failed(error, begun) if allowed(error.kind(), begun) => {
                 *self.errors.entry(error.kind().as_str()).or_default() += 1;
                 if self.told.len() < TOLD_MAX {
                     self.told.push(format!("{query}: {}: {error}", error.kind()));
                 }
             }
-            Outcome::Failed(error) => {
+            Outcome::Failed(error, _) => {
                 let kind = error.kind();
                 self.defects.push(format!("{query}: an error of kind {kind}: {error}"));
             }
@@ -71,14 +72,15 @@ mod tests {
     #[test]
     fn only_right_rows_and_allowed_errors_are_no_defects() {
         let mut verdict = Verdict::default();
-        let retry = |kind| kind == Kind::Retry;
+        let retry = |kind, begun| kind == Kind::Retry || begun;
         let mut judge = |outcome| verdict.judge("q", outcome, Duration::from_secs(1), retry);
         judge(Outcome::Right);
-        judge(Outcome::Failed(Error::retry("later")));
-        judge(Outcome::Failed(Error::lost("gone")));
+        judge(Outcome::Failed(Error::retry("later"), false));
+        judge(Outcome::Failed(Error::lost("gone"), true));
+        judge(Outcome::Failed(Error::lost("gone"), false));
         judge(Outcome::Wrong("a row is missing".to_owned()));
         judge(Outcome::Hung);
         assert_eq!((verdict.right, verdict.defects.len()), (1, 3), "{verdict:?}");
-        assert_eq!(verdict.errors, BTreeMap::from([("retry", 1)]));
+        assert_eq!(verdict.errors, BTreeMap::from([("lost", 1), ("retry", 1)]));
     }
 }

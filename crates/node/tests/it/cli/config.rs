@@ -36,6 +36,17 @@ fn the_last_layer_wins_and_dump_names_it() {
 }
 
 #[test]
+fn variables_of_options_are_no_configuration() {
+    let lab = Lab::new();
+    let mut command = lab.command(&["config", "check"]);
+    command.env("DUNLIN_ROLES", "gateway").env("DUNLIN_PASSWORD", "secret");
+    finish(command, "").ok();
+    let mut command = lab.command(&["config", "check"]);
+    command.env("DUNLIN_ROLL", "gateway");
+    finish(command, "").fails(2, &["'roll'"]);
+}
+
+#[test]
 fn settings_of_the_file_reach_sessions() {
     let lab = Lab::new();
     lab.write("my.toml", "format = \"csv\"\n[session]\npartitions = 5\n");

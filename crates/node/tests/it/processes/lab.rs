@@ -104,6 +104,12 @@ impl Processes {
         self.said.lines.lock().expect("no panic").len()
     }
 
+    /// How many lines of output hold these words.
+    pub(super) fn count(&self, words: &str) -> usize {
+        let lines = self.said.lines.lock().expect("no panic");
+        lines.iter().filter(|line| line.contains(words)).count()
+    }
+
     /// The process id of a process, as it was last started.
     pub(super) fn id(&self, name: &str) -> String {
         let begins = format!("cluster: {name} is process ");

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod lab;
+mod lost;
 
 use dunlin_corpus::{compare, tpch as corpus};
 

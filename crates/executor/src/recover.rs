@@ -1,0 +1,161 @@
+//! What an executor does when its shuffle fails it: an input that is gone is made again, and a
+//! worker that does not take output is avoided for a while. See
+//! `design/2026-11-21-lost-outputs.md`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dunlin_base::{Error, Kind, ProcessId, Result};
+use dunlin_queue::{ClaimedSlices, Lost, Missing};
+use dunlin_shuffle::{PushFault, ReadFault};
+use parking_lot::Mutex;
+
+use crate::executor::Shared;
+
+/// How long a worker is avoided after its first failed push; doubled with each further one.
+const AVOID_MIN: Duration = Duration::from_secs(2);
+const AVOID_MAX: Duration = Duration::from_secs(16);
+
+/// Between two looks at a card.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Workers that did not take a push lately.
+#[derive(Debug, Default)]
+pub(crate) struct Avoided(Mutex<HashMap<ProcessId, Mark>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    until: Duration,
+    length: Duration,
+}
+
+impl Avoided {
+    /// The worker did not take a push now.
+    pub(crate) fn add(&self, worker: ProcessId, now: Duration) {
+        let mut marks = self.0.lock();
+        // Long since forgiven: the next failure begins anew.
+        marks.retain(|_, mark| now < mark.until + 2 * AVOID_MAX);
+        let again = marks.get(&worker).map(|mark| (mark.length * 2).min(AVOID_MAX));
+        let length = again.unwrap_or(AVOID_MIN);
+        marks.insert(worker, Mark { until: now + length, length });
+    }
+
+    /// True if the worker is not to be pushed to now.
+    pub(crate) fn contains(&self, worker: ProcessId, now: Duration) -> bool {
+        self.0.lock().get(&worker).is_some_and(|mark| now < mark.until)
+    }
+}
+
+/// True if the failure of a claim is dealt with: the claim is given up and nothing is counted.
+pub(crate) async fn recover(shared: &Arc<Shared>, claim: &ClaimedSlices, error: &Error) -> bool {
+    let dealt_with = if let Some(fault) = ReadFault::of(error) {
+        input_failed(shared, claim, fault, error).await
+    } else if let Some(fault) = PushFault::of(error) {
+        Ok(push_failed(shared, fault))
+    } else {
+        Ok(false)
+    };
+    match dealt_with {
+        Ok(true) => give_up(shared, claim).await,
+        Ok(false) => false,
+        Err(error) => error.kind() == Kind::Fenced,
+    }
+}
+
+/// The claim's input is gone: has it made again, if that is certain.
+async fn input_failed(
+    shared: &Arc<Shared>,
+    claim: &ClaimedSlices,
+    fault: &ReadFault,
+    error: &Error,
+) -> Result<bool> {
+    let worker = fault.worker;
+    let what = match error.kind() {
+        Kind::Lost if fault.worker_gone && is_news(shared, worker).await? => return Ok(true),
+        Kind::Lost if !fault.worker_gone => Lost::Maps(fault.maps.clone()),
+        Kind::Retry if !goes_away(shared, worker).await => return Ok(false),
+        _ => Lost::Worker(worker.to_string()),
+    };
+    let Some(input) = claim.inputs.iter().find(|input| input.stage == fault.stage) else {
+        return Ok(false);
+    };
+    let (stage, epoch) = (input.stage, input.epoch);
+    let missing = Missing { stage, epoch, what, cause: error.clone() };
+    let mut wait = Duration::from_millis(10);
+    loop {
+        match shared.parts.queue.reopen(claim.query, &missing).await {
+            Err(error) if error.kind() == Kind::Retry => {
+                claim.check()?;
+                shared.parts.env.sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_secs(1));
+            }
+            outcome => return outcome.map(|_| true),
+        }
+    }
+}
+
+/// True if the store has a card of the worker and only this process had not heard of it.
+async fn is_news(shared: &Shared, worker: ProcessId) -> Result<bool> {
+    let known_here = shared.workers_alive().card_of(worker).is_some();
+    let news = !known_here && shared.parts.queue.has_shuffle_worker(worker).await?;
+    if news {
+        shared.parts.env.sleep(LOOK_EVERY).await;
+    }
+    Ok(news)
+}
+
+/// Waits for a worker that cannot be reached to lose its card; false if it keeps it for half a
+/// lease. Four such failures of a slice are two leases.
+async fn goes_away(shared: &Shared, worker: ProcessId) -> bool {
+    let env = &shared.parts.env;
+    let until = env.now() + shared.options.lease_ttl / 2;
+    while shared.workers_alive().card_of(worker).is_some() {
+        if env.now() >= until {
+            return false;
+        }
+        env.sleep(LOOK_EVERY).await;
+    }
+    true
+}
+
+/// The worker is avoided. True if there is another one: then the failure says nothing about the
+/// task.
+fn push_failed(shared: &Shared, fault: &PushFault) -> bool {
+    let now = shared.parts.env.now();
+    shared.avoided.add(fault.worker, now);
+    tracing::info!(worker = %fault.worker, "a shuffle worker takes no output; avoided for a while");
+    let live = shared.workers_alive().cards();
+    live.iter().any(|(worker, _)| !shared.avoided.contains(*worker, now))
+}
+
+/// Hands the claim back. It is void by now if its input was made again.
+async fn give_up(shared: &Shared, claim: &ClaimedSlices) -> bool {
+    let mut wait = Duration::from_millis(10);
+    while let Err(error) = shared.parts.queue.hand_back(claim, claim.slices.clone()).await {
+        if error.kind() != Kind::Retry || claim.check().is_err() {
+            break;
+        }
+        shared.parts.env.sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_secs(1));
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_avoided_longer_each_time_and_forgiven_in_the_end() {
+        let (avoided, worker) = (Avoided::default(), ProcessId::from_u128(1));
+        let at = Duration::from_secs;
+        assert!(!avoided.contains(worker, at(0)));
+        avoided.add(worker, at(0));
+        assert!(avoided.contains(worker, at(1)) && !avoided.contains(worker, at(2)));
+        avoided.add(worker, at(2));
+        assert!(avoided.contains(worker, at(5)) && !avoided.contains(worker, at(6)));
+        avoided.add(worker, at(100));
+        assert!(!avoided.contains(worker, at(102)), "long ago does not count");
+    }
+}

@@ -1,0 +1,153 @@
+//! What a failed read or write of the shuffle says beyond its kind: whom it concerned and what is
+//! missing. It is the cause of the error, so it survives every wrapper and no text is parsed.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use dunlin_base::{Error, Kind, ProcessId, StageId};
+use dunlin_proto::shuffle::MapAttempt;
+
+/// A worker is gone for good: nobody has a card of it, or another process answers in its place.
+/// Cause of a [`Kind::Lost`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerGone(pub ProcessId);
+
+impl WorkerGone {
+    /// The error of a call to a worker that is gone.
+    pub(crate) fn error(worker: ProcessId, why: &str) -> Error {
+        Error::lost(format!("shuffle worker {worker} is gone{why}")).with_source(Self(worker))
+    }
+}
+
+impl fmt::Display for WorkerGone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "shuffle worker {} is gone", self.0)
+    }
+}
+
+impl StdError for WorkerGone {}
+
+/// What [`crate::read_partition`] could not read. Cause of its errors of the kinds `Lost` (the
+/// output is gone: who may, has it made again) and `Retry` (the worker is out of reach for now).
+#[derive(Clone, Debug)]
+pub struct ReadFault {
+    /// The stage whose output it is.
+    pub stage: StageId,
+    /// The worker that was asked.
+    pub worker: ProcessId,
+    /// The worker itself is gone, and all that it held.
+    pub worker_gone: bool,
+    /// Else: the maps whose blocks did not come, or not all of them.
+    pub maps: Vec<MapAttempt>,
+    cause: Error,
+}
+
+impl ReadFault {
+    /// What an error says was not read.
+    pub fn of(error: &Error) -> Option<&Self> {
+        find(error)
+    }
+
+    /// Adds to an error what was not read, if it is one of the kinds that this helps with.
+    pub(crate) fn attach(
+        error: Error,
+        stage: StageId,
+        worker: ProcessId,
+        maps: Vec<MapAttempt>,
+    ) -> Error {
+        if !matches!(error.kind(), Kind::Lost | Kind::Retry) {
+            return error;
+        }
+        let worker_gone = find::<WorkerGone>(&error).is_some();
+        let outer = Error::new(error.kind(), error.message());
+        let outer = error.hint().map_or(outer.clone(), |hint| outer.with_hint(hint));
+        outer.with_source(Self { stage, worker, worker_gone, maps, cause: error })
+    }
+}
+
+impl fmt::Display for ReadFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the output of stage {} on worker {} was not read", self.stage, self.worker)
+    }
+}
+
+impl StdError for ReadFault {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// A worker did not take what was pushed, and another one may. Cause of errors of
+/// [`crate::ShuffleWriter`] of the kinds `Retry` and `Lost`.
+#[derive(Clone, Debug)]
+pub struct PushFault {
+    /// The worker.
+    pub worker: ProcessId,
+    cause: Error,
+}
+
+impl PushFault {
+    /// The worker that an error says did not take a push.
+    pub fn of(error: &Error) -> Option<&Self> {
+        find(error)
+    }
+
+    pub(crate) fn attach(error: Error, worker: ProcessId) -> Error {
+        if !matches!(error.kind(), Kind::Lost | Kind::Retry) {
+            return error;
+        }
+        let outer = Error::new(error.kind(), error.message());
+        outer.with_source(Self { worker, cause: error })
+    }
+}
+
+impl fmt::Display for PushFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker {} did not take a push", self.worker)
+    }
+}
+
+impl StdError for PushFault {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// The first cause of type `T`.
+fn find<T: StdError + 'static>(error: &Error) -> Option<&T> {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(found) = cause.downcast_ref() {
+            return Some(found);
+        }
+        next = cause.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_found_through_other_causes() {
+        let worker = ProcessId::from_u128(7);
+        let gone = WorkerGone::error(worker, "").context("connecting");
+        let fault = ReadFault::attach(gone, StageId(3), worker, Vec::new());
+        assert_eq!((fault.kind(), fault.message().contains("gone")), (Kind::Lost, true));
+        let outer = Error::lost("a task failed").with_source(fault);
+        let found = ReadFault::of(&outer).expect("it is in the chain");
+        assert_eq!((found.stage, found.worker, found.worker_gone), (StageId(3), worker, true));
+        assert!(PushFault::of(&outer).is_none());
+    }
+
+    #[test]
+    fn errors_that_no_other_worker_helps_with_stay_as_they_are() {
+        let worker = ProcessId::from_u128(7);
+        let full = Error::exhausted("the disk is full");
+        assert!(PushFault::of(&PushFault::attach(full.clone(), worker)).is_none());
+        assert!(ReadFault::of(&ReadFault::attach(full, StageId(0), worker, Vec::new())).is_none());
+        let broken = PushFault::attach(Error::retry("the connection broke"), worker);
+        assert_eq!(PushFault::of(&broken).map(|fault| fault.worker), Some(worker));
+    }
+}
