@@ -1,5 +1,5 @@
 //! What every crate of Dunlin stands on: ids, error kinds, limits, and the one seam to time,
-//! chance, spawning and the network.
+//! chance, spawning and the network; and the places where tests have a process [fail].
 //!
 //! Nothing here knows a component. A type moves in only when two crates must agree on it and
 //! neither owns it.
@@ -7,6 +7,7 @@
 mod body;
 pub mod env;
 mod error;
+pub mod fail;
 mod id;
 pub mod net;
 mod units;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dunlin_base::{Error, Kind, QueryId, Result, Revision, StageId};
+use dunlin_base::{Error, Kind, QueryId, Result, Revision, StageId, fail};
 use dunlin_planner::Template;
 use dunlin_queue::{ClaimedSlices, LiveSet, Member, ReadyStage, ReadyWatch};
 
@@ -158,6 +158,7 @@ async fn run_parts(
     template: Result<Arc<Template>>,
     slots: Taken,
 ) -> Result<()> {
+    fail::point(&shared.parts.env, fail::AFTER_CLAIM).await?;
     let template = template?;
     let slices = task::claimed_slices(claim)?;
     let mut first = claim.slices.start;
@@ -188,6 +189,7 @@ async fn commit(
     claim: &ClaimedSlices,
     output: dunlin_proto::output::MapOutput,
 ) -> Result<()> {
+    fail::point(&shared.parts.env, fail::BEFORE_COMMIT).await?;
     let mut wait = Duration::from_millis(5);
     loop {
         match shared.parts.queue.commit(claim, output.clone()).await {

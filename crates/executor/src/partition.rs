@@ -6,7 +6,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::metrics::Time;
 use datafusion::physical_plan::repartition::BatchPartitioner;
-use dunlin_base::{PartitionId, Result};
+use dunlin_base::{Env, PartitionId, Result, fail};
 use dunlin_planner::TaskOutput;
 use dunlin_planner::errors::from_datafusion;
 use dunlin_shuffle::ShuffleWriter;
@@ -17,6 +17,7 @@ use futures::StreamExt;
 /// Hash partitions are chosen by DataFusion's own partitioner: aggregates and joins of the reading
 /// stage rely on its hash function.
 pub(crate) async fn write_stream(
+    env: &Env,
     mut rows: SendableRecordBatchStream,
     index: usize,
     output: &TaskOutput,
@@ -44,6 +45,7 @@ pub(crate) async fn write_stream(
                 }
             }
         }
+        fail::point(env, fail::IN_SLICE).await?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use dunlin_proto::block::ShuffleId;
 use dunlin_proto::output::{MapOutput, TaskStats};
 use dunlin_proto::plan::{Header, Slice, SliceList};
 use dunlin_queue::ClaimedSlices;
-use dunlin_shuffle::{ShuffleWriter, WriterOptions};
+use dunlin_shuffle::{PushFault, ShuffleWriter, WriterOptions};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use prost::Message;
@@ -135,7 +135,10 @@ async fn writer(
         options.inline_max = shared.options.inline_result_bytes.as_usize();
     }
     let worker = shared.choose_worker(claim).await?;
-    Ok(ShuffleWriter::new(shared.parts.workers.connect(worker)?, worker, options))
+    // Chosen by one view of the live workers, connected to by another, which may be behind.
+    let api = shared.parts.workers.connect(worker);
+    let api = api.map_err(|error| PushFault::attach(error, worker))?;
+    Ok(ShuffleWriter::new(api, worker, options))
 }
 
 /// Runs every stream of the plan at once; the first error stops them all.
@@ -150,10 +153,11 @@ async fn run_streams(
     let stream = |index| {
         let (plan, context) = (Arc::clone(plan), Arc::clone(context));
         let (output, writer) = (Arc::clone(&output), Arc::clone(writer));
+        let env = shared.parts.env.clone();
         caught(async move {
             let rows = plan.execute(index, context).map_err(from_datafusion)?;
             drop(plan);
-            write_stream(rows, index, &output, &writer).await
+            write_stream(&env, rows, index, &output, &writer).await
         })
     };
     let count = plan.output_partitioning().partition_count();

@@ -90,6 +90,8 @@ pub(crate) enum Command {
     /// Run etcd and processes of each role on this machine, for trying and for tests
     #[command(after_help = CLUSTER_EXAMPLES)]
     Cluster(Cluster),
+    /// Say who may come in at the gateways of a cluster
+    Users(Users),
     /// List running and recent queries of a state folder
     Queries(Queries),
     /// Show or check the configuration
@@ -250,6 +252,33 @@ pub(crate) struct Cluster {
     /// Further options for each process, such as -- --threads 1
     #[arg(last = true, value_name = "OPTION")]
     pub(crate) process: Vec<String>,
+}
+
+/// `dunlin users`.
+#[derive(Args, Debug)]
+pub(crate) struct Users {
+    /// Metadata store of the cluster
+    #[arg(long, env = "DUNLIN_METADATA", value_name = "URL", global = true, default_value = "")]
+    pub(crate) metadata: String,
+    #[command(subcommand)]
+    pub(crate) command: UsersCommand,
+}
+
+/// What `dunlin users` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UsersCommand {
+    /// Make a user, or give it another password: the one in $DUNLIN_PASSWORD
+    Set {
+        /// Its name
+        name: String,
+    },
+    /// Remove a user
+    Remove {
+        /// Its name
+        name: String,
+    },
+    /// List all users
+    List,
 }
 
 /// A role of a process.

@@ -1,6 +1,6 @@
 //! The one binary `dunlin`: command line, configuration, roles, wiring.
 //!
-//! [`run`] is the whole program; [`Engine`] is what tests, benchmarks and the demo embed.
+//! [`run`] is the whole program ([`run_with`]: as a part of another); [`Engine`] is what tests, benchmarks and the demo embed.
 
 pub mod allocator;
 mod cli;
@@ -16,5 +16,5 @@ mod serve;
 mod shell;
 mod telemetry;
 
-pub use commands::run;
+pub use commands::{run, run_with};
 pub use engine::{Engine, EngineOptions};

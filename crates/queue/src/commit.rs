@@ -1,7 +1,7 @@
 //! Committing: the output of claimed slices starts to count. The last commit of a short stage also
 //! seals it and takes the query's next step, all in one transaction.
 
-use dunlin_base::{Error, Kind, Result};
+use dunlin_base::{Error, Kind, Result, fail};
 use dunlin_metadata::Compare;
 use dunlin_proto::output::MapOutput;
 use dunlin_proto::queue::Segment;
@@ -117,6 +117,9 @@ impl Queue {
 
     /// The commit stands whatever becomes of the step: others will take it if this fails.
     async fn step_after(&self, claim: &ClaimedSlices, committed: Committed) -> Committed {
+        if fail::point(self.env(), fail::BEFORE_SEAL).await.is_err() {
+            return committed;
+        }
         match self.advance(claim.query).await {
             Ok(advanced) => Committed { query_ended: advanced.ended, ..committed },
             Err(error) => {

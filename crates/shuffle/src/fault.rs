@@ -92,7 +92,8 @@ impl PushFault {
         find(error)
     }
 
-    pub(crate) fn attach(error: Error, worker: ProcessId) -> Error {
+    /// The error with this as its cause, if another worker may take what this one did not.
+    pub fn attach(error: Error, worker: ProcessId) -> Error {
         if !matches!(error.kind(), Kind::Lost | Kind::Retry) {
             return error;
         }

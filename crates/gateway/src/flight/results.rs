@@ -7,8 +7,8 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use arrow_flight::FlightData;
 use arrow_flight::sql::TicketStatementQuery;
-use dunlin_base::Error;
 use dunlin_base::env::Task;
+use dunlin_base::{Env, Error, fail};
 use dunlin_proto::door::{self, RowsHandle, ticket};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -103,7 +103,7 @@ async fn pump(
     let Call { door, caller, permit: _permit } = call;
     let messages = messages(chunks, schema, door.options.message_out_max);
     let ended = tokio::select! {
-        ended = send_all(messages, &sender) => ended,
+        ended = send_all(&door.env, messages, &sender) => ended,
         () = door.leave.cancelled() => Err(leaving()),
         () = over(&door, &caller.limit) => Err(Fault::from(
             Error::retry("the call's time was up before its result was read"),
@@ -123,6 +123,7 @@ async fn over(door: &Arc<Door>, limit: &Option<Duration>) {
 }
 
 async fn send_all(
+    env: &Env,
     mut messages: BoxStream<'static, Outcome<FlightData>>,
     sender: &mpsc::Sender<Result<FlightData, Status>>,
 ) -> Outcome<()> {
@@ -130,6 +131,7 @@ async fn send_all(
         if sender.send(Ok(message)).await.is_err() {
             return Ok(());
         }
+        fail::point(env, fail::IN_RESULT).await?;
     }
     Ok(())
 }

@@ -49,6 +49,7 @@ async fn supervise(env: &Env, plan: Plan, restart: bool) -> Result<()> {
         for child in &plan.children {
             let _ = child.ready.subscribe().wait_for(|ready| *ready).await;
         }
+        note(&format!("cluster: metadata is at {}", plan.metadata));
         let gateways = plan.gateways.join(",");
         note(&format!("cluster: connect with: dunlin sql --connect {gateways}"));
         std::future::pending().await

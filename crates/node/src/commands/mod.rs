@@ -6,6 +6,7 @@ mod queries;
 mod run;
 mod serve;
 mod sql;
+mod users;
 
 pub(crate) use queries::list_queries;
-pub use run::run;
+pub use run::{run, run_with};

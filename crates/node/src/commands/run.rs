@@ -1,5 +1,6 @@
 //! From the command line to a command, and from its end to an exit code.
 
+use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
@@ -7,7 +8,7 @@ use clap::Parser;
 use dunlin_base::Error;
 use dunlin_base::env::panic_text;
 
-use super::{cluster, config, queries, serve, sql};
+use super::{cluster, config, queries, serve, sql, users};
 use crate::cli::{Cli, Command, ConfigCommand, Global};
 use crate::config::{Config, Flags, Loaded, load};
 use crate::report::{self, Failure, note};
@@ -16,7 +17,12 @@ use crate::telemetry;
 /// The whole program: reads the command line, runs, reports. Ends the process itself only for
 /// `--help`, `--version` and a wrong command line.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    run_with(std::env::args_os())
+}
+
+/// The same with other arguments, the first of which is the program's name.
+pub fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = Cli::parse_from(arguments);
     let ended = catch_unwind(AssertUnwindSafe(|| dispatch(cli)));
     match ended.unwrap_or_else(|panic| Err(Error::bug(panic_text(&*panic)).into())) {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,6 +49,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             flags.set("data", options.data.as_ref());
             let config = start(&global, flags)?;
             cluster::run(&options, &config)
+        }
+        Command::Users(options) => {
+            start(&global, Flags::default())?;
+            users::run(&options)
         }
         Command::Queries(options) => {
             let config = start(&global, queries::flags(&options))?;

@@ -15,6 +15,9 @@ use crate::report::Failure;
 /// The file that is read when none is named.
 const FILE: &str = "dunlin.toml";
 
+/// What a test of faults arms ([`dunlin_base::fail`]), without the prefix.
+const FAIL_POINTS: &str = "fail_points";
+
 /// A configuration with the origin of every value.
 pub(crate) struct Loaded {
     /// The values.
@@ -93,7 +96,8 @@ fn choose(file: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
 fn environment() -> Env {
     let options = crate::cli::variables();
     let options = options.iter().filter_map(|name| name.strip_prefix("DUNLIN_"));
-    let options: Vec<String> = options.map(str::to_ascii_lowercase).collect();
+    let mut options: Vec<String> = options.map(str::to_ascii_lowercase).collect();
+    options.push(FAIL_POINTS.to_owned());
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     Env::prefixed("DUNLIN_").ignore(&options).map(|key| match key.as_str() {
         "log" => "log-level".into(),

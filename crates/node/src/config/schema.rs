@@ -36,6 +36,10 @@ pub(crate) struct Config {
     pub(crate) lease_ttl: FromText<Span>,
     /// Ended queries that are remembered.
     pub(crate) history: u32,
+    /// How long the result of an ended query is kept for a reader that does not come.
+    pub(crate) hold: FromText<Span>,
+    /// How often a gateway looks for what crashed processes left behind.
+    pub(crate) sweep: FromText<Span>,
     /// How rows are written.
     pub(crate) format: Format,
     /// Whether to say how long statements took.
@@ -53,7 +57,7 @@ pub(crate) struct Config {
 }
 
 /// The keys in the order of [`Config`], each with what it is for.
-pub(super) const KEYS: [(&str, &str); 15] = [
+pub(super) const KEYS: [(&str, &str); 17] = [
     ("state", "folder of catalog, queries and history; nothing is kept without one"),
     ("data", "folder whose files and folders become tables"),
     ("threads", "CPU threads"),
@@ -62,6 +66,8 @@ pub(super) const KEYS: [(&str, &str); 15] = [
     ("shuffle-memory", "memory for shuffled data; the rest goes to disk"),
     ("lease-ttl", "a process that is silent for so long counts as dead"),
     ("history", "ended queries that are remembered"),
+    ("hold", "how long a result is kept for a reader that does not come"),
+    ("sweep", "how often a gateway looks for what crashed processes left"),
     ("format", "table, csv, json or parquet"),
     ("timing", "say how long each statement took"),
     ("progress", "auto, always or never"),
@@ -83,6 +89,8 @@ impl Default for Config {
             shuffle_memory: FromText(ByteCount::mib(1024)),
             lease_ttl: FromText(Span(Duration::from_secs(10))),
             history: 200,
+            hold: FromText(Span(Duration::from_secs(600))),
+            sweep: FromText(Span(Duration::from_secs(60))),
             format: Format::default(),
             timing: false,
             progress: When::default(),
@@ -112,10 +120,12 @@ impl Config {
                 return Err(Error::invalid(message));
             }
         }
-        let Span(ttl) = self.lease_ttl.0;
-        if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&ttl) {
-            let message = format!("lease-ttl must be from 1s to 60m, not {}", Span(ttl));
-            return Err(Error::invalid(message));
+        let times = [("lease-ttl", &self.lease_ttl), ("hold", &self.hold), ("sweep", &self.sweep)];
+        for (key, FromText(Span(time))) in times {
+            if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(time) {
+                let message = format!("{key} must be from 1s to 60m, not {}", Span(*time));
+                return Err(Error::invalid(message));
+            }
         }
         tracing_subscriber::EnvFilter::try_new(&self.log_level).map_err(|_| {
             Error::invalid(format!("log-level: '{}' is not a log filter", self.log_level))
@@ -141,6 +151,9 @@ impl Config {
         options.lease_ttl = self.lease_ttl.0.0;
         options.tuning.history = self.history as usize;
         let warehouse = std::mem::take(&mut options.settings.warehouse);
+        options.tuning.hold = self.hold.0.0;
+        options.tuning.grace = self.hold.0.0;
+        options.sweep_every = self.sweep.0.0;
         options.settings = self.settings()?;
         if options.settings.warehouse.is_empty() {
             options.settings.warehouse = warehouse;

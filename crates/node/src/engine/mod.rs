@@ -241,6 +241,7 @@ async fn start_gateway(parts: &dunlin_executor::Parts, options: &EngineOptions) 
         contexts: parts.contexts,
         stores: parts.stores,
     };
-    let options = GatewayOptions { lease_ttl: options.lease_ttl, ..GatewayOptions::default() };
+    let (lease_ttl, sweep_every) = (options.lease_ttl, options.sweep_every);
+    let options = GatewayOptions { lease_ttl, sweep_every, ..GatewayOptions::default() };
     Gateway::start(parts, options).await
 }

@@ -78,6 +78,8 @@ pub struct EngineOptions {
     pub shuffle_memory: ByteCount,
     /// Time to live of leases.
     pub lease_ttl: Duration,
+    /// How often a gateway sweeps what crashed processes left.
+    pub sweep_every: Duration,
     /// Settings that sessions start with.
     pub settings: Settings,
     /// Limits of object stores.
@@ -116,6 +118,7 @@ impl EngineOptions {
             shuffle_memory: ByteCount::mib(1024),
             lease_ttl: Duration::from_secs(10),
             settings: Settings { warehouse, ..Settings::default() },
+            sweep_every: Duration::from_secs(60),
             stores: StoreLimits::default(),
             tuning: Tuning::default(),
         }

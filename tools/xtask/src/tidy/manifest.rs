@@ -19,6 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("executor", &["base", "proto", "metadata", "queue", "planner", "shuffle"]),
     ("gateway", &["base", "proto", "metadata", "queue", "planner", "shuffle"]),
     ("node", ALL_CRATES),
+    ("sim", &["base", "corpus", "gateway", "metadata", "node", "proto"]),
     ("corpus", &["features"]),
     ("bench", &["corpus", "node", "base", "gateway", "executor", "planner", "proto"]),
     ("xtask", &[]),

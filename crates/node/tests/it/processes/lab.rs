@@ -24,6 +24,7 @@ pub(super) struct Processes {
     said: Arc<Said>,
     runtime: Runtime,
     gateways: Vec<String>,
+    store: String,
 }
 
 /// Lines of standard error.
@@ -50,9 +51,14 @@ impl Processes {
     /// Starts one with these options, over the tables of a folder, and waits until all its
     /// processes are ready.
     pub(super) fn start(data: &Path, options: &[&str]) -> Self {
+        Self::start_with(data, options, &[])
+    }
+
+    /// The same, with options for each process.
+    pub(super) fn start_with(data: &Path, options: &[&str], each: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
         command.args(["cluster", "--port", "0", "--data"]).arg(data).args(options);
-        command.args(["--", "--threads", "1", "--lease-ttl", "2s"]);
+        command.args(["--", "--threads", "1", "--lease-ttl", "2s"]).args(each);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let said = Arc::new(Said::default());
@@ -66,9 +72,20 @@ impl Processes {
             })
             .expect("a thread");
         let gateways = said.wait("cluster: connect with: dunlin sql --connect ", 0);
+        let store = said.wait("cluster: metadata is at ", 0);
         let gateways = gateways.split(',').map(str::to_owned).collect();
         let runtime = Runtime::new().expect("a runtime");
-        Self { child, said, runtime, gateways }
+        Self { child, said, runtime, gateways, store }
+    }
+
+    /// The first gateway's address.
+    pub(super) fn gateway(&self) -> &str {
+        &self.gateways[0]
+    }
+
+    /// URL of the metadata store.
+    pub(super) fn store(&self) -> &str {
+        &self.store
     }
 
     /// Waits until a process, by its name such as `executor 1`, is ready (again, after `from` lines

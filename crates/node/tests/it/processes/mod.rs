@@ -1,12 +1,14 @@
 //! A cluster of processes on a real etcd: right answers, whatever process is killed.
 
+mod certificates;
 mod lab;
 mod lost;
 
 use dunlin_corpus::{compare, tpch as corpus};
 
+use self::certificates::Certificates;
 use self::lab::{Processes, page};
-use crate::cli::lab::Lab;
+use crate::cli::lab::{Lab, finish};
 use crate::cluster::{Oracle, tpch};
 
 #[test]
@@ -69,6 +71,47 @@ fn a_process_drains_and_tells_how_it_is() {
     let ended = cluster
         .line(&format!("cluster: executor 1 (process {}) ended: ", cluster.id("executor 1")));
     assert_eq!(ended, "exit status: 0");
+}
+
+#[test]
+fn with_certificates_and_users_strangers_stay_outside() {
+    let lab = Lab::new();
+    let files = Certificates::make(&lab.path(""));
+    let [ca, certificate, key] =
+        [&files.authority, &files.certificate, &files.key].map(|path| path.display().to_string());
+    let tls = ["--tls-cert", &certificate, "--tls-key", &key, "--tls-ca", &ca, "--users"];
+    let options = ["--executors", "1", "--shuffle", "1"];
+    let cluster = Processes::start_with(&lab.path("data"), &options, &tls);
+    let users = |arguments: &[&str], password: &str| {
+        let all = [&["users", "--metadata", cluster.store()], arguments].concat();
+        let mut command = lab.command(&all);
+        command.env("DUNLIN_PASSWORD", password);
+        finish(command, "").ok()
+    };
+    users(&["set", "ann"], "sesame");
+    assert_eq!(users(&["list"], ""), "ann\n");
+    let gateway = cluster.gateway();
+    let ask = |password: &str, arguments: &[&str]| {
+        let sql = "SELECT what, count(*) AS n FROM items GROUP BY what ORDER BY what";
+        let start = ["sql", "--connect", gateway, "-c", sql, "--format", "csv"];
+        let mut command = lab.command(&[&start, arguments].concat());
+        command.env("DUNLIN_PASSWORD", password);
+        finish(command, "")
+    };
+    let ann = ["--user", "ann", "--tls-ca", &ca];
+    assert_eq!(ask("sesame", &ann).ok(), "what,n\n\"pot, blue\",1\ntea,1\n,1\n");
+    let refused = |ran: crate::cli::lab::Ran| {
+        assert_ne!(ran.code, 0, "{ran:?}");
+        assert!(ran.out.is_empty() && ran.err.starts_with("error: "), "{ran:?}");
+    };
+    refused(ask("guess", &ann));
+    refused(ask("sesame", &["--user", "bob", "--tls-ca", &ca]));
+    refused(ask("", &["--tls-ca", &ca]));
+    refused(ask("sesame", &["--user", "ann"]));
+    let other = Lab::new();
+    let stranger = Certificates::make(&other.path("")).authority.display().to_string();
+    refused(ask("sesame", &["--user", "ann", "--tls-ca", &stranger]));
+    assert_eq!(cluster.end(), Some(0));
 }
 
 #[test]

@@ -1,0 +1,154 @@
+//! The command line of `dunlin-chaos`.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use dunlin_base::{Env, Error, Result};
+use dunlin_sim::chaos::{Expected, FAULTS, Options, Report, find, run};
+use dunlin_sim::processes::Shape;
+use tokio::runtime::Runtime;
+
+/// The first argument with which this program is `dunlin`.
+pub(crate) const AS_DUNLIN: &str = "dunlin";
+
+const EXAMPLES: &str = "\
+Examples:
+  dunlin-chaos --list                            what can be done
+  dunlin-chaos --faults 100                      100 faults at random
+  dunlin-chaos --only kill-executor,in-slice     these, five times each
+  dunlin-chaos --seed 7 --faults 500             the plan of an earlier run again
+
+Exit codes: 0 all was right, 1 something was wrong, 2 the command line or the machine.";
+
+/// Strikes real processes with faults while clients ask TPC-H, and judges the answers.
+#[derive(Debug, Parser)]
+#[command(name = "dunlin-chaos", version, after_help = EXAMPLES)]
+struct Cli {
+    /// The binary under test [default: the same build as this program]
+    #[arg(long, value_name = "PATH")]
+    dunlin: Option<PathBuf>,
+    /// How many faults must strike [default: 500; with --only: five of each]
+    #[arg(long, value_name = "N")]
+    faults: Option<usize>,
+    /// What the faults are drawn from [default: the time]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// TPC-H scale factor
+    #[arg(long, value_name = "X", default_value_t = 0.01)]
+    scale: f64,
+    /// No fault begins after so many minutes
+    #[arg(long, value_name = "M", default_value_t = 120)]
+    minutes: u64,
+    /// Clients that ask at once
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    clients: usize,
+    /// Faults at once
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    at_once: usize,
+    /// Members of etcd
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    members: usize,
+    /// Only these queries of TPC-H, by number
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    queries: Vec<u8>,
+    /// Only these faults
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    only: Vec<String>,
+    /// List the faults and end
+    #[arg(long)]
+    list: bool,
+    /// Keep the folder of the processes and their logs, whatever comes of it
+    #[arg(long)]
+    keep: bool,
+    /// Folder for generated data, kept [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// The program.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if cli.list {
+        for fault in FAULTS {
+            say(&format!("{:<24} {}", fault.name, fault.about));
+        }
+        return ExitCode::SUCCESS;
+    }
+    match chaos(&cli) {
+        Ok(report) => {
+            say(&report);
+            ExitCode::from(u8::from(!report.is_good()))
+        }
+        Err(error) => {
+            say(&format!("dunlin-chaos: {error}"));
+            if let Some(hint) = error.hint() {
+                say(&format!("hint: {hint}"));
+            }
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn chaos(cli: &Cli) -> Result<Report> {
+    let failed = |e: std::io::Error| Error::invalid(format!("no folder: {e}")).with_source(e);
+    let runtime = Runtime::new().map_err(|e| Error::bug("can not start threads").with_source(e))?;
+    let env = Env::real(Some(runtime.handle().clone()));
+    let folder = tempfile::Builder::new().prefix("dunlin-chaos-").tempdir().map_err(failed)?;
+    let data = cli.data.clone().unwrap_or_else(|| folder.path().join("data"));
+    let data = dunlin_corpus::tpch::cached(&data, cli.scale)
+        .map_err(|e| Error::invalid(format!("cannot make data: {e:#}")))?;
+    let options = options(cli, &env, data, folder.path().join("cluster"))?;
+    let (seed, strikes) = (options.seed, options.strikes);
+    say(&format!("seed {seed}, {strikes} faults, logs in {}", folder.path().display()));
+    let report = runtime.block_on(async {
+        let expected = Arc::new(Expected::compute(&options.data, &cli.queries).await?);
+        run(&env, &options, expected, &|line: &str| say(&line)).await
+    });
+    if cli.keep || !report.as_ref().is_ok_and(Report::is_good) {
+        // For whoever looks what it was.
+        let _ = folder.keep();
+    }
+    report
+}
+
+fn options(cli: &Cli, env: &Env, data: PathBuf, folder: PathBuf) -> Result<Options> {
+    let program: Vec<OsString> = match &cli.dunlin {
+        Some(path) => vec![path.into()],
+        None => {
+            let own = std::env::current_exe();
+            let own = own.map_err(|e| Error::bug("a program without a path").with_source(e))?;
+            vec![own.into(), AS_DUNLIN.into()]
+        }
+    };
+    let faults = match cli.only.is_empty() {
+        true => FAULTS.iter().collect(),
+        false => cli.only.iter().map(|name| find(name)).collect::<Result<Vec<_>>>()?,
+    };
+    let strikes = cli.faults.unwrap_or(match cli.only.len() {
+        0 => 500,
+        names => names * 5,
+    });
+    Ok(Options {
+        program,
+        data,
+        folder,
+        shape: Shape { members: cli.members, gateways: 2, executors: 3, shuffles: 2 },
+        faults,
+        strikes,
+        seed: cli.seed.unwrap_or_else(|| env.random_below(1 << 32)),
+        clients: cli.clients,
+        at_once: cli.at_once,
+        time_max: Duration::from_secs(60 * cli.minutes),
+    })
+}
+
+/// A line on standard output. Nobody may be listening.
+fn say(line: &impl Display) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}

@@ -1,0 +1,28 @@
+//! A cluster of real processes that faults can be done to.
+//!
+//! ```text
+//! client ──proxy──► gateway ─┐
+//!                            ├─proxy (one for each process and member)──► etcd
+//! executor ──────────────────┤
+//!     └──────proxy──► shuffle┘
+//! ```
+//!
+//! Every arrow goes through a [`Proxy`] whose [`Weather`] a test changes. Shuffle workers advertise
+//! an address of their proxy: the same port on another loopback address.
+
+mod admin;
+mod child;
+mod cluster;
+mod etcd;
+mod left;
+mod proxy;
+mod server;
+mod weather;
+
+pub use child::{Child, Signal};
+pub use cluster::{Cluster, Shape};
+pub use etcd::{Etcd, Member};
+pub use left::{Claims, claims, leftovers};
+pub use proxy::Proxy;
+pub use server::{Role, Server};
+pub use weather::{Flow, Weather};
