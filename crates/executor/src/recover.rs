@@ -52,7 +52,7 @@ pub(crate) async fn recover(shared: &Arc<Shared>, claim: &ClaimedSlices, error: 
     let dealt_with = if let Some(fault) = ReadFault::of(error) {
         input_failed(shared, claim, fault, error).await
     } else if let Some(fault) = PushFault::of(error) {
-        Ok(push_failed(shared, fault))
+        Ok(push_failed(shared, fault).await)
     } else {
         Ok(false)
     };
@@ -119,14 +119,26 @@ async fn goes_away(shared: &Shared, worker: ProcessId) -> bool {
     true
 }
 
-/// The worker is avoided. True if there is another one: then the failure says nothing about the
-/// task.
-fn push_failed(shared: &Shared, fault: &PushFault) -> bool {
+/// The worker is avoided. True if there is another one, now or within half a lease: then the
+/// failure says nothing about the task. Four failures that count are two leases, however many
+/// executors share them.
+async fn push_failed(shared: &Shared, fault: &PushFault) -> bool {
     let now = shared.parts.env.now();
     shared.avoided.add(fault.worker, now);
     tracing::info!(worker = %fault.worker, "a shuffle worker takes no output; avoided for a while");
-    let live = shared.workers_alive().cards();
-    live.iter().any(|(worker, _)| !shared.avoided.contains(*worker, now))
+    let other = || {
+        let (now, live) = (shared.parts.env.now(), shared.workers_alive().cards());
+        live.iter()
+            .any(|(worker, _)| *worker != fault.worker && !shared.avoided.contains(*worker, now))
+    };
+    let until = now + shared.options.lease_ttl / 2;
+    while !other() {
+        if shared.parts.env.now() >= until {
+            return false;
+        }
+        shared.parts.env.sleep(LOOK_EVERY).await;
+    }
+    true
 }
 
 /// Hands the claim back. It is void by now if its input was made again.

@@ -78,7 +78,8 @@ impl StdError for ReadFault {
 }
 
 /// A worker did not take what was pushed, and another one may. Cause of errors of
-/// [`crate::ShuffleWriter`] of the kinds `Retry` and `Lost`.
+/// [`crate::ShuffleWriter`] of the kind `Retry`: whatever the worker said, the rows are still here
+/// and nothing is lost.
 #[derive(Clone, Debug)]
 pub struct PushFault {
     /// The worker.
@@ -97,8 +98,7 @@ impl PushFault {
         if !matches!(error.kind(), Kind::Lost | Kind::Retry) {
             return error;
         }
-        let outer = Error::new(error.kind(), error.message());
-        outer.with_source(Self { worker, cause: error })
+        Error::retry(error.message()).with_source(Self { worker, cause: error })
     }
 }
 
@@ -148,7 +148,8 @@ mod tests {
         let full = Error::exhausted("the disk is full");
         assert!(PushFault::of(&PushFault::attach(full.clone(), worker)).is_none());
         assert!(ReadFault::of(&ReadFault::attach(full, StageId(0), worker, Vec::new())).is_none());
-        let broken = PushFault::attach(Error::retry("the connection broke"), worker);
-        assert_eq!(PushFault::of(&broken).map(|fault| fault.worker), Some(worker));
+        let damaged = PushFault::attach(Error::lost("a block is corrupt"), worker);
+        assert_eq!(PushFault::of(&damaged).map(|fault| fault.worker), Some(worker));
+        assert_eq!(damaged.kind(), Kind::Retry, "the rows are still here");
     }
 }

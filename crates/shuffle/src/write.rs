@@ -72,8 +72,10 @@ impl ShuffleWriter {
     /// Takes rows of one partition. Waits while too many bytes are on their way: this is the
     /// back-pressure of the shuffle.
     ///
-    /// Errors of the worker (`Exhausted`, `Fenced`, `Lost`, `Retry`) end the writer: all later calls
-    /// return the same error. The last two have a [`PushFault`] as their cause. Dropping the future in the middle also ends it, since blocks may be missing.
+    /// Errors of the worker (`Exhausted`, `Fenced`, `Retry`) end the writer: all later calls
+    /// return the same error. What the worker did not take for a reason of its own is `Retry` with
+    /// a [`PushFault`] as its cause. Dropping the future in the middle also ends the writer, since
+    /// blocks may be missing.
     pub async fn write(&self, partition: PartitionId, batch: RecordBatch) -> Result<()> {
         self.check()?;
         if batch.num_rows() == 0 {
