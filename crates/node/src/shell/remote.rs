@@ -16,6 +16,9 @@ use crate::report::note;
 /// Queries that end sooner show nothing.
 const QUIET: Duration = Duration::from_millis(500);
 
+/// How long the end of the program waits for gateways to hear that results were read.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+
 /// A connection with a runtime of its own.
 pub(crate) struct Remote {
     env: Env,
@@ -71,6 +74,13 @@ impl Remote {
         }
         // Ended, or out of reach: the rows will say so.
         std::future::pending().await
+    }
+}
+
+impl Drop for Remote {
+    /// The last result, too, is to be removed at once.
+    fn drop(&mut self) {
+        self.runtime.block_on(self.env.timeout(CLOSE_MAX, self.client.closed()));
     }
 }
 

@@ -44,11 +44,13 @@ struct Closer {
 }
 
 impl Closer {
-    /// In the background: nobody waits for it, and the sweeper does it in the end.
+    /// In the background: only who ends the program waits for it, and the sweeper does it in the
+    /// end.
     fn close(self) {
         let Self { link, ticket } = self;
-        let env = link.env.clone();
+        let (env, closing) = (link.env.clone(), link.closing());
         drop(env.spawn("result read", async move {
+            let _closing = closing;
             let limit = link.options.connect_timeout;
             if let Some(Err(error)) = link.env.timeout(limit, done(&link, ticket)).await {
                 tracing::debug!(%error, "a result is left to the sweeper");

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use dunlin_base::{Env, Error, Kind, Result};
 use futures::stream;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -30,6 +31,17 @@ pub(super) struct Link {
     pub(super) options: Arc<ClientOptions>,
     endpoints: Arc<Vec<Endpoint>>,
     state: Arc<Mutex<State>>,
+    /// Results whose gateway is being told that they were read.
+    closing: watch::Sender<usize>,
+}
+
+/// One of the results that are being closed.
+pub(super) struct Closing(watch::Sender<usize>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 /// A call that failed.
@@ -92,7 +104,21 @@ impl Link {
             endpoints: Arc::new(endpoints?),
             options: Arc::new(options),
             state: Arc::new(Mutex::new(state)),
+            closing: watch::Sender::new(0),
         })
+    }
+
+    /// Counts a result that is being closed, until this is dropped.
+    pub(super) fn closing(&self) -> Closing {
+        self.closing.send_modify(|count| *count += 1);
+        Closing(self.closing.clone())
+    }
+
+    /// Returns when no result is being closed.
+    pub(super) async fn closed(&self) {
+        let mut closing = self.closing.subscribe();
+        // The sender is ours, so it does not go.
+        let _ = closing.wait_for(|count| *count == 0).await;
     }
 
     pub(super) fn address(&self) -> String {

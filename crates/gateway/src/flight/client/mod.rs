@@ -53,6 +53,12 @@ impl Client {
         Ok(poll.flight_descriptor.and(poll.progress))
     }
 
+    /// Returns when the gateways know of all results that were read or dropped so far. For the end
+    /// of a program: what is not told is left to the sweeper.
+    pub async fn closed(&self) {
+        self.link.closed().await;
+    }
+
     /// Cancels the query of a ticket, and has what it left removed.
     pub async fn cancel(&self, ticket: &Bytes) -> Result<()> {
         done(&self.link, ticket.clone()).await
