@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
@@ -58,8 +60,27 @@ pub(super) fn is_determinate(plan: &Arc<dyn ExecutionPlan>, output: &Output) -> 
 fn rows_follow(plan: &Arc<dyn ExecutionPlan>, by_stream: bool) -> bool {
     // Which rows a limit lets through is a matter of time.
     plan.fetch().is_none()
+        && !draws_lots(plan)
         && node_follows(plan, by_stream)
         && plan.children().into_iter().all(|child| rows_follow(child, by_stream))
+}
+
+/// True if an expression of the operator is volatile. A scan has some, too: what was pushed down.
+fn draws_lots(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let mut volatile = false;
+    let looked = plan.apply_expressions(&mut |expr| {
+        volatile |= is_volatile(expr);
+        Ok(TreeNodeRecursion::Continue)
+    });
+    let scan = plan.downcast_ref::<DataSourceExec>();
+    let files = scan.and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
+    let pushed = files.map(|files| files.file_source());
+    let projected = pushed.and_then(|source| source.projection());
+    let filter = pushed.and_then(|source| source.filter());
+    volatile
+        || looked.is_err()
+        || projected.is_some_and(|exprs| exprs.iter().any(|one| is_volatile(&one.expr)))
+        || filter.is_some_and(|filter| is_volatile(&filter))
 }
 
 fn node_follows(plan: &Arc<dyn ExecutionPlan>, by_stream: bool) -> bool {
