@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dunlin_base::{Error, Kind, QueryId, Result, Revision, StageId, fail};
 use dunlin_planner::Template;
-use dunlin_queue::{ClaimedSlices, LiveSet, Member, ReadyStage, ReadyWatch};
+use dunlin_queue::{ClaimedSlices, LiveSet, Member, Offer, ReadyStage, ReadyWatch, Room};
 
 use crate::executor::Shared;
 use crate::fair::Stride;
@@ -30,6 +30,7 @@ impl ClaimLoop {
     pub(crate) async fn run(&mut self) -> Result<()> {
         let mut stride = Stride::default();
         let mut exhausted: HashMap<(QueryId, StageId), Revision> = HashMap::new();
+        let mut making_room = None;
         loop {
             if self.shared.draining() {
                 return Ok(());
@@ -37,7 +38,7 @@ impl ClaimLoop {
             self.member.check()?;
             let slots = Arc::clone(&self.shared.slots);
             let freed = slots.notified();
-            let took = self.take_what_fits(&mut stride, &mut exhausted).await?;
+            let took = self.take_what_fits(&mut stride, &mut exhausted, &mut making_room).await?;
             if took {
                 continue;
             }
@@ -59,30 +60,44 @@ impl ClaimLoop {
     }
 
     /// Claims until no slot is free or nothing is left; true if anything was claimed.
+    ///
+    /// `making_room` is a stage with slices that must run alone, if this executor is the first
+    /// choice for them: it takes nothing until it is idle, and then that stage comes first.
     async fn take_what_fits(
         &mut self,
         stride: &mut Stride,
         exhausted: &mut HashMap<(QueryId, StageId), Revision>,
+        making_room: &mut Option<(QueryId, StageId)>,
     ) -> Result<bool> {
-        let free = self.shared.slots.free();
-        if free == 0 {
+        let slots = self.shared.slots.free();
+        let room = Room { slots, idle: slots == self.shared.options.slots.max(1) };
+        let stages = self.ready.stages().to_vec();
+        let is_ready = |key: &(QueryId, StageId)| stages.iter().any(|s| (s.query, s.stage) == *key);
+        exhausted.retain(|key, _| is_ready(key));
+        *making_room = making_room.filter(is_ready);
+        if slots == 0 || (making_room.is_some() && !room.idle) {
             return Ok(false);
         }
-        let kept = self.shared.options.slots / 8;
-        let stages = self.ready.stages().to_vec();
-        exhausted.retain(|key, _| stages.iter().any(|s| (s.query, s.stage) == *key));
-        for stage in stride.order(stages, free, kept) {
+        let first = making_room.take();
+        let mut stages = stride.order(stages, slots, self.shared.options.slots / 8);
+        stages.sort_by_key(|stage| Some((stage.query, stage.stage)) != first);
+        for stage in stages {
             let key = (stage.query, stage.stage);
-            if exhausted.get(&key) == Some(&stage.touched) {
+            if exhausted.get(&key) == Some(&stage.touched) && first != Some(key) {
                 continue;
             }
-            match self.shared.parts.queue.claim(&self.member, &stage, free, &self.live).await {
-                Ok(Some(claim)) => {
+            match self.shared.parts.queue.claim(&self.member, &stage, room, &self.live).await {
+                Ok(Offer::Taken(claim)) => {
                     stride.taken(&stage, claim.slices.len() as u32);
                     self.start(&stage, claim);
                     return Ok(true);
                 }
-                Ok(None) => {
+                Ok(Offer::Alone { first_choice: true }) => {
+                    *making_room = Some(key);
+                    return Ok(false);
+                }
+                // It is looked at again when its first choice has taken it, or has died.
+                Ok(Offer::Nothing | Offer::Alone { first_choice: false }) => {
                     exhausted.insert(key, stage.touched);
                 }
                 Err(error) if error.kind() == Kind::Lost => {
@@ -99,18 +114,20 @@ impl ClaimLoop {
         let shared = Arc::clone(&self.shared);
         let template = Template::decode(&claim.template).map(Arc::new);
         let wanted = match &template {
+            _ if claim.alone => shared.options.slots,
             // One slice that holds the whole stage may still have many streams.
             Ok(template) if stage.slice_count == 1 => template.spec().plan_partitions.max(1),
             _ => claim.slices.len() as u32,
         };
         let slots = shared.slots.take(wanted);
         let member = self.member.clone();
-        let name = "claim";
+        let number = shared.leaving.begin(claim.clone());
         let env = shared.parts.env.clone();
-        let task = env.spawn(name, async move {
+        let task = env.spawn("claim", async move {
             run_claim(&shared, &member, claim, template, slots).await;
+            shared.leaving.ended(number);
         });
-        self.shared.track(task);
+        self.shared.leaving.track(number, task);
     }
 }
 
@@ -165,6 +182,10 @@ async fn run_parts(
     let width = slots.count();
     let mut slots = Some(slots);
     for part in split_by_bytes(&slices, shared.options.task_bytes.0) {
+        if shared.draining() {
+            let unstarted = first..claim.slices.end;
+            return shared.parts.queue.hand_back(claim, unstarted).await;
+        }
         let work = Work {
             claim: claim.clone(),
             template: Arc::clone(&template),

@@ -16,6 +16,7 @@ use prost::Message;
 use tokio::sync::Notify;
 
 use crate::claim_loop::ClaimLoop;
+use crate::leaving::{self, Leaving};
 use crate::options::ExecutorOptions;
 use crate::recover::Avoided;
 use crate::slots::Slots;
@@ -51,7 +52,9 @@ pub(crate) struct Shared {
     id: Mutex<Option<ProcessId>>,
     draining: AtomicBool,
     stop: Notify,
-    tasks: Mutex<Vec<Task<()>>>,
+    pub(crate) leaving: Leaving,
+    /// Ids of former lives, the newest last.
+    former: Mutex<Vec<String>>,
 }
 
 /// A running executor. Dropping it kills it: see [`Executor::kill`].
@@ -73,7 +76,8 @@ impl Executor {
             id: Mutex::new(None),
             draining: AtomicBool::new(false),
             stop: Notify::new(),
-            tasks: Mutex::new(Vec::new()),
+            leaving: Leaving::default(),
+            former: Mutex::default(),
         });
         let first = join(&shared).await?;
         let env = shared.parts.env.clone();
@@ -96,8 +100,10 @@ impl Executor {
         !self.shared.draining()
     }
 
-    /// Takes nothing new, finishes what runs, leaves. Costs no recomputation.
-    pub async fn drain(&self) {
+    /// Takes nothing new, hands back what is not started, finishes what runs, leaves. Costs no
+    /// recomputation, unless tasks still run after `limit`: those are stopped and handed back.
+    pub async fn drain(&self, limit: Duration) {
+        self.shared.leaving.limit(limit);
         self.shared.draining.store(true, Ordering::Release);
         self.shared.stop.notify_waiters();
         let life = self.life.lock().take();
@@ -113,9 +119,7 @@ impl Executor {
         if let Some(life) = self.life.lock().take() {
             life.abort();
         }
-        for task in self.shared.tasks.lock().drain(..) {
-            task.abort();
-        }
+        self.shared.leaving.abort();
     }
 }
 
@@ -132,13 +136,6 @@ impl Shared {
 
     pub(crate) fn id_text(&self) -> String {
         self.id.lock().map(|id| id.to_string()).unwrap_or_default()
-    }
-
-    /// Keeps hold of a task, for drain and kill.
-    pub(crate) fn track(&self, task: Task<()>) {
-        let mut tasks = self.tasks.lock();
-        tasks.retain(|task| !task.is_finished());
-        tasks.push(task);
     }
 
     /// The shuffle worker for a claim's output: by rendezvous hash of the query, so that a query's
@@ -178,20 +175,32 @@ impl Shared {
     }
 }
 
+/// Former lives that a card names.
+const FORMER_MAX: usize = 32;
+
 /// How long a task waits for a shuffle worker to be alive before it fails.
 const WORKER_WAIT: Duration = Duration::from_secs(30);
 
 async fn join(shared: &Arc<Shared>) -> Result<ClaimLoop> {
     let parts = &shared.parts;
     let build = dunlin_planner::BUILD.to_owned();
-    let card = Card { build, slots: shared.options.slots, ..Card::default() };
+    // Others see that this process did not die of what its former lives held.
+    let former = shared.former.lock().clone();
+    let card = Card { build, slots: shared.options.slots, former, ..Card::default() };
     let card = card.encode_to_vec().into();
     let (store, ttl) = (Arc::clone(&parts.store), shared.options.lease_ttl);
     let member = Member::join(store, parts.leases.clone(), Role::Executor, card, ttl).await?;
     *shared.id.lock() = Some(member.id());
+    remember(&mut shared.former.lock(), member.id());
     let live = LiveSet::follow(Arc::clone(&parts.store), &parts.env, Role::Executor).await?;
     let ready = parts.queue.watch_ready().await?;
     Ok(ClaimLoop { shared: Arc::clone(shared), member, live, ready })
+}
+
+fn remember(former: &mut Vec<String>, life: ProcessId) {
+    former.push(life.to_string());
+    let extra = former.len().saturating_sub(FORMER_MAX);
+    former.drain(..extra);
 }
 
 /// One life after the other: a fenced executor joins again under a new id.
@@ -218,7 +227,7 @@ async fn live(shared: Arc<Shared>, first: ClaimLoop) {
             () = shared.stop.notified() => Ok(()),
         };
         if shared.draining() {
-            finish_tasks(&shared).await;
+            leaving::finish(&shared).await;
             if let Err(error) = member.leave().await {
                 tracing::warn!(%error, "executor could not end its lease");
             }
@@ -231,12 +240,5 @@ async fn live(shared: Arc<Shared>, first: ClaimLoop) {
                 let _ = member.leave().await;
             }
         }
-    }
-}
-
-async fn finish_tasks(shared: &Shared) {
-    let tasks = std::mem::take(&mut *shared.tasks.lock());
-    for task in tasks {
-        let _ = task.join().await;
     }
 }

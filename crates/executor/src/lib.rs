@@ -8,6 +8,7 @@
 mod claim_loop;
 mod executor;
 mod fair;
+mod leaving;
 mod memory;
 mod options;
 mod partition;

@@ -20,6 +20,7 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 
 use crate::face::{Progress, Rows, StageProgress};
+use crate::forsaken;
 use crate::query::{Reading, RowStream};
 
 /// What a gateway works with; made by the node.
@@ -52,6 +53,8 @@ pub struct GatewayOptions {
     pub card: Card,
     /// How often it sweeps what crashed processes left behind.
     pub sweep_every: Duration,
+    /// How long a query waits while no executor is alive; then it fails.
+    pub executor_wait: Duration,
 }
 
 impl Default for GatewayOptions {
@@ -60,6 +63,7 @@ impl Default for GatewayOptions {
             lease_ttl: Duration::from_secs(10),
             card: Card::default(),
             sweep_every: Duration::from_secs(60),
+            executor_wait: Duration::from_secs(300),
         }
     }
 }
@@ -68,11 +72,11 @@ impl Default for GatewayOptions {
 /// gateway answers for any query id.
 #[derive(Clone)]
 pub struct Gateway {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    parts: Parts,
+pub(crate) struct Inner {
+    pub(crate) parts: Parts,
     seat: Seat,
     shuffles: LiveSet,
     background: Mutex<BTreeMap<u64, Task<()>>>,
@@ -99,6 +103,7 @@ impl Gateway {
     pub async fn start(parts: Parts, options: GatewayOptions) -> Result<Self> {
         let (store, env) = (Arc::clone(&parts.store), parts.env.clone());
         let shuffles = LiveSet::follow(Arc::clone(&store), &env, Role::Shuffle).await?;
+        let executors = LiveSet::follow(Arc::clone(&store), &env, Role::Executor).await?;
         let role = SeatOptions { role: Role::Gateway, card: options.card, ttl: options.lease_ttl };
         let seat = Seat::take(store, parts.leases.clone(), role, |_| ()).await?;
         let background = Mutex::new(BTreeMap::new());
@@ -106,6 +111,8 @@ impl Gateway {
         let inner = Inner { parts, seat, shuffles, background, killed, leaving };
         let gateway = Self { inner: Arc::new(inner) };
         gateway.keep_sweeping(options.sweep_every);
+        let weak = Arc::downgrade(&gateway.inner);
+        env.spawn("forsaken", forsaken::watch(weak, executors, options.executor_wait));
         Ok(gateway)
     }
 
@@ -194,6 +201,10 @@ impl Gateway {
         self.inner.killed.store(true, Ordering::Release);
     }
 
+    pub(crate) fn is_killed(&self) -> bool {
+        self.inner.killed.load(Ordering::Acquire)
+    }
+
     /// From now on a reader that goes early cancels nothing: its client goes on at another gateway.
     pub(crate) fn hand_over(&self) {
         self.inner.leaving.store(true, Ordering::Release);
@@ -230,7 +241,7 @@ impl Gateway {
     }
 
     pub(crate) fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
-        if self.inner.killed.load(Ordering::Acquire) {
+        if self.is_killed() {
             return;
         }
         let task = self.parts().env.spawn("clean up", work);
@@ -250,7 +261,7 @@ impl Gateway {
                 env.sleep(every + Duration::from_millis(jitter)).await;
                 let Some(inner) = weak.upgrade() else { return };
                 let gateway = Self { inner };
-                if gateway.inner.killed.load(Ordering::Acquire) {
+                if gateway.is_killed() {
                     return;
                 }
                 match gateway.sweep().await {

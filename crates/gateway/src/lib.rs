@@ -5,6 +5,7 @@ mod analyze;
 mod catalog;
 mod face;
 pub mod flight;
+mod forsaken;
 mod gateway;
 mod publish;
 mod query;

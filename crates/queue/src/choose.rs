@@ -36,6 +36,16 @@ pub(crate) fn order(
     order
 }
 
+/// The executor that is the first choice for a segment.
+pub(crate) fn first(
+    executors: impl Iterator<Item = ProcessId>,
+    query: QueryId,
+    stage: StageId,
+    segment: u32,
+) -> Option<ProcessId> {
+    executors.max_by_key(|executor| rank(*executor, query, stage, segment))
+}
+
 fn rank(executor: ProcessId, query: QueryId, stage: StageId, segment: u32) -> u64 {
     let mut bytes = [0; 40];
     bytes[..16].copy_from_slice(&executor.to_u128().to_le_bytes());

@@ -46,6 +46,8 @@ pub struct ClaimedSlices {
     pub slices: Range<u32>,
     /// The attempt under which all of them run.
     pub attempt: Attempt,
+    /// Nothing else may run beside it: executors died that held it.
+    pub alone: bool,
     /// Encoded template of the stage.
     pub template: Bytes,
     /// Encoded slice list of the whole stage.

@@ -30,6 +30,21 @@ impl Queue {
         self.end(query, Phase::Failed, error).await
     }
 
+    /// Adds the query's failure to a batch; false if it does not run any more.
+    pub(crate) async fn add_failure(
+        &self,
+        query: QueryId,
+        error: &Error,
+        batch: &mut Batch,
+    ) -> Result<bool> {
+        let Some(records) = self.load_meta(query).await? else { return Ok(false) };
+        if !records.is_running() {
+            return Ok(false);
+        }
+        changes::write_end(batch, &records, Phase::Failed, error, self.env().unix_ms())?;
+        Ok(true)
+    }
+
     async fn end(&self, query: QueryId, phase: Phase, error: &Error) -> Result<()> {
         for _ in 0..CONFLICTS_MAX {
             let Some(records) = self.load_meta(query).await? else { return Ok(()) };

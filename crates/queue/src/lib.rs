@@ -17,6 +17,7 @@
 //! what claims and commits do to a record.
 
 mod advance;
+mod attempt;
 mod bounded;
 mod changes;
 mod choose;
@@ -32,6 +33,7 @@ mod keys;
 mod live;
 mod member;
 mod mirror;
+mod poison;
 mod publish;
 mod queue;
 mod ready;
@@ -47,6 +49,7 @@ mod unfold;
 mod voided;
 mod wait;
 
+pub use claim::{Offer, Room};
 pub use claimed::{ClaimedSlices, InputStage};
 pub use live::LiveSet;
 pub use member::{Member, Role};

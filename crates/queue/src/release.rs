@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use dunlin_base::{Error, Result};
-use dunlin_proto::queue::{Phase, Segment};
+use dunlin_proto::queue::Segment;
 
 use crate::changes;
 use crate::claimed::ClaimedSlices;
@@ -33,12 +33,9 @@ impl Queue {
             match fatal {
                 None => wake(&mut batch, claim),
                 Some(fatal) => {
-                    let records = self.load_meta(claim.query).await?.ok_or_else(|| over(claim))?;
-                    if !records.is_running() {
+                    if !self.add_failure(claim.query, &fatal, &mut batch).await? {
                         return Err(over(claim));
                     }
-                    let now = self.env().unix_ms();
-                    changes::write_end(&mut batch, &records, Phase::Failed, &fatal, now)?;
                 }
             }
             let counted = |segment: &Segment| {

@@ -113,8 +113,7 @@ pub(crate) fn claim(
     now_unix_ms: u64,
     is_void: impl Fn(&Claim) -> bool,
 ) -> Segment {
-    let mut next = segment.clone();
-    next.claims.retain(|c| !is_void(c));
+    let mut next = without(segment, is_void);
     next.claims.push(Claim {
         first_slice: run.start,
         slice_count: run.end - run.start,
@@ -127,6 +126,13 @@ pub(crate) fn claim(
         epoch: claimer.epoch,
     });
     next.next_attempt += 1;
+    next
+}
+
+/// The segment without its void claims.
+pub(crate) fn without(segment: &Segment, is_void: impl Fn(&Claim) -> bool) -> Segment {
+    let mut next = segment.clone();
+    next.claims.retain(|claim| !is_void(claim));
     next
 }
 
@@ -288,10 +294,12 @@ pub(crate) fn fail(
             attempt,
             executor: claimer.owner.executor.clone(),
             failure: Some(failure::to_record(error)),
+            died: false,
         });
     }
-    let keep = next.failures.len().saturating_sub(FAILURE_TEXTS_MAX);
-    for old in &mut next.failures[..keep] {
+    // Keeps the record small however often its slices fail.
+    let texts = next.failures.iter_mut().rev().filter(|failure| !failure.died);
+    for old in texts.skip(FAILURE_TEXTS_MAX) {
         old.failure = None;
         old.executor.clear();
     }
@@ -299,7 +307,8 @@ pub(crate) fn fail(
     FailureStep::Next(next, fatal)
 }
 
-/// The error that the query fails with after its newest failure, if it must.
+/// The error that the query fails with after its newest failure, if it must. Deaths of executors
+/// count by rules of their own.
 fn fatal(segment: &Segment, error: &Error) -> Option<Error> {
     if matches!(error.kind(), Kind::Invalid | Kind::Exhausted | Kind::Bug) {
         return Some(error.clone());
@@ -309,7 +318,7 @@ fn fatal(segment: &Segment, error: &Error) -> Option<Error> {
         segment
             .failures
             .iter()
-            .filter(|f| slices_of(f.first_slice, f.slice_count).contains(&slice))
+            .filter(|f| !f.died && slices_of(f.first_slice, f.slice_count).contains(&slice))
             .count()
     };
     let (slice, failures) =

@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) hold: FromText<Span>,
     /// How often a gateway looks for what crashed processes left behind.
     pub(crate) sweep: FromText<Span>,
+    /// How long a query waits while no executor is alive; then it fails.
+    pub(crate) executor_wait: FromText<Span>,
     /// How rows are written.
     pub(crate) format: Format,
     /// Whether to say how long statements took.
@@ -57,7 +59,7 @@ pub(crate) struct Config {
 }
 
 /// The keys in the order of [`Config`], each with what it is for.
-pub(super) const KEYS: [(&str, &str); 17] = [
+pub(super) const KEYS: [(&str, &str); 18] = [
     ("state", "folder of catalog, queries and history; nothing is kept without one"),
     ("data", "folder whose files and folders become tables"),
     ("threads", "CPU threads"),
@@ -68,6 +70,7 @@ pub(super) const KEYS: [(&str, &str); 17] = [
     ("history", "ended queries that are remembered"),
     ("hold", "how long a result is kept for a reader that does not come"),
     ("sweep", "how often a gateway looks for what crashed processes left"),
+    ("executor-wait", "how long a query waits while no executor is alive"),
     ("format", "table, csv, json or parquet"),
     ("timing", "say how long each statement took"),
     ("progress", "auto, always or never"),
@@ -91,6 +94,7 @@ impl Default for Config {
             history: 200,
             hold: FromText(Span(Duration::from_secs(600))),
             sweep: FromText(Span(Duration::from_secs(60))),
+            executor_wait: FromText(Span(Duration::from_secs(300))),
             format: Format::default(),
             timing: false,
             progress: When::default(),
@@ -120,7 +124,12 @@ impl Config {
                 return Err(Error::invalid(message));
             }
         }
-        let times = [("lease-ttl", &self.lease_ttl), ("hold", &self.hold), ("sweep", &self.sweep)];
+        let times = [
+            ("lease-ttl", &self.lease_ttl),
+            ("hold", &self.hold),
+            ("sweep", &self.sweep),
+            ("executor-wait", &self.executor_wait),
+        ];
         for (key, FromText(Span(time))) in times {
             if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(time) {
                 let message = format!("{key} must be from 1s to 60m, not {}", Span(*time));
@@ -154,6 +163,7 @@ impl Config {
         options.tuning.hold = self.hold.0.0;
         options.tuning.grace = self.hold.0.0;
         options.sweep_every = self.sweep.0.0;
+        options.executor_wait = self.executor_wait.0.0;
         options.settings = self.settings()?;
         if options.settings.warehouse.is_empty() {
             options.settings.warehouse = warehouse;

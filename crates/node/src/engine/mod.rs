@@ -10,6 +10,7 @@ mod workers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dunlin_base::{Env, Error, Result};
 use dunlin_executor::{Executor, ExecutorOptions};
@@ -26,6 +27,9 @@ pub use self::options::{EngineOptions, Wire, WireTls};
 use self::runtimes::{Runtimes, task_runtime};
 use self::shuffle_role::ShuffleRole;
 use self::workers::ClusterWorkers;
+
+/// How long a shutdown waits for what executors still run.
+const DRAIN_MAX: Duration = Duration::from_secs(3600);
 
 /// A process with all roles. Dropping it stops everything at once; [`Engine::shutdown`] is the
 /// graceful way.
@@ -173,10 +177,11 @@ impl Engine {
         Ok(executor)
     }
 
-    /// Has all executors finish what they run and take nothing new.
-    pub async fn drain_executors(&self) {
+    /// Has all executors finish what they run and take nothing new; what still runs after `limit`
+    /// is handed back.
+    pub async fn drain_executors(&self, limit: Duration) {
         let executors = std::mem::take(&mut *self.executors.lock());
-        futures::future::join_all(executors.iter().map(|executor| executor.drain())).await;
+        futures::future::join_all(executors.iter().map(|executor| executor.drain(limit))).await;
     }
 
     /// Drops the handles of executors that were killed or drained.
@@ -202,7 +207,7 @@ impl Engine {
 
     /// Stops taking work, finishes what runs, removes what is to be removed, leaves.
     pub async fn shutdown(&self) {
-        self.drain_executors().await;
+        self.drain_executors(DRAIN_MAX).await;
         if let Ok(gateway) = self.gateway()
             && let Err(error) = gateway.leave().await
         {
@@ -241,7 +246,11 @@ async fn start_gateway(parts: &dunlin_executor::Parts, options: &EngineOptions) 
         contexts: parts.contexts,
         stores: parts.stores,
     };
-    let (lease_ttl, sweep_every) = (options.lease_ttl, options.sweep_every);
-    let options = GatewayOptions { lease_ttl, sweep_every, ..GatewayOptions::default() };
+    let options = GatewayOptions {
+        lease_ttl: options.lease_ttl,
+        sweep_every: options.sweep_every,
+        executor_wait: options.executor_wait,
+        ..GatewayOptions::default()
+    };
     Gateway::start(parts, options).await
 }

@@ -80,6 +80,8 @@ pub struct EngineOptions {
     pub lease_ttl: Duration,
     /// How often a gateway sweeps what crashed processes left.
     pub sweep_every: Duration,
+    /// How long a query waits while no executor is alive; then it fails.
+    pub executor_wait: Duration,
     /// Settings that sessions start with.
     pub settings: Settings,
     /// Limits of object stores.
@@ -119,6 +121,7 @@ impl EngineOptions {
             lease_ttl: Duration::from_secs(10),
             settings: Settings { warehouse, ..Settings::default() },
             sweep_every: Duration::from_secs(60),
+            executor_wait: Duration::from_secs(300),
             stores: StoreLimits::default(),
             tuning: Tuning::default(),
         }

@@ -60,9 +60,7 @@ async fn serve(engine: &Engine, serving: &Serving) -> Result<()> {
     engine.env().sleep(NOTICE).await;
     let drained = async {
         let limit = serving.drain_limit;
-        if engine.env().timeout(limit, engine.drain_executors()).await.is_none() {
-            note("dunlin: executors still run at the drain limit: others take their slices");
-        }
+        engine.drain_executors(limit).await;
         if let Some(door) = &door {
             door.shutdown(serving.drain_limit).await;
         }

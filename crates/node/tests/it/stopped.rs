@@ -74,7 +74,7 @@ fn a_drained_executor_costs_no_work() {
     let attempts = cluster.engine.block_on(async {
         let (query, rows) = start(&cluster, sql(9)).await;
         midway(&cluster, query).await;
-        cluster.engine.executors()[0].drain().await;
+        cluster.engine.executors()[0].drain(Duration::from_secs(60)).await;
         let ended = cluster.engine.queue().wait_ended(query).await.expect("an end");
         assert_eq!(ended.phase, dunlin_queue::Phase::Done);
         let status = cluster.engine.queue().status(query).await.expect("a status");

@@ -1,7 +1,7 @@
 //! Random graphs, executors that crash, pause, fail and give back, a store that delays, loses
 //! answers and drops watches: every query ends as it must, and nothing is left behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,7 +10,9 @@ use bytes::Bytes;
 use dunlin_base::{Env, Error, Kind, QueryId, Result};
 use dunlin_metadata::Store;
 use dunlin_metadata::sim::{Faults, Fired};
-use dunlin_queue::{ClaimedSlices, Ended, LiveSet, Member, Missing, Phase, Queue, Role};
+use dunlin_queue::{
+    ClaimedSlices, Ended, LiveSet, Member, Missing, Offer, Phase, Queue, Role, Room,
+};
 use parking_lot::Mutex;
 
 use crate::checker::Checker;
@@ -45,6 +47,8 @@ struct Chaos {
     /// Failures that the test may still cause for a slice.
     failures: Mutex<BTreeMap<(u32, u32), u32>>,
     losses: Losses,
+    /// True if the query failed by a slice that three executors died of.
+    poisoned: AtomicBool,
     /// Queries that were done and ran again.
     resumed: AtomicU32,
 }
@@ -133,14 +137,14 @@ impl Chaos {
             let mut idle = true;
             for stage in ready.stages() {
                 let slots = 1 + env.random_below(3) as u32;
-                match queue.claim(&member, stage, slots, &live).await {
-                    Ok(Some(claim)) => {
+                match queue.claim(&member, stage, Room { slots, idle: true }, &live).await {
+                    Ok(Offer::Taken(claim)) => {
                         idle = false;
                         if !self.meet_fate(who, link, queue, claim).await {
                             return Ok(());
                         }
                     }
-                    Ok(None) => {}
+                    Ok(Offer::Nothing | Offer::Alone { .. }) => {}
                     Err(error) if error.kind() == Kind::Fenced => return Err(error),
                     Err(error) => self.expected(who, "claim", &error),
                 }
@@ -329,6 +333,7 @@ struct Tally {
     killed: u32,
     resumed: u32,
     reopened: u32,
+    poisoned: u32,
 }
 
 async fn run(seed: u64) -> (Vec<String>, Checker, Fired, Tally) {
@@ -359,6 +364,7 @@ async fn run(seed: u64) -> (Vec<String>, Checker, Fired, Tally) {
         losses: Losses::new(graph.clone(), env.clone()),
         stop: Arc::default(),
         failures: Mutex::default(),
+        poisoned: AtomicBool::default(),
         resumed: AtomicU32::new(0),
     });
     let (_, gateway) = chaos.world.process();
@@ -380,7 +386,7 @@ async fn run(seed: u64) -> (Vec<String>, Checker, Fired, Tally) {
     match env.timeout(PATIENCE, both).await {
         None => chaos.checker.complain("the query did not end".to_owned()),
         Some((first, second)) => {
-            check_end(&chaos, &graph, plan, &first);
+            check_end(&chaos, &graph, plan, &first).await;
             if first.phase == Phase::Done {
                 let sealed = chaos.checker.sealed();
                 chaos.losses.check(&sealed).into_iter().for_each(|w| chaos.checker.complain(w));
@@ -394,11 +400,16 @@ async fn run(seed: u64) -> (Vec<String>, Checker, Fired, Tally) {
     let mut complaints = chaos.checker.complaints();
     complaints.extend(chaos.world.toy.complaints());
     let resumed = chaos.resumed.load(Ordering::Relaxed);
-    let lost = Tally { killed: chaos.losses.killed(), resumed, reopened: chaos.checker.reopened() };
+    let lost = Tally {
+        killed: chaos.losses.killed(),
+        resumed,
+        reopened: chaos.checker.reopened(),
+        poisoned: chaos.poisoned.load(Ordering::Relaxed).into(),
+    };
     (complaints, chaos.checker.clone(), chaos.world.store.fired(), lost)
 }
 
-fn check_end(chaos: &Chaos, graph: &Graph, plan: Plan, ended: &Ended) {
+async fn check_end(chaos: &Chaos, graph: &Graph, plan: Plan, ended: &Ended) {
     let right = match (ended.phase, plan) {
         (Phase::Done, _) => {
             let rows = graph.expected_rows();
@@ -409,14 +420,35 @@ fn check_end(chaos: &Chaos, graph: &Graph, plan: Plan, ended: &Ended) {
             ended.rows == rows && of_maps == rows
         }
         (Phase::Cancelled, Plan::Cancel) => true,
-        (Phase::Failed, Plan::Deadline) => {
-            ended.failure.as_ref().is_some_and(|e| e.kind() == Kind::Exhausted)
-        }
+        (Phase::Failed, _) => match &ended.failure {
+            Some(error) if three_died(chaos, error).await => {
+                chaos.poisoned.store(true, Ordering::Relaxed);
+                true
+            }
+            error => {
+                plan == Plan::Deadline
+                    && error.as_ref().is_some_and(|e| e.kind() == Kind::Exhausted)
+            }
+        },
         _ => false,
     };
     if !right {
         chaos.checker.complain(format!("{plan:?} of {graph:?} ended as {ended:?}"));
     }
+}
+
+/// True if the error is that of a slice which three executors died of, and they did die.
+async fn three_died(chaos: &Chaos, error: &Error) -> bool {
+    let text = error.to_string();
+    let Some((_, names)) = text.split_once("ended 3 executors, the last one while it ran alone: ")
+    else {
+        return false;
+    };
+    let names: BTreeSet<&str> = names.split(", ").collect();
+    let store = &chaos.world.store;
+    let cards = chaos.until_done("test", "cards", || store.range("ex/")).await;
+    let is_dead = |name: &&str| cards.entries.iter().all(|card| !card.key.ends_with(name));
+    names.len() == 3 && names.iter().all(is_dead)
 }
 
 /// Removes the query while its executors are still about, and looks for what is left.
@@ -479,11 +511,13 @@ fn seeds(seeds: std::ops::Range<u64>) {
         lost.killed += l.killed;
         lost.resumed += l.resumed;
         lost.reopened += l.reopened;
+        lost.poisoned += l.poisoned;
     }
     let all = [fired.refused, fired.lost_acknowledgements, fired.late, fired.watch_dropped];
     assert!(all.iter().all(|fired| *fired > 100), "the faults did not fire: {fired:?}");
     let losses = [lost.killed, lost.resumed, lost.reopened];
     assert!(losses.iter().all(|lost| *lost > 20), "outputs were not lost: {lost:?}");
+    assert!((1..20).contains(&lost.poisoned), "too few or too many of 520 failed: {lost:?}");
 }
 
 /// Runs the seeds that the variable names (`17` or `0..5000`), else a share of the standard ones.

@@ -7,17 +7,17 @@ use dunlin_base::{Error, Kind, QueryId};
 use dunlin_metadata::Store;
 use dunlin_metadata::blob::Blobs;
 use dunlin_metadata::sim::Faults;
-use dunlin_queue::{Ended, NewQuery, Phase, Queue, Tuning};
+use dunlin_queue::{Ended, NewQuery, Phase, Queue, Room, Tuning};
 
 use crate::toy::Graph;
-use crate::world::{Executor, TTL, World, output};
+use crate::world::{Executor, TTL, World, output, taken};
 
-fn graph(stages: &[(&[u32], u32)]) -> Graph {
+pub(crate) fn graph(stages: &[(&[u32], u32)]) -> Graph {
     let stages = stages.iter().map(|(inputs, slices)| (inputs.to_vec(), *slices)).collect();
     Graph { eager: true, stages, indeterminate: 0 }
 }
 
-async fn published(world: &World, graph: &Graph) -> (Queue, QueryId) {
+pub(crate) async fn published(world: &World, graph: &Graph) -> (Queue, QueryId) {
     let query = world.new_query(graph);
     let (_, queue) = world.process();
     let id = query.id;
@@ -377,8 +377,8 @@ async fn a_sweep_removes_what_was_held_long_enough_and_nothing_else() {
     let (queue, id) = published(&world, &graph(&[(&[], 1)])).await;
     let (_, running) = published(&world, &graph(&[(&[], 1)])).await;
     let stage = executor.ready().await.into_iter().find(|s| s.query == id).expect("it is ready");
-    let claim = executor.queue.claim(&executor.member, &stage, 1, &executor.live).await;
-    let claim = claim.expect("no faults").expect("it is ready");
+    let claim = taken(executor.offer(&stage, Room { slots: 1, idle: true }).await);
+    let claim = claim.expect("it is ready");
     executor.queue.commit(&claim, output(&claim, 0..1)).await.expect("it holds it");
     let orphan = QueryId::generate(&world.env);
     world.blobs.put(&format!("q/{orphan}/plan-1"), Bytes::new()).await.expect("memory");
@@ -470,8 +470,9 @@ fn futures_can_move_between_threads() {
     fn check<T: Send>(_: impl Fn(&'static Queue, &'static Executor) -> T) {}
     check(|queue, executor| async move {
         for stage in executor.ready().await {
-            let claim = queue.claim(&executor.member, &stage, 1, &executor.live).await;
-            let claim = claim.expect("a type check").expect("a type check");
+            let room = Room { slots: 1, idle: true };
+            let claim = queue.claim(&executor.member, &stage, room, &executor.live).await;
+            let claim = taken(claim.expect("a type check")).expect("a type check");
             let _ = queue.commit(&claim, output(&claim, 0..1)).await;
             let _ = queue.failed(&claim, &Error::bug("?")).await;
             let _ = queue.hand_back(&claim, 0..1).await;

@@ -4,5 +4,6 @@ mod chaos;
 mod checker;
 mod life;
 mod losses;
+mod poison;
 mod toy;
 mod world;

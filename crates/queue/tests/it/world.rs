@@ -11,7 +11,9 @@ use dunlin_metadata::blob::Blobs;
 use dunlin_metadata::sim::SimStore;
 use dunlin_metadata::{Entry, Lease, Snapshot, Store, Txn, TxnOutcome, Watch};
 use dunlin_proto::output::{MapOutput, PartitionOutput, TaskStats};
-use dunlin_queue::{ClaimedSlices, LiveSet, Member, NewQuery, Queue, ReadyStage, Role, Tuning};
+use dunlin_queue::{
+    ClaimedSlices, LiveSet, Member, NewQuery, Offer, Queue, ReadyStage, Role, Room, Tuning,
+};
 use parking_lot::Mutex;
 
 use crate::toy::{self, Graph, Toy};
@@ -194,12 +196,29 @@ impl Executor {
     /// Claims from the first ready stage that has something.
     pub(crate) async fn claim(&self, free_slots: u32) -> Option<ClaimedSlices> {
         for stage in self.ready().await {
-            let claim = self.queue.claim(&self.member, &stage, free_slots, &self.live).await;
-            if let Some(claim) = claim.expect("a store without faults") {
+            let room = Room { slots: free_slots, idle: true };
+            if let Some(claim) = taken(self.offer(&stage, room).await) {
                 return Some(claim);
             }
         }
         None
+    }
+
+    pub(crate) async fn offer(&self, stage: &ReadyStage, room: Room) -> Offer {
+        let offer = self.queue.claim(&self.member, stage, room, &self.live).await;
+        offer.expect("a store without faults")
+    }
+
+    /// Dies as a killed process does: nothing more is heard of it.
+    pub(crate) fn kill(&self) {
+        self.link.freeze(Duration::from_secs(1 << 20));
+    }
+}
+
+pub(crate) fn taken(offer: Offer) -> Option<ClaimedSlices> {
+    match offer {
+        Offer::Taken(claim) => Some(claim),
+        Offer::Nothing | Offer::Alone { .. } => None,
     }
 }
 
