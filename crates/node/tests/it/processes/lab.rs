@@ -56,9 +56,20 @@ impl Processes {
 
     /// The same, with options for each process.
     pub(super) fn start_with(data: &Path, options: &[&str], each: &[&str]) -> Self {
+        Self::start_in(data, options, each, &[])
+    }
+
+    /// The same, with variables for each process.
+    pub(super) fn start_in(
+        data: &Path,
+        options: &[&str],
+        each: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
         command.args(["cluster", "--port", "0", "--data"]).arg(data).args(options);
         command.args(["--", "--threads", "1", "--lease-ttl", "2s"]).args(each);
+        command.envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let said = Arc::new(Said::default());

@@ -3,6 +3,7 @@
 mod certificates;
 mod lab;
 mod lost;
+mod without_executors;
 
 use dunlin_corpus::{compare, tpch as corpus};
 
