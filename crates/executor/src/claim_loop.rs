@@ -89,6 +89,9 @@ impl ClaimLoop {
             match self.shared.parts.queue.claim(&self.member, &stage, room, &self.live).await {
                 Ok(Offer::Taken(claim)) => {
                     stride.taken(&stage, claim.slices.len() as u32);
+                    if claim.slices.len() as u32 == claim.slice_count {
+                        exhausted.insert(key, stage.touched);
+                    }
                     self.start(&stage, claim);
                     return Ok(true);
                 }

@@ -17,6 +17,7 @@ use crate::member::{Member, Token};
 use crate::poison;
 use crate::queue::{Found, Outcome, Queue};
 use crate::record::{Batch, Stored};
+use crate::records::Records;
 use crate::segment;
 
 /// Conflicts on one segment before another one is tried.
@@ -53,6 +54,8 @@ pub(crate) struct ClaimAttempt<'a> {
     room: Room,
     live: &'a LiveSet,
     own: String,
+    /// The query's records as they were read for this claim, if all of them were.
+    pub(crate) records: Option<Records>,
     /// Executors that the store knows to be alive though the live set does not (yet).
     alive: BTreeSet<String>,
 }
@@ -66,7 +69,7 @@ impl<'a> ClaimAttempt<'a> {
         live: &'a LiveSet,
     ) -> Self {
         let own = member.id().to_string();
-        Self { queue, member, view, room, live, own, alive: BTreeSet::new() }
+        Self { queue, member, view, room, live, own, records: None, alive: BTreeSet::new() }
     }
 
     pub(crate) async fn run(&mut self, number: u32, mut stored: Stored<Segment>) -> Result<Tried> {
@@ -215,7 +218,7 @@ impl<'a> ClaimAttempt<'a> {
     }
 
     /// The claim with this token, which the segment holds.
-    fn taken(&self, segment: u32, token: Token, seen: Stored<Segment>) -> Tried {
+    fn taken(&mut self, segment: u32, token: Token, seen: Stored<Segment>) -> Tried {
         let own = seen.record.claims.iter().find(|claim| claim.token == token.value);
         let Some(own) = own else { return Tried::Nothing };
         let view = self.view;
@@ -233,7 +236,12 @@ impl<'a> ClaimAttempt<'a> {
             slice_count: view.stage.slice_count,
             inputs: view.inputs.clone(),
             deadline_unix_ms: (deadline > 0).then_some(deadline),
-            held: Arc::new(Held { token, view: view.clone(), seen: Mutex::new(Some(seen)) }),
+            held: Arc::new(Held {
+                token,
+                view: view.clone(),
+                seen: Mutex::new(Some(seen)),
+                records: Mutex::new(self.records.take()),
+            }),
         })
     }
 }

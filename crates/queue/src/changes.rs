@@ -175,6 +175,8 @@ fn live_entry(meta: &Query) -> Live {
         ended_unix_ms: meta.ended_unix_ms,
         deadline_unix_ms: meta.deadline_unix_ms,
         read_unix_ms: 0,
+        result_stage: meta.result_stage,
+        rows: meta.rows,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::member::Member;
 use crate::queue::Queue;
 use crate::ready::{self, ReadyStage, ReadyWatch};
 use crate::record::Stored;
+use crate::records::Records;
 use crate::voided::Voided;
 
 /// Segments read one by one before all of them are read at once.
@@ -28,6 +29,8 @@ struct Seen {
     segments: HashMap<u32, Stored<Segment>>,
     /// Those that are not in the map have no record.
     all: bool,
+    /// The query's records, if they were read and the stage is the only one.
+    records: Option<Records>,
 }
 
 /// What an executor has free.
@@ -95,6 +98,7 @@ impl Queue {
             }
             let stored = self.read_segment(&view, segment, &mut seen, &mut probes).await?;
             let mut attempt = ClaimAttempt::new(self, member, &view, room, live);
+            attempt.records = seen.records.take();
             match attempt.run(segment, stored).await? {
                 Tried::Taken(claim) => return Ok(Offer::Taken(claim)),
                 Tried::Nothing => {}
@@ -134,7 +138,7 @@ impl Queue {
                 }
             } else {
                 let snapshot = self.store().range(&keys::segments(query, stage)).await?;
-                seen.segments = segments_in(&snapshot.entries)?;
+                seen.segments = segments_in(stage, &snapshot.entries)?;
                 seen.all = true;
             }
         }
@@ -143,7 +147,7 @@ impl Queue {
     }
 
     /// The stage's fixed parts, remembered or read; `None` if it is not open. Reads the segment of
-    /// a stage that has only one in the same call.
+    /// a stage that has only one in the same call, and the few records of a query that begins.
     async fn open_view(&self, ready: &ReadyStage) -> Result<Option<(Arc<StageView>, Seen)>> {
         let id = (ready.query, ready.stage);
         let known = self.views().lock().get(&id);
@@ -154,8 +158,11 @@ impl Queue {
         let key = keys::stage(ready.query, ready.stage);
         let mut seen = Seen::default();
         let entry = if ready.segment_count <= 1 {
-            let entries = self.store().range(&key).await?.entries;
-            seen = Seen { segments: segments_in(&entries)?, all: true };
+            let begins = ready.stage == StageId(0);
+            let prefix = if begins { keys::query(ready.query) } else { key.clone() };
+            let entries = self.store().range(&prefix).await?.entries;
+            let records = if begins { alone(ready.query, &entries)? } else { None };
+            seen = Seen { segments: segments_in(ready.stage, &entries)?, all: true, records };
             entries.into_iter().find(|entry| entry.key == key)
         } else {
             self.store().get(&key).await?
@@ -216,12 +223,23 @@ impl Queue {
     }
 }
 
-fn segments_in(entries: &[Entry]) -> Result<HashMap<u32, Stored<Segment>>> {
+fn segments_in(stage: StageId, entries: &[Entry]) -> Result<HashMap<u32, Stored<Segment>>> {
     let mut segments = HashMap::new();
     for entry in entries {
-        if let Some((_, Part::Segment(_, number))) = keys::parse(&entry.key) {
+        if let Some((_, Part::Segment(of, number))) = keys::parse(&entry.key)
+            && of == stage.0
+        {
             segments.insert(number, Stored::read(entry)?);
         }
     }
     Ok(segments)
+}
+
+/// The records of a query that has one stage, opened once, and nothing in blobs.
+fn alone(query: QueryId, entries: &[Entry]) -> Result<Option<Records>> {
+    let records = Records::read(query, entries)?;
+    Ok(records.filter(|records| {
+        let first = records.stages.values().all(|stage| stage.record.epoch == 0);
+        records.stages.len() == 1 && first && !records.names_blobs()
+    }))
 }

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::keys;
 use crate::member::{Member, Token};
 use crate::record::Stored;
+use crate::records::Records;
 use crate::segment;
 use crate::voided::Voided;
 
@@ -68,6 +69,9 @@ pub(crate) struct Held {
     pub(crate) view: Arc<StageView>,
     /// The segment as this claim last saw it: spares the read before a write.
     pub(crate) seen: Mutex<Option<Stored<Segment>>>,
+    /// The query's records before the claim, if nobody but the claimer is likely to change them:
+    /// spares the read before the step.
+    pub(crate) records: Mutex<Option<Records>>,
 }
 
 impl ClaimedSlices {

@@ -33,7 +33,7 @@ impl Queue {
                 CommitStep::Lost => return Err(lost(claim)),
                 CommitStep::Next(next) if fast_tries > 0 && segment::is_complete(&next) => {
                     fast_tries -= 1;
-                    match self.commit_and_step(claim, &output).await {
+                    match self.commit_and_step(claim, &stored, &output).await {
                         Ok(Some(committed)) => return Ok(committed),
                         Ok(None) => {}
                         Err(error) if matches!(error.kind(), Kind::Retry | Kind::Fenced) => {
@@ -71,12 +71,21 @@ impl Queue {
     async fn commit_and_step(
         &self,
         claim: &ClaimedSlices,
+        seen: &Stored<Segment>,
         output: &MapOutput,
     ) -> Result<Option<Committed>> {
-        let records = self.load(claim.query, Purpose::Step).await?;
-        let mut records = records.ok_or_else(|| over(claim))?;
         let place = (claim.stage.0, claim.segment);
-        let stored = records.segments.get(&place).cloned().ok_or_else(|| over(claim))?;
+        let remembered = claim.held.records.lock().take();
+        let (mut records, stored) = match remembered {
+            // Should they have changed, the transaction conflicts and the next try reads them.
+            Some(records) => (records, seen.clone()),
+            None => {
+                let records = self.load(claim.query, Purpose::Step).await?;
+                let records = records.ok_or_else(|| over(claim))?;
+                let stored = records.segments.get(&place).cloned().ok_or_else(|| over(claim))?;
+                (records, stored)
+            }
+        };
         let mut next = match segment::commit(&stored.record, &claim.claimer(), output) {
             CommitStep::Done => return self.after_commit(claim, &stored.record).await.map(Some),
             CommitStep::Lost => return Err(lost(claim)),

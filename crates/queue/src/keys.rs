@@ -60,6 +60,11 @@ pub(crate) fn ready_of(lane: Lane, id: QueryId) -> String {
     format!("{READY}{}/{id}.", lane.as_str())
 }
 
+/// The query of a key below [`LIVE`].
+pub(crate) fn parse_live(key: &str) -> Option<QueryId> {
+    key.strip_prefix(LIVE)?.parse().ok()
+}
+
 pub(crate) fn live(id: QueryId) -> String {
     format!("{LIVE}{id}")
 }

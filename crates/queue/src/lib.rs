@@ -26,6 +26,7 @@ mod claimed;
 mod commit;
 mod depot;
 mod end;
+mod ends;
 mod failure;
 pub mod invariants;
 mod keep;

@@ -8,12 +8,17 @@ use dunlin_base::{Env, Result, Revision};
 use dunlin_metadata::{Entry, Event, Key, StoreRef, Watch};
 use futures::StreamExt;
 
+/// Touched keys that are told one by one.
+const TOUCHED_MAX: usize = 1024;
+
 pub(crate) struct Mirror {
     store: StoreRef,
     env: Env,
     prefix: String,
     reread: Duration,
     entries: BTreeMap<Key, Entry>,
+    /// What has changed since it was last asked.
+    touched: Touched,
     watch: Option<Watch>,
     /// Changes up to here are in the entries.
     seen: Revision,
@@ -42,6 +47,7 @@ impl Mirror {
             prefix,
             reread,
             entries: BTreeMap::new(),
+            touched: Touched::All,
             watch: None,
             seen: Revision(0),
             stale: true,
@@ -53,6 +59,11 @@ impl Mirror {
 
     pub(crate) fn entries(&self) -> &BTreeMap<Key, Entry> {
         &self.entries
+    }
+
+    /// What has changed since the last call.
+    pub(crate) fn take_touched(&mut self) -> Touched {
+        std::mem::take(&mut self.touched)
     }
 
     /// Returns after a change, and at the latest after the safety re-read. Dropping it loses
@@ -81,10 +92,12 @@ impl Mirror {
         for event in events {
             match event {
                 Event::Put(entry) if entry.modified > self.seen => {
+                    self.touched.add(&entry.key);
                     self.entries.insert(entry.key.clone(), entry);
                     changed = true;
                 }
                 Event::Delete(key, revision) if revision > self.seen => {
+                    self.touched.add(&key);
                     changed |= self.entries.remove(&key).is_some();
                 }
                 Event::Put(_) | Event::Delete(..) => {}
@@ -101,10 +114,35 @@ impl Mirror {
             self.watch = Some(self.store.watch(&self.prefix, from).await?);
         }
         self.entries = snapshot.entries.into_iter().map(|e| (e.key.clone(), e)).collect();
+        self.touched = Touched::All;
         self.seen = snapshot.revision;
         self.stale = false;
         self.reread_at = self.env.now() + jittered(&self.env, self.reread);
         Ok(())
+    }
+}
+
+/// Which entries of a mirror have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Touched {
+    /// All may have.
+    All,
+    /// These.
+    Keys(Vec<Key>),
+}
+
+impl Default for Touched {
+    fn default() -> Self {
+        Self::Keys(Vec::new())
+    }
+}
+
+impl Touched {
+    fn add(&mut self, key: &Key) {
+        match self {
+            Self::Keys(keys) if keys.len() < TOUCHED_MAX => keys.push(key.clone()),
+            other => *other = Self::All,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::bounded::Bounded;
 use crate::changes::Changes;
 use crate::claimed::StageView;
 use crate::depot::{self, Depot};
+use crate::ends::{Ends, Following};
 use crate::keys;
 use crate::mirror::jittered;
 use crate::record::{Batch, Stored};
@@ -132,6 +133,7 @@ struct Inner {
     tuning: Tuning,
     views: Mutex<Bounded<(QueryId, StageId), Arc<StageView>>>,
     outputs: Mutex<Bounded<(QueryId, StageId), SealedStage>>,
+    ends: Ends,
     /// Queries that a sweep saw blobs but no records of, and when it first did.
     orphans: Mutex<BTreeMap<QueryId, u64>>,
 }
@@ -211,6 +213,7 @@ impl Queue {
             tuning,
             views: Mutex::new(Bounded::new(STAGES_REMEMBERED)),
             outputs: Mutex::new(Bounded::new(STAGES_REMEMBERED)),
+            ends: Ends::default(),
             orphans: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -242,6 +245,12 @@ impl Queue {
 
     pub(crate) fn orphans(&self) -> &Mutex<BTreeMap<QueryId, u64>> {
         &self.inner.orphans
+    }
+
+    /// Follows a query to its end.
+    pub(crate) fn follow(&self, query: QueryId) -> Following {
+        let Inner { ends, store, env, tuning, .. } = &*self.inner;
+        ends.follow(query, store, env, tuning.reread)
     }
 
     /// Writes the batch's blobs, then sends its transaction until the outcome is known.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use dunlin_base::{Error, Kind, QueryId, Result, Revision, StageEpoch, StageId};
-use dunlin_metadata::Entry;
 use dunlin_proto::queue::{Phase, Query};
 use futures::StreamExt;
 
@@ -66,8 +65,12 @@ impl Queue {
     /// overdue steps) every few seconds. `Invalid`: no such query, not even in the history.
     pub async fn wait_ended(&self, query: QueryId) -> Result<Ended> {
         let mut failures = 0;
+        let mut read = false;
         loop {
-            match self.ended_or_wait(query).await {
+            let ended = self.ended_or_wait(query, read).await;
+            // The watch is a hint: after each wait the records themselves are read.
+            read = true;
+            match ended {
                 Ok(Some(ended)) => return Ok(ended),
                 Ok(None) => failures = 0,
                 Err(error) if error.kind() == Kind::Retry && failures < FAILURES_MAX => {
@@ -79,33 +82,53 @@ impl Queue {
         }
     }
 
-    /// The end, if the query has ended; else returns after a change or the safety interval.
-    async fn ended_or_wait(&self, query: QueryId) -> Result<Option<Ended>> {
-        let key = keys::meta(query);
-        let Some(entry) = self.store().get(&key).await? else {
-            return self.ended_and_removed(query).await.map(Some);
+    /// The end, if the query has ended or ends while it is followed; else returns after the safety
+    /// interval, or when its records are to be read again. The watch is believed if it says that
+    /// the query runs, unless `read` tells otherwise.
+    async fn ended_or_wait(&self, query: QueryId, read: bool) -> Result<Option<Ended>> {
+        let following = self.follow(query);
+        let known = following.live().filter(|live| !read && is_running(live.phase()));
+        let deadline_unix_ms = match known {
+            Some(live) => live.deadline_unix_ms,
+            None => {
+                let Some(entry) = self.store().get(&keys::meta(query)).await? else {
+                    return self.ended_and_removed(query).await.map(Some);
+                };
+                let meta = Stored::<Query>::read(&entry)?.record;
+                if !is_running(meta.phase()) {
+                    return self.ended(query, &meta).await;
+                }
+                meta.deadline_unix_ms
+            }
         };
-        let meta = Stored::<Query>::read(&entry)?.record;
-        if !matches!(meta.phase(), Phase::Running | Phase::Queued) {
-            return self.ended(query, &meta).await;
+        loop {
+            let limit = self.look_again(deadline_unix_ms);
+            if self.env().timeout(limit, following.changed()).await.is_none() {
+                self.advance(query).await?;
+                return Ok(None);
+            }
+            match following.live() {
+                Some(live) if is_running(live.phase()) => {}
+                Some(live) if live.phase() == Phase::Done => {
+                    let mut meta = Query::default();
+                    meta.set_phase(Phase::Done);
+                    (meta.result_stage, meta.rows) = (live.result_stage, live.rows);
+                    return self.ended(query, &meta).await;
+                }
+                // Its failure is in its records, or in the history.
+                _ => return Ok(None),
+            }
         }
-        let mut limit = jittered(self.env(), self.tuning().reread);
-        if meta.deadline_unix_ms > 0 {
-            let left = meta.deadline_unix_ms.saturating_sub(self.env().unix_ms());
-            limit = limit.min(Duration::from_millis(left));
-        }
-        if self.meta_changed(&entry, limit).await? {
-            return Ok(None);
-        }
-        self.advance(query).await?;
-        Ok(None)
     }
 
-    /// False if nothing happened for `limit`.
-    async fn meta_changed(&self, entry: &Entry, limit: Duration) -> Result<bool> {
-        let from = Revision(entry.modified.0 + 1);
-        let mut watch = self.store().watch(&entry.key, from).await?;
-        Ok(self.env().timeout(limit, watch.next()).await.is_some())
+    /// How long to wait for a change of the query at most.
+    fn look_again(&self, deadline_unix_ms: u64) -> Duration {
+        let limit = jittered(self.env(), self.tuning().reread);
+        if deadline_unix_ms == 0 {
+            return limit;
+        }
+        let left = deadline_unix_ms.saturating_sub(self.env().unix_ms());
+        limit.min(Duration::from_millis(left))
     }
 
     /// `None`: it runs again, because its result was lost.
@@ -145,6 +168,10 @@ impl Queue {
     pub async fn watch_query(&self, query: QueryId) -> Result<QueryWatch> {
         Ok(QueryWatch { queue: self.clone(), query, mirror: None })
     }
+}
+
+fn is_running(phase: Phase) -> bool {
+    matches!(phase, Phase::Running | Phase::Queued)
 }
 
 /// The status of one query, each time it has changed.
