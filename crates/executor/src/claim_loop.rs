@@ -3,16 +3,15 @@
 //! One path: the same loop serves the first slice and the last, before and after any failure. It
 //! wakes when a stage becomes ready, a slot becomes free, or a safety interval passes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dunlin_base::{Error, Kind, QueryId, Result, Revision, StageId, fail};
+use dunlin_base::{Env, Error, Kind, Result, fail};
 use dunlin_planner::Template;
 use dunlin_queue::{ClaimedSlices, LiveSet, Member, Offer, ReadyStage, ReadyWatch, Room};
 
 use crate::executor::Shared;
-use crate::fair::Stride;
+use crate::looks::{self, Looks};
 use crate::recover::recover;
 use crate::slots::Taken;
 use crate::task::{self, Work};
@@ -25,12 +24,23 @@ pub(crate) struct ClaimLoop {
     pub(crate) ready: ReadyWatch,
 }
 
+/// What a look at all ready stages came to.
+enum Took {
+    Something,
+    Nothing { again_at: Option<Duration> },
+}
+
+async fn until(env: &Env, at: Option<Duration>) {
+    match at {
+        Some(at) => env.sleep(at.saturating_sub(env.now())).await,
+        None => std::future::pending().await,
+    }
+}
+
 impl ClaimLoop {
     /// Runs until the member is fenced or the executor drains. `Retry`: the store is out of reach.
     pub(crate) async fn run(&mut self) -> Result<()> {
-        let mut stride = Stride::default();
-        let mut exhausted: HashMap<(QueryId, StageId), Revision> = HashMap::new();
-        let mut making_room = None;
+        let mut looks = Looks::default();
         loop {
             if self.shared.draining() {
                 return Ok(());
@@ -38,79 +48,67 @@ impl ClaimLoop {
             self.member.check()?;
             let slots = Arc::clone(&self.shared.slots);
             let freed = slots.notified();
-            let took = self.take_what_fits(&mut stride, &mut exhausted, &mut making_room).await?;
-            if took {
+            let Took::Nothing { again_at } = self.take_what_fits(&mut looks).await? else {
                 continue;
-            }
+            };
             let seen = self.ready.stages().to_vec();
             tokio::select! {
                 changed = self.ready.changed() => {
                     changed?;
                     // Nothing new: this was the safety re-read, so look at everything again.
                     if self.ready.stages() == seen {
-                        exhausted.clear();
+                        looks.look_everywhere();
                     }
                 }
                 // Claims of an executor that went are void, and nobody touches the stage for it.
-                () = self.live.changed() => exhausted.clear(),
+                () = self.live.changed() => looks.look_everywhere(),
                 () = freed => {}
+                () = until(&self.shared.parts.env, again_at) => {}
                 () = self.member.fenced() => {}
             }
         }
     }
 
-    /// Claims until no slot is free or nothing is left; true if anything was claimed.
-    ///
-    /// `making_room` is a stage with slices that must run alone, if this executor is the first
-    /// choice for them: it takes nothing until it is idle, and then that stage comes first.
-    async fn take_what_fits(
-        &mut self,
-        stride: &mut Stride,
-        exhausted: &mut HashMap<(QueryId, StageId), Revision>,
-        making_room: &mut Option<(QueryId, StageId)>,
-    ) -> Result<bool> {
+    /// Claims from the first stage that has something for the free slots.
+    async fn take_what_fits(&mut self, looks: &mut Looks) -> Result<Took> {
         let slots = self.shared.slots.free();
         let room = Room { slots, idle: slots == self.shared.options.slots.max(1) };
         let stages = self.ready.stages().to_vec();
-        let is_ready = |key: &(QueryId, StageId)| stages.iter().any(|s| (s.query, s.stage) == *key);
-        exhausted.retain(|key, _| is_ready(key));
-        *making_room = making_room.filter(is_ready);
-        if slots == 0 || (making_room.is_some() && !room.idle) {
-            return Ok(false);
+        looks.keep(&stages);
+        if slots == 0 || (looks.making_room.is_some() && !room.idle) {
+            return Ok(Took::Nothing { again_at: None });
         }
-        let first = making_room.take();
-        let mut stages = stride.order(stages, slots, self.shared.options.slots / 8);
-        stages.sort_by_key(|stage| Some((stage.query, stage.stage)) != first);
-        for stage in stages {
-            let key = (stage.query, stage.stage);
-            if exhausted.get(&key) == Some(&stage.touched) && first != Some(key) {
-                continue;
-            }
+        let now = self.shared.parts.env.now();
+        let own = Some(self.member.id());
+        let mine = |stage: &ReadyStage| self.live.first_choice(stage) == own;
+        let kept = self.shared.options.slots / 8;
+        let order = looks.order(stages, (slots, kept), now, mine);
+        for stage in order.stages {
             match self.shared.parts.queue.claim(&self.member, &stage, room, &self.live).await {
                 Ok(Offer::Taken(claim)) => {
-                    stride.taken(&stage, claim.slices.len() as u32);
+                    looks.stride.taken(&stage, claim.slices.len() as u32);
                     if claim.slices.len() as u32 == claim.slice_count {
-                        exhausted.insert(key, stage.touched);
+                        looks.exhausted(&stage);
                     }
                     self.start(&stage, claim);
-                    return Ok(true);
+                    return Ok(Took::Something);
                 }
                 Ok(Offer::Alone { first_choice: true }) => {
-                    *making_room = Some(key);
-                    return Ok(false);
+                    looks.making_room = Some(looks::name(&stage));
+                    return Ok(Took::Nothing { again_at: None });
                 }
                 // It is looked at again when its first choice has taken it, or has died.
                 Ok(Offer::Nothing | Offer::Alone { first_choice: false }) => {
-                    exhausted.insert(key, stage.touched);
+                    looks.exhausted(&stage);
                 }
                 Err(error) if error.kind() == Kind::Lost => {
                     tracing::debug!(query = %stage.query, %error, "a ready stage went away");
-                    exhausted.insert(key, stage.touched);
+                    looks.exhausted(&stage);
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(false)
+        Ok(Took::Nothing { again_at: order.again_at })
     }
 
     fn start(&self, stage: &ReadyStage, claim: ClaimedSlices) {

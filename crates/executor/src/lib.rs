@@ -9,6 +9,7 @@ mod claim_loop;
 mod executor;
 mod fair;
 mod leaving;
+mod looks;
 mod memory;
 mod options;
 mod partition;

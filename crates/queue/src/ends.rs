@@ -111,7 +111,8 @@ impl Shared {
             }
             Touched::All => {
                 let all = mirror.entries().iter();
-                let all = all.filter_map(|(key, entry)| Some((keys::parse_live(key)?, read(entry)?)));
+                let all =
+                    all.filter_map(|(key, entry)| Some((keys::parse_live(key)?, read(entry)?)));
                 state.live = all.collect();
                 state.waiting.values().flatten().for_each(|n| n.notify_one());
             }

@@ -13,8 +13,10 @@ use parking_lot::RwLock;
 use prost::Message;
 use tokio::sync::Notify;
 
+use crate::choose;
 use crate::member::Role;
 use crate::mirror::Mirror;
+use crate::ready::ReadyStage;
 
 /// Middle of the interval of safety re-reads, and of the wait after a failed one.
 const REREAD: Duration = Duration::from_secs(5);
@@ -69,6 +71,13 @@ impl LiveSet {
         let name = id.to_string();
         let former = |card: &Card| card.former.contains(&name);
         cards.values().filter_map(|(_, bytes)| read(bytes)).find(former)
+    }
+
+    /// Of the live processes the first choice for a stage of one slice: the same wherever the same
+    /// ones are known, another one for each stage.
+    pub fn first_choice(&self, stage: &ReadyStage) -> Option<ProcessId> {
+        let cards = self.shared.cards.read();
+        choose::first(cards.keys().copied(), stage.query, stage.stage, 0)
     }
 
     /// Returns when a process came or went since the last call returned. For one waiter; dropping
