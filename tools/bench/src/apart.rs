@@ -19,8 +19,8 @@ use crate::short::{SQL, WARM_UP, percentile};
 use crate::suite::{Suite, SuiteName};
 
 /// Two stages of 1,000 rows.
-const TWO_STAGES: &str = "SELECT c_custkey % 7, count(*) FROM customer WHERE c_custkey <= 1000 \
-                          GROUP BY c_custkey % 7";
+const TWO_STAGES: &str = "SELECT s_nationkey, count(*) FROM supplier WHERE s_suppkey <= 1000 \
+                          GROUP BY s_nationkey";
 
 /// Clients at once.
 const CLIENTS: [u32; 3] = [8, 32, 64];
