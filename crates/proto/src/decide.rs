@@ -32,6 +32,9 @@ pub struct OpenStage {
     /// A slice that runs again on the same input gives the same rows to the same partitions. If
     /// not, all that has read a lost output runs again, too.
     pub determinate: bool,
+    /// Its input is small: an executor takes its whole share of the slices at once, since a claim
+    /// costs about as much as running a slice.
+    pub light: bool,
 }
 
 /// What is to be done next.

@@ -131,7 +131,8 @@ impl<'a> ClaimAttempt<'a> {
         let free_slices = free.iter().map(|run| run.end - run.start).sum();
         self.view.saw(number, record, free_slices);
         let free = poison::sort(&buried, free);
-        let size = choose::size(self.room.slots, self.view.remaining(), self.live.count());
+        let (left, live) = (self.view.remaining(), self.live.count());
+        let size = choose::size(self.room.slots, left, live, self.view.stage.light);
         let run = match free.suspects.first() {
             Some(slice) if self.room.idle => *slice..*slice + 1,
             suspect => match choose::run(&free.runs, size) {

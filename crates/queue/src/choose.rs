@@ -10,9 +10,11 @@ use xxhash_rust::xxh3::xxh3_64;
 const PREFERRED: usize = 2;
 
 /// How many slices to claim: enough for the free slots, few enough that executors that come late
-/// still find work, at least one.
-pub(crate) fn size(free_slots: u32, remaining: u64, live_executors: usize) -> u32 {
-    let share = remaining / (2 * live_executors.max(1) as u64);
+/// still find work, at least one. Of a light stage an executor takes its whole share: to wait for
+/// one that is busy would take longer than to come back for the rest.
+pub(crate) fn size(free_slots: u32, remaining: u64, live_executors: usize, light: bool) -> u32 {
+    let live = live_executors.max(1) as u64;
+    let share = if light { remaining.div_ceil(live) } else { remaining / (2 * live) };
     let slots = u64::from(free_slots) * 4;
     u32::try_from(slots.min(share).max(1)).unwrap_or(u32::MAX)
 }
@@ -70,11 +72,18 @@ mod tests {
 
     #[test]
     fn claims_shrink_as_work_runs_out_and_never_to_nothing() {
-        assert_eq!(size(8, 10_000, 4), 32);
-        assert_eq!(size(8, 80, 4), 10);
-        assert_eq!(size(8, 3, 4), 1);
-        assert_eq!(size(0, 0, 0), 1);
-        assert_eq!(size(u32::MAX, u64::MAX, 1), u32::MAX);
+        assert_eq!(size(8, 10_000, 4, false), 32);
+        assert_eq!(size(8, 80, 4, false), 10);
+        assert_eq!(size(8, 3, 4, false), 1);
+        assert_eq!(size(0, 0, 0, false), 1);
+        assert_eq!(size(u32::MAX, u64::MAX, 1, false), u32::MAX);
+    }
+
+    #[test]
+    fn light_stages_are_shared_out_evenly() {
+        assert_eq!((size(1, 4, 2, true), size(1, 2, 2, true)), (2, 1));
+        assert_eq!((size(1, 5, 2, true), size(1, 40, 2, true), size(2, 40, 2, true)), (3, 4, 8));
+        assert_eq!((size(1, 1, 9, true), size(0, 0, 0, true)), (1, 1));
     }
 
     #[test]
@@ -83,7 +92,7 @@ mod tests {
         // claim leaves at least half of what was there.
         let mut remaining = 1000u64;
         while remaining > 8 {
-            let claimed = u64::from(size(u32::MAX, remaining, 4));
+            let claimed = u64::from(size(u32::MAX, remaining, 4, false));
             assert!(claimed * 2 <= remaining, "{claimed} of {remaining}");
             remaining -= claimed;
         }

@@ -110,7 +110,7 @@ pub fn stage(old: Option<&Stage>, new: &Stage, context: &Context) -> Result<(), 
 fn same_work(old: &Stage, new: &Stage) -> bool {
     (&old.template, &old.slices, &old.inputs) == (&new.template, &new.slices, &new.inputs)
         && (old.slice_count, old.segment_count) == (new.slice_count, new.segment_count)
-        && old.determinate == new.determinate
+        && (old.determinate, old.light) == (new.determinate, new.light)
 }
 
 /// True if the new record says what of a sealed stage's output is lost.

@@ -168,6 +168,7 @@ impl Unfold<'_> {
                 slice_count: stage.slice_count,
                 inputs: stage.inputs.into_iter().map(StageId).collect(),
                 determinate: stage.determinate,
+                light: stage.light,
             });
         }
         Ok(())
@@ -273,6 +274,7 @@ impl Unfold<'_> {
                 slice_count: open.slice_count,
                 inputs: open.inputs.into_iter().map(|input| input.0).collect(),
                 determinate: open.determinate,
+                light: open.light,
             })
             .collect();
         if let Some(decision) = self.changes.decisions.get_mut(&number) {
@@ -293,6 +295,7 @@ impl Unfold<'_> {
             weight: 1,
             deadline_unix_ms: self.changes.meta.deadline_unix_ms,
             determinate: open.determinate,
+            light: open.light,
             ..Stage::default()
         };
         self.changes.note_inputs(self.records, &mut stage);

@@ -125,6 +125,9 @@ impl Decide for Decider {
     }
 }
 
+/// Input of a stage up to which it is light.
+const LIGHT_BYTES: u64 = 32 << 20;
+
 /// The record of a stage to open: its template and its slices, as the statistics have them.
 fn open_stage(
     spec: &StageSpec,
@@ -166,6 +169,7 @@ fn open_stage(
     OpenStage {
         stage: StageId(spec.id),
         template: template.encode_to_vec().into(),
+        light: slices.iter().map(|slice| slice.weight_bytes).sum::<u64>() <= LIGHT_BYTES,
         slice_count: slices.len() as u32,
         slices: SliceList { slices }.encode_to_vec().into(),
         inputs,

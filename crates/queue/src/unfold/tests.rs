@@ -24,6 +24,7 @@ fn open(stage: u32, slice_count: u32, inputs: &[u32]) -> OpenStage {
         slice_count,
         inputs: inputs.iter().map(|input| StageId(*input)).collect(),
         determinate: true,
+        light: false,
     }
 }
 

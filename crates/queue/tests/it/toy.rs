@@ -153,6 +153,7 @@ impl Decide for Toy {
             slice_count: graph.slices(*stage, &rows),
             inputs: graph.stages[*stage as usize].0.iter().map(|i| StageId(*i)).collect(),
             determinate: graph.is_determinate(*stage),
+            light: *stage % 2 == 1,
         });
         Ok(Step { body: Some(body.into()), open: open.collect(), finished: None })
     }
