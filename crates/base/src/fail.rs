@@ -30,8 +30,24 @@ pub const BEFORE_SEAL: &str = "before-seal";
 /// A gateway has sent a part of a result, and others are to come.
 pub const IN_RESULT: &str = "in-result";
 
+/// An executor has finished a file of a write, and not yet committed its slice.
+pub const IN_WRITE: &str = "in-write";
+/// A gateway knows all files of a write, and has not yet decided it.
+pub const BEFORE_DECIDE: &str = "before-decide";
+/// The files of a write that is decided have their names, and it is not yet recorded as done.
+pub const BEFORE_DONE: &str = "before-done";
+
 /// All points.
-pub const POINTS: [&str; 5] = [AFTER_CLAIM, IN_SLICE, BEFORE_COMMIT, BEFORE_SEAL, IN_RESULT];
+pub const POINTS: [&str; 8] = [
+    AFTER_CLAIM,
+    IN_SLICE,
+    BEFORE_COMMIT,
+    BEFORE_SEAL,
+    IN_RESULT,
+    IN_WRITE,
+    BEFORE_DECIDE,
+    BEFORE_DONE,
+];
 
 /// What happens at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The next step of a write, until it is at an end. Any gateway may call it for any write, at any
 //! time and several at once: each step is one compare-and-swap of the record.
 
-use dunlin_base::{Error, Kind, QueryId, Result};
+use dunlin_base::{Error, Kind, QueryId, Result, fail};
 use dunlin_planner::write::{Landing, manifest_file, manifest_schema};
 use dunlin_proto::write::target::Kind as TargetKind;
 use dunlin_proto::write::write::Phase;
@@ -77,6 +77,7 @@ impl Gateway {
         let must_have_one = target.kind() != TargetKind::Insert;
         let manifest = landing.manifest(files, must_have_one);
         landing.stage_manifest(&manifest).await?;
+        fail::point(&self.parts().env, fail::BEFORE_DECIDE).await?;
         self.writes().decide(query, seen, rows).await?;
         Ok(())
     }
@@ -127,6 +128,7 @@ impl Gateway {
                 _ => Ok(()),
             };
         }
+        fail::point(&self.parts().env, fail::BEFORE_DONE).await?;
         let now = self.parts().env.unix_ms();
         if records.finish(query, seen, now).await? == Swap::Done {
             return Ok(());

@@ -224,7 +224,11 @@ impl FileStream {
             }
         }
         let row = match open {
-            Some(file) => Some(file.finish().await?),
+            Some(file) => {
+                let row = file.finish().await?;
+                fail::point(&self.env, fail::IN_WRITE).await?;
+                Some(row)
+            }
             None => None,
         };
         self.memory.free();

@@ -4,6 +4,7 @@
 use dunlin_base::{Error, Kind, Result, fail};
 
 use super::expected::{LONG, WIDE};
+use super::writes::WRITE;
 use crate::processes::{Role, Weather};
 
 /// Whether a query may fail with `lost` before its client has any of its rows. Lost output is made
@@ -194,6 +195,24 @@ pub const FAULTS: &[Fault] = &[
         "in-result",
         "a gateway ends in the middle of a result",
         Act::Fail(Role::Gateway, Point { passages: 3, ..point(fail::IN_RESULT) }),
+        DOWN,
+    ),
+    hidden(
+        "in-write",
+        "an executor ends after it has written a file, before its commit",
+        Act::Fail(Role::Executor, Point { name: fail::IN_WRITE, passages: 2, query: WRITE }),
+        DOWN,
+    ),
+    hidden(
+        "before-decide",
+        "a gateway ends when all files of a write are there, before it decides that they count",
+        Act::Fail(Role::Gateway, Point { name: fail::BEFORE_DECIDE, passages: 1, query: WRITE }),
+        DOWN,
+    ),
+    hidden(
+        "before-done",
+        "a gateway ends when all files of a write have their names, before it says so",
+        Act::Fail(Role::Gateway, Point { name: fail::BEFORE_DONE, passages: 1, query: WRITE }),
         DOWN,
     ),
     hidden("client-goes", "a client goes in the middle of its query", Act::Leave, (10, 800)),

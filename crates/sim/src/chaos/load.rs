@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use super::expected::{Expected, Query};
 use super::faults::LOST_MAY_BE;
 use super::verdict::{Outcome, Verdict};
+use super::writes::Written;
 use crate::processes::Cluster;
 
 /// After an error that a client may get, before it asks again.
@@ -31,6 +32,9 @@ pub(super) struct Load {
     /// A client that waits for longer than this hangs.
     pub(super) answer_max: Duration,
     pub(super) stop: AtomicBool,
+    pub(super) written: Written,
+    /// Held by the one who writes.
+    pub(super) writing: tokio::sync::Mutex<()>,
 }
 
 impl Load {

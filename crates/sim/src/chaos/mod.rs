@@ -19,6 +19,7 @@ mod report;
 mod run;
 mod strike;
 mod verdict;
+mod writes;
 
 pub use expected::{Expected, Query};
 pub use faults::{Act, FAULTS, Fault, LOST_MAY_BE, Link, Point, find};

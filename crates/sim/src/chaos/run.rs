@@ -18,6 +18,7 @@ use super::plan::{Strike, plan};
 use super::report::Report;
 use super::strike::strike;
 use super::verdict::Verdict;
+use super::writes::Written;
 use crate::processes::{Cluster, Shape, claims, leftovers};
 
 /// A client that waits for longer than this for an answer hangs: far beyond the longest fault, the
@@ -73,7 +74,8 @@ pub async fn run(
         let chance = Env::seeded(options.seed ^ (1 << 32) ^ number as u64);
         env.spawn("client", Arc::clone(&load).client(chance))
     });
-    let clients: Vec<_> = clients.collect();
+    let mut clients: Vec<_> = clients.collect();
+    clients.push(env.spawn("writer", Arc::clone(&load).writer()));
     strikes(options, &load, &mut report, note).await;
     note("healing");
     let healed = cluster.heal().await;
@@ -84,6 +86,7 @@ pub async fn run(
     healed?;
     note("no more faults: each query once");
     load.progress().await;
+    load.look_at_all().await;
     report.verdict = std::mem::take(&mut *load.verdict.lock());
     report.left.extend(left(&cluster).await?);
     report.redone(&calm, &claims(&cluster).await?);
@@ -105,6 +108,8 @@ fn load(options: &Options, cluster: &Arc<Cluster>, expected: Arc<Expected>) -> L
         allowed: kinds.into_iter().filter(may).collect(),
         answer_max: ANSWER_MAX,
         stop: AtomicBool::new(false),
+        written: Written::default(),
+        writing: tokio::sync::Mutex::new(()),
     }
 }
 

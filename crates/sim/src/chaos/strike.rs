@@ -12,6 +12,7 @@ use super::expected::LONG;
 use super::faults::{Act, Link, Point};
 use super::load::Load;
 use super::plan::Strike;
+use super::writes::WRITE;
 use crate::processes::{Child, Cluster, Proxy, Role, Server, Signal, Weather};
 
 /// How long a process may take to come to its fail point, while clients ask.
@@ -122,12 +123,18 @@ async fn pass(load: &Load, mut target: Target<'_>, point: Point, strike: &Strike
     let passage = 1 + strike.chance % point.passages.max(1);
     let armed = format!("{}=exit@{passage}", point.name);
     target.server.start(&mut target.child, Some(&armed)).await?;
-    let query = load.expected.query(point.query)?;
+    let asking = async {
+        match point.query {
+            WRITE => load.write_again(strike.target).await,
+            name => load.repeat(strike.target, load.expected.query(name)?).await,
+        }
+        Ok::<(), Error>(())
+    };
     let fired = tokio::select! {
         ended = target.child()?.ended(PASSAGE_MAX) => {
             ended.is_ok_and(|status| status.code() == Some(fail::EXIT_CODE))
         }
-        () = load.repeat(strike.target, query) => false,
+        asked = asking => return asked.map(|()| false),
     };
     load.cluster.env().sleep(strike.time).await;
     target.start().await?;

@@ -84,8 +84,8 @@ impl Cluster {
             Error::invalid(format!("cannot use {}: {e}", folder.display())).with_source(e)
         };
         std::fs::create_dir_all(folder.join("blobs")).map_err(cannot)?;
-        std::fs::write(folder.join("dunlin.toml"), configuration()).map_err(cannot)?;
         let folder = folder.canonicalize().map_err(cannot)?;
+        std::fs::write(folder.join("dunlin.toml"), configuration(&folder)).map_err(cannot)?;
         let etcd = Etcd::start(env, &folder, shape.members).await?;
         let common = Common { env, etcd: &etcd, folder: &folder, data, program };
         let mut servers = Vec::new();
@@ -227,13 +227,15 @@ impl Common<'_> {
 }
 
 /// Small slices and partitions, so that small data make a query of many stages and tasks.
-fn configuration() -> String {
+fn configuration(folder: &Path) -> String {
     let (lease, hold, sweep) = (LEASE_TTL.as_secs(), HOLD.as_secs(), SWEEP.as_secs());
     format!(
         "threads = 1\nmemory = \"512MiB\"\nshuffle-memory = \"32MiB\"\nhistory = 10000\n\
          lease-ttl = \"{lease}s\"\nhold = \"{hold}s\"\nsweep = \"{sweep}s\"\n\
          log-level = \"warn,dunlin_executor=info\"\n\n\
          [session]\npartitions = 4\nslice_bytes = \"256KiB\"\ncollapse_bytes = \"0\"\n\
-         broadcast_bytes = \"16KiB\"\nbroadcast_rows = 500\nplan_cache = false\n"
+         broadcast_bytes = \"16KiB\"\nbroadcast_rows = 500\nplan_cache = false\n\
+         warehouse = {:?}\n",
+        folder.join("tables")
     )
 }

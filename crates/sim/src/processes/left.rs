@@ -12,10 +12,13 @@ use super::cluster::Cluster;
 use super::server::Role;
 
 /// Where records of queries are that have not been removed.
-const PREFIXES: [&str; 3] = ["q/", "ready/", "live/"];
+const PREFIXES: [&str; 4] = ["q/", "ready/", "live/", "wr/q/"];
 
 /// A file that a shuffle worker owns for as long as its folder exists.
 const LOCK: &str = "dunlin-shuffle.lock";
+
+/// Where files of a write are that do not count yet.
+const STAGING: &str = ".dunlin";
 
 /// At most so many things of one sort are named.
 const NAMED_MAX: usize = 5;
@@ -28,9 +31,11 @@ pub async fn leftovers(cluster: &Cluster) -> Result<Vec<String>> {
         let found = cluster.store().range(prefix).await?;
         left.extend(found.entries.iter().take(NAMED_MAX).map(|e| format!("key {}", e.key)));
     }
-    left.extend(files(&cluster.folder().join("blobs"))?);
+    left.extend(files(&cluster.folder().join("blobs"), |_| true)?);
+    let staged = |path: &Path| path.components().any(|part| part.as_os_str() == STAGING);
+    left.extend(files(&cluster.folder().join("tables"), staged)?);
     for server in &cluster.servers {
-        left.extend(files(&server.recipe.scratch)?);
+        left.extend(files(&server.recipe.scratch, |_| true)?);
     }
     for server in cluster.of(Role::Shuffle) {
         let address = server.admin();
@@ -43,8 +48,8 @@ pub async fn leftovers(cluster: &Cluster) -> Result<Vec<String>> {
     Ok(left)
 }
 
-/// Files below a folder, by their names.
-fn files(folder: &Path) -> Result<Vec<String>> {
+/// The wanted files below a folder, by their names.
+fn files(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -61,6 +66,7 @@ fn files(folder: &Path) -> Result<Vec<String>> {
             match path.is_dir() {
                 true => folders.push(path),
                 false if path.ends_with(LOCK) => {}
+                false if !wanted(&path) => {}
                 false => found.push(format!("file {}", path.display())),
             }
         }
