@@ -20,7 +20,7 @@ use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning,
     PlanProperties, ReplaceChildrenOptions,
 };
-use dunlin_base::{ByteCount, Env, Error, Result as OurResult};
+use dunlin_base::{ByteCount, Env, Error, Result as OurResult, fail};
 use dunlin_proto::plan::WriteFiles;
 use futures::TryStreamExt;
 use object_store::ObjectStore;
