@@ -29,7 +29,8 @@ pub use cut::{CutOptions, cut};
 pub use decide::{DecideOptions, Decider};
 pub use errors::{from_datafusion, into_datafusion};
 pub use explain::explain;
-pub use object_stores::{ObjectStores, StoreLimits, StoreSpec};
+pub use catalog::Who;
+pub use object_stores::{Allowed, ObjectStores, StoreLimits, StoreSpec};
 pub use session::{
     Description, Planned, Planner, QueryPlan, Session, Statement, StatementKind, TableEntry,
     TableInfo, prepare,
