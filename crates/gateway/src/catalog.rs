@@ -38,14 +38,15 @@ impl MetadataCatalog {
 
     /// Every user, and whether it is an administrator.
     async fn users(&self) -> Result<BTreeMap<String, bool>> {
-        let names = async |prefix: &'static str| -> Result<Vec<String>> {
-            let found = self.store.range(prefix).await?.entries;
-            let name = |entry: &Entry| entry.key.strip_prefix(prefix).and_then(unescape);
-            Ok(found.iter().filter_map(name).collect())
-        };
-        let (users, admins) = (names(USERS).await?, names(ADMINS).await?);
+        let (users, admins) = (self.names(USERS).await?, self.names(ADMINS).await?);
         // Whoever is no user is no administrator either.
         Ok(users.into_iter().map(|user| (user.clone(), admins.contains(&user))).collect())
+    }
+
+    async fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let found = self.store.range(prefix).await?.entries;
+        let name = |entry: &Entry| entry.key.strip_prefix(prefix).and_then(unescape);
+        Ok(found.iter().filter_map(name).collect())
     }
 
     /// Takes from a user that is removed what was granted to it and what it owns: another of the

@@ -48,7 +48,7 @@ impl fmt::Display for Privilege {
 
 /// Several privileges. Bits that a later build knows are kept and mean nothing here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Privileges(u32);
+pub(crate) struct Privileges(u32);
 
 impl Privileges {
     pub(crate) const ALL: Self = Self(15);

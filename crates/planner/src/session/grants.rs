@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::StringArray;
+use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::TableReference;
@@ -20,7 +20,7 @@ use dunlin_base::{Error, Result};
 use super::ddl::{identifier, schema_name, unsupported};
 use super::{Planned, Session, query};
 use crate::catalog::{
-    ATTEMPTS, Access, CATALOG, Definition, Name, Object, PUBLIC, Privilege, Privileges, Rights,
+    ATTEMPTS, CATALOG, Definition, Name, Object, PUBLIC, Privilege, Privileges, Rights,
     Scope, Stored, Swapped, missing, no_schema,
 };
 
@@ -139,8 +139,8 @@ impl Session {
         let names = ["grantee", "privilege", "kind", "object"];
         let field = |name: &str| Field::new(name, DataType::Utf8, false);
         let schema = Arc::new(Schema::new(names.map(field).to_vec()));
-        let column = |at: usize| {
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row[at].as_str()))) as _
+        let column = |at: usize| -> ArrayRef {
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row[at].as_str())))
         };
         let batch = RecordBatch::try_new(Arc::clone(&schema), (0..names.len()).map(column).collect())
             .map_err(|e| Error::bug("grants are four columns").with_source(e))?;
@@ -155,8 +155,7 @@ fn rows(rights: &Rights, only: Option<&str>) -> Vec<[String; 4]> {
     let mut rows = Vec::new();
     for (user, _) in all.users().iter().filter(|(_, admin)| **admin) {
         if limited.is_none() {
-            let row = [user, "ADMIN", "catalog", CATALOG].map(str::to_owned);
-            rows.push(row);
+            rows.push([user.as_str(), "ADMIN", "catalog", CATALOG].map(str::to_owned));
         }
     }
     for entry in all.entries() {

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
+use datafusion::common::TableReference;
 use datafusion::datasource::TableProvider;
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{LogicalPlan, WriteOp};
-use datafusion::sql::TableReference;
 use datafusion::sql::parser::Statement as Ast;
 use datafusion::sql::sqlparser::ast::{Insert, Statement as Sql, TableObject};
 use dunlin_base::{Error, QueryId, Result};
