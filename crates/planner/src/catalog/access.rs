@@ -97,8 +97,7 @@ pub struct Access {
 impl Access {
     /// What all users may read and only administrators change: the tables of an opened folder.
     pub(crate) fn readable() -> Self {
-        let grant =
-            Grant { user: String::new(), privileges: Privileges::of(&[Privilege::Select]) };
+        let grant = Grant { user: String::new(), privileges: Privileges::of(&[Privilege::Select]) };
         Self { owner: None, grants: vec![grant] }
     }
 
@@ -140,8 +139,7 @@ impl Access {
     }
 
     pub(super) fn to_proto(&self) -> Option<v1::Access> {
-        let grant =
-            |g: &Grant| v1::Grant { user: g.user.clone(), privileges: g.privileges.0 };
+        let grant = |g: &Grant| v1::Grant { user: g.user.clone(), privileges: g.privileges.0 };
         let grants = self.grants.iter().map(grant).collect();
         (*self != Self::default()).then(|| v1::Access { owner: self.owner.clone(), grants })
     }

@@ -231,7 +231,10 @@ mod tests {
         let all = snapshot(&[]).await;
         let seen = |user: &str| Rights::new(&all, &Who::User(user.to_owned())).seen().clone();
         assert_eq!(seen("ann").names_in("lab"), ["t"]);
-        assert_eq!((seen("bob").schemas(), seen("bob").names_in("lab").len()), (vec!["public".to_owned()], 0));
+        assert_eq!(
+            (seen("bob").schemas(), seen("bob").names_in("lab").len()),
+            (vec!["public".to_owned()], 0)
+        );
         let create = Privileges::of(&[Privilege::Create]);
         let all = snapshot(&[(Name::schema("lab"), create)]).await;
         let bob = Rights::new(&all, &Who::User("bob".to_owned()));

@@ -84,15 +84,23 @@ async fn schemas_are_dropped_only_empty_or_by_cascade() {
     let error = error.await.expect_err("no schema yet");
     assert_eq!(error.message(), "there is no schema 'lab'");
     for (name, definition) in [(&schema, Definition::Schema), (&inside, view("SELECT 1"))] {
-        let put = put(store.as_ref(), &may_all(&snapshot().await), name, definition, Existing::Fail).await;
+        let put =
+            put(store.as_ref(), &may_all(&snapshot().await), name, definition, Existing::Fail)
+                .await;
         assert!(put.expect("new"));
     }
     let error = drop_schema(store.as_ref(), &may_all(&snapshot().await), "lab", false, false).await;
     assert_eq!(error.expect_err("full").message(), "schema 'lab' is not empty: it has lab.v");
-    assert!(drop_schema(store.as_ref(), &may_all(&snapshot().await), "lab", false, true).await.expect("ok"));
+    assert!(
+        drop_schema(store.as_ref(), &may_all(&snapshot().await), "lab", false, true)
+            .await
+            .expect("ok")
+    );
     assert_eq!(snapshot().await.schemas(), ["public"]);
     assert!(
-        !drop_schema(store.as_ref(), &may_all(&snapshot().await), "lab", true, false).await.expect("ok")
+        !drop_schema(store.as_ref(), &may_all(&snapshot().await), "lab", true, false)
+            .await
+            .expect("ok")
     );
 }
 

@@ -139,7 +139,8 @@ impl Place {
 
 /// A path without links and `..`. What is not there yet is as its name says; `None` if that goes up.
 fn real(path: &FsPath) -> Option<PathBuf> {
-    let (above, real) = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)))?;
+    let (above, real) =
+        path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)))?;
     let rest = path.strip_prefix(above).ok()?;
     let plain = |part: std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));
     rest.components().all(plain).then(|| real.join(rest))

@@ -129,8 +129,7 @@ impl ObjectStore for Fenced {
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
         let bounds = self.bounds.clone();
-        let checked =
-            move |path: Path| futures::future::ready(bounds.check(&path).map(|()| path));
+        let checked = move |path: Path| futures::future::ready(bounds.check(&path).map(|()| path));
         self.inner.delete_stream(locations.and_then(checked).boxed())
     }
 

@@ -77,8 +77,10 @@ pub(super) fn check(
         };
         if !harmless {
             return Err(Error::invalid(format!("this server does not take the option '{key}'"))
-                .with_hint("it may name a host, a file or another bucket: set it in the \
-                            environment of the server"));
+                .with_hint(
+                    "it may name a host, a file or another bucket: set it in the \
+                            environment of the server",
+                ));
         }
     }
     Ok(())

@@ -11,8 +11,8 @@ use dunlin_proto::catalog::v1;
 use super::query::ShowLogical;
 use super::{Planned, Session, Statement, grants, query};
 use crate::catalog::{
-    Access, Definition, Entry, Existing, Format, Name, Scope, Stored, check_may_create, drop_object,
-    drop_schema, encode_schema, put, rename, store_spec,
+    Access, Definition, Entry, Existing, Format, Name, Scope, Stored, check_may_create,
+    drop_object, drop_schema, encode_schema, put, rename, store_spec,
 };
 use crate::errors::in_text;
 
@@ -242,7 +242,7 @@ pub(super) fn check_store(scope: &Scope, name: &Name, table: &v1::ExternalTable)
             let seen = scope.snapshot().get(&entry.name).is_some();
             let table = if seen { format!("table '{}'", entry.name) } else { "a table".to_owned() };
             return Err(Error::invalid(format!("{table} reaches {} with other options", spec.url))
-            .with_hint("all tables of one store share its options: give the same, or none"));
+                .with_hint("all tables of one store share its options: give the same, or none"));
         }
     }
     Ok(())

@@ -20,8 +20,8 @@ use dunlin_base::{Error, Result};
 use super::ddl::{identifier, schema_name, unsupported};
 use super::{Planned, Session, query};
 use crate::catalog::{
-    ATTEMPTS, CATALOG, Definition, Name, Object, PUBLIC, Privilege, Privileges, Rights,
-    Scope, Stored, Swapped, missing, no_schema,
+    ATTEMPTS, CATALOG, Definition, Name, Object, PUBLIC, Privilege, Privileges, Rights, Scope,
+    Stored, Swapped, missing, no_schema,
 };
 
 /// How all users are called.
@@ -71,7 +71,8 @@ impl Session {
         let (name, kind) = object(&scope, objects)?;
         let users = grantees.iter().map(grantee).collect::<Result<Vec<_>>>()?;
         let known = scope.rights().all().users();
-        if give && let Some(user) = users.iter().find(|u| !u.is_empty() && !known.contains_key(*u)) {
+        if give && let Some(user) = users.iter().find(|u| !u.is_empty() && !known.contains_key(*u))
+        {
             return Err(Error::invalid(format!("there is no user '{user}'"))
                 .with_hint("dunlin users set makes one"));
         }
@@ -93,10 +94,9 @@ impl Session {
         let store = self.planner.catalog.store();
         for _ in 0..ATTEMPTS {
             let before = match &current {
-                Some(stored) => Object {
-                    definition: stored.definition.clone(),
-                    access: stored.access.clone(),
-                },
+                Some(stored) => {
+                    Object { definition: stored.definition.clone(), access: stored.access.clone() }
+                }
                 // These two always exist, with a record or without.
                 None if name.is_catalog() => Definition::Catalog.into(),
                 None if *name == Name::schema(PUBLIC) => Definition::Schema.into(),
@@ -142,8 +142,9 @@ impl Session {
         let column = |at: usize| -> ArrayRef {
             Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row[at].as_str())))
         };
-        let batch = RecordBatch::try_new(Arc::clone(&schema), (0..names.len()).map(column).collect())
-            .map_err(|e| Error::bug("grants are four columns").with_source(e))?;
+        let batch =
+            RecordBatch::try_new(Arc::clone(&schema), (0..names.len()).map(column).collect())
+                .map_err(|e| Error::bug("grants are four columns").with_source(e))?;
         Ok(Planned::Local(vec![batch], schema))
     }
 }
@@ -209,9 +210,9 @@ pub(super) fn take_catalog(tokens: &mut [TokenWithSpan]) {
         let word = matches!(tokens[at].token, Token::Word(_));
         word && !matches!(keyword(at), Keyword::TO | Keyword::FROM)
     };
-    let found = words.windows(3).find(|three| {
-        keyword(three[0]) == Keyword::ON && is_catalog(three[1]) && named(three[2])
-    });
+    let found = words
+        .windows(3)
+        .find(|three| keyword(three[0]) == Keyword::ON && is_catalog(three[1]) && named(three[2]));
     if let Some(three) = found {
         let at = three[1];
         tokens[at].token = Token::make_keyword("DATABASE");
@@ -262,10 +263,10 @@ fn found(scope: &Scope, name: &Name, kind: &'static str) -> Result<Option<Stored
     };
     match (scope.snapshot().stored(name), scope.find(&name.schema, object)) {
         (Some(stored), _) => Ok(Some(stored)),
-        (None, Some(_)) => Err(Error::invalid(format!(
-            "table '{name}' is a file of the folder that was opened"
-        ))
-        .with_hint("all users may read it")),
+        (None, Some(_)) => {
+            Err(Error::invalid(format!("table '{name}' is a file of the folder that was opened"))
+                .with_hint("all users may read it"))
+        }
         (None, None) => Err(missing(name, kind, scope.rights())),
     }
 }

@@ -52,7 +52,10 @@ async fn what_is_not_granted_is_as_if_it_were_not_there() {
     let shared = Shared::new().await;
     for sql in ["SELECT * FROM t", "SELECT (SELECT max(x) FROM t)", "EXPLAIN SELECT * FROM t"] {
         let error = shared.refused(&shared.ann, sql).await;
-        assert!(error.starts_with("unknown table 't', or user 'ann' has no SELECT on it"), "{error}");
+        assert!(
+            error.starts_with("unknown table 't', or user 'ann' has no SELECT on it"),
+            "{error}"
+        );
         let missing = shared.refused(&shared.ann, &sql.replace("FROM t", "FROM nope")).await;
         let there = error.replace("'t'", "'nope'");
         // Place and excerpt apart, both say the same.
@@ -63,7 +66,10 @@ async fn what_is_not_granted_is_as_if_it_were_not_there() {
     }
     let error = shared.refused(&shared.ann, "DROP TABLE t").await;
     assert_eq!(error, "there is no table 'public.t' that user 'ann' may see");
-    assert_eq!(shared.ann("DROP TABLE IF EXISTS t").await, ["DROP TABLE ('public.t' was not there)"]);
+    assert_eq!(
+        shared.ann("DROP TABLE IF EXISTS t").await,
+        ["DROP TABLE ('public.t' was not there)"]
+    );
     assert_eq!(shared.root("SELECT x FROM t").await, ["1"]);
     let error = shared.refused(&shared.ann, "GRANT SELECT ON t TO ann").await;
     assert_eq!(error, "there is no table 'public.t' that user 'ann' may see");
@@ -153,7 +159,11 @@ async fn writes_and_changes_need_their_own_privileges() {
     shared.root("GRANT INSERT ON t TO ann").await;
     let planned = Lab::plan_in(&shared.ann, insert).await.expect("granted");
     assert!(matches!(planned, Planned::Write(_)));
-    for sql in ["INSERT INTO t SELECT x FROM t", "INSERT INTO t SELECT max(a.x) FROM t AS a", "SELECT * FROM t"] {
+    for sql in [
+        "INSERT INTO t SELECT x FROM t",
+        "INSERT INTO t SELECT max(a.x) FROM t AS a",
+        "SELECT * FROM t",
+    ] {
         let error = shared.refused(&shared.ann, sql).await;
         assert_eq!(error, "user 'ann' has no SELECT on table 'public.t'", "{sql}");
     }
@@ -205,7 +215,10 @@ async fn who_may_grant_and_what() {
         ("GRANT SELECT ON CATALOG nope TO ann", "there is no catalog 'nope'"),
         ("GRANT SELECT ON t, v TO ann", "one GRANT or REVOKE is about one object"),
         ("GRANT SELECT ON t TO ROLE ann", "'ROLE ann' is neither a user nor PUBLIC"),
-        ("GRANT SELECT ON t TO ann WITH GRANT OPTION", "GRANT with further clauses is not supported yet"),
+        (
+            "GRANT SELECT ON t TO ann WITH GRANT OPTION",
+            "GRANT with further clauses is not supported yet",
+        ),
     ] {
         assert_eq!(shared.refused(&shared.root, sql).await, says, "{sql}");
     }
