@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dunlin_base::{Attempt, Error, Result, Revision, StageEpoch};
-use dunlin_metadata::Compare;
+use dunlin_metadata::{Compare};
 use dunlin_proto::queue::{Claim, Segment};
 use parking_lot::Mutex;
 

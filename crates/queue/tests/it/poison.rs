@@ -87,10 +87,7 @@ async fn the_neighbours_of_a_bad_slice_are_cleared_by_running() {
         let executor = world.executor().await;
         while let Some(claim) = executor.claim(8).await {
             if claim.slices.contains(&5) {
-                assert!(
-                    died < 1 || claim.slices.len() == 1,
-                    "only what was beside it the first time"
-                );
+                assert!(died < 1 || claim.slices.len() == 1, "only what was beside it the first time");
                 died += 1;
                 break;
             }
