@@ -37,6 +37,9 @@ impl MetadataUsers {
     /// for the cost of hashing. `Invalid`: a name or password that is empty or too long.
     pub async fn set(&self, user: &str, password: &str, cost: Cost, env: &Env) -> Result<()> {
         check_name(user)?;
+        if user.eq_ignore_ascii_case("public") {
+            return Err(Error::invalid("'public' are all users: it is no name of one"));
+        }
         let (password, env_) = (password.to_owned(), env.clone());
         let hashed = env.blocking(move || password::verifier(&password, cost, &env_)).await;
         let verifier = hashed.map_err(Error::bug)??;
