@@ -310,7 +310,10 @@ fn grantee(grantee: &Grantee) -> Result<String> {
         (GranteesType::Public, _) => Ok(String::new()),
         (GranteesType::None | GranteesType::User, Some(GranteeName::ObjectName(name))) => {
             match name.0.as_slice() {
-                [part] => part.as_ident().map(identifier).ok_or_else(refuse),
+                [part] => {
+                    let user = part.as_ident().map(identifier).filter(|user| !user.is_empty());
+                    user.ok_or_else(refuse)
+                }
                 _ => Err(refuse()),
             }
         }

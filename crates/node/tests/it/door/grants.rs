@@ -83,7 +83,7 @@ fn a_revoked_grant_ends_at_every_gateway_and_in_prepared_statements() {
         assert!(error.contains("user 'cid' has no SELECT"), "{error}");
         let error = there.execute(sql.clone(), None).await.expect_err("revoked").to_string();
         assert!(error.contains("user 'cid' has no SELECT"), "{error}");
-        let error = here.prepare(sql, None).await.err().expect("revoked").to_string();
+        let error = here.prepare(sql, None).await.expect_err("revoked").to_string();
         assert!(error.contains("user 'cid' has no SELECT"), "{error}");
     });
     doors.assert_nothing_left();

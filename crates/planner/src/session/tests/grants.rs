@@ -210,6 +210,7 @@ async fn who_may_grant_and_what() {
         ("GRANT CREATE ON t TO ann", "a table has no privilege CREATE"),
         ("GRANT UPDATE ON t TO ann", "a table has no privilege UPDATE"),
         ("GRANT SELECT (x) ON t TO ann", "a table has no privilege SELECT (x)"),
+        ("GRANT SELECT ON t TO \"\"", "'\"\"' is neither a user nor PUBLIC"),
         ("GRANT SELECT ON nope TO ann", "there is no table 'public.nope'"),
         ("GRANT SELECT ON SCHEMA nope TO ann", "there is no schema 'nope'"),
         ("GRANT SELECT ON CATALOG nope TO ann", "there is no catalog 'nope'"),
