@@ -1,15 +1,28 @@
-//! The catalog in the metadata store: `cat/o/{schema}` and `cat/o/{schema}/{object}`, one
-//! definition each, so that every gateway sees the same tables.
+//! The catalog in the metadata store: `cat/o/{schema}` and `cat/o/{schema}/{object}`, one object
+//! each with who may use it, so that every gateway sees the same tables and grants. What is granted
+//! on the catalog itself is in `cat/root`. Users (`cat/user/`, `cat/admin/`) are [`crate::flight`]'s;
+//! every change of them is a change of the catalog, too.
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use dunlin_base::{Error, Result, Revision};
 use dunlin_metadata::{Compare, Entry, Op, StoreRef, Txn, TxnOutcome};
-use dunlin_planner::catalog::{CatalogStore, Definition, Loaded, Name, Stored, Swapped};
+use dunlin_planner::catalog::{CatalogStore, Loaded, Name, Object, Stored, Swapped};
 
 /// Below it are the definitions.
 const OBJECTS: &str = "cat/o/";
+/// The catalog itself.
+const ROOT: &str = "cat/root";
+/// Below it are the users, a verifier each.
+pub(crate) const USERS: &str = "cat/user/";
+/// Below it are the names of those who are administrators.
+pub(crate) const ADMINS: &str = "cat/admin/";
 /// Written with every change; its revision is the catalog's version.
 const VERSION: &str = "cat/version";
+
+/// How often an object's record is written anew because another was faster.
+const FORGET_TRIES: usize = 16;
 
 /// Definitions in the metadata store.
 #[derive(Debug)]
@@ -21,6 +34,40 @@ impl MetadataCatalog {
     /// The catalog in `store`.
     pub fn new(store: StoreRef) -> Self {
         Self { store }
+    }
+
+    /// Every user, and whether it is an administrator.
+    async fn users(&self) -> Result<BTreeMap<String, bool>> {
+        let (users, admins) = (self.names(USERS).await?, self.names(ADMINS).await?);
+        // Whoever is no user is no administrator either.
+        Ok(users.into_iter().map(|user| (user.clone(), admins.contains(&user))).collect())
+    }
+
+    async fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let found = self.store.range(prefix).await?.entries;
+        let name = |entry: &Entry| entry.key.strip_prefix(prefix).and_then(unescape);
+        Ok(found.iter().filter_map(name).collect())
+    }
+
+    /// Takes from a user that is removed what was granted to it and what it owns: another of the
+    /// same name inherits nothing. Idempotent. `Retry`: out of reach, or an object is being changed
+    /// all the time; call again.
+    pub(crate) async fn forget_user(&self, user: &str) -> Result<()> {
+        for mut stored in self.load().await?.objects {
+            let mut tries = 0;
+            while stored.access.forget(user) {
+                let object = Object { definition: stored.definition, access: stored.access };
+                match self.swap(&stored.name, Some(stored.revision), Some(object)).await? {
+                    Swapped::Done | Swapped::Conflict(None) => break,
+                    Swapped::Conflict(Some(there)) => stored = there,
+                }
+                tries += 1;
+                if tries == FORGET_TRIES {
+                    return Err(Error::retry(format!("'{}' is being changed", stored.name)));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -34,15 +81,16 @@ impl CatalogStore for MetadataCatalog {
         // The version first: a change in between is then loaded once more, never missed.
         let version = self.version().await?;
         let entries = self.store.range(OBJECTS).await?.entries;
-        let objects = entries.iter().map(stored).collect::<Result<_>>()?;
-        Ok(Loaded { objects, version })
+        let root = self.store.get(ROOT).await?;
+        let objects = entries.iter().chain(&root).map(stored).collect::<Result<_>>()?;
+        Ok(Loaded { objects, users: self.users().await?, version })
     }
 
     async fn swap(
         &self,
         name: &Name,
         expected: Option<Revision>,
-        new: Option<Definition>,
+        new: Option<Object>,
     ) -> Result<Swapped> {
         let key = key_of(name);
         let compare = match expected {
@@ -50,7 +98,7 @@ impl CatalogStore for MetadataCatalog {
             Some(revision) => Compare::Modified(key.clone(), revision),
         };
         let change = match new {
-            Some(definition) => Op::Put(key, definition.encode(), None),
+            Some(object) => Op::Put(key, object.encode(), None),
             None => Op::Delete(key),
         };
         let txn = Txn { compares: vec![compare], ops: vec![change, version()], ..Txn::default() };
@@ -65,7 +113,7 @@ impl CatalogStore for MetadataCatalog {
 }
 
 /// Every change of the catalog has it.
-fn version() -> Op {
+pub(crate) fn version() -> Op {
     Op::Put(VERSION.to_owned(), bytes::Bytes::new(), None)
 }
 
@@ -81,18 +129,22 @@ pub(crate) fn create(key: String, definition: bytes::Bytes) -> [Op; 2] {
 
 fn stored(entry: &Entry) -> Result<Stored> {
     let name = name_of(&entry.key)?;
-    let definition = Definition::decode(&entry.value)?;
-    Ok(Stored { name, definition, revision: entry.modified })
+    let Object { definition, access } = Object::decode(&entry.value)?;
+    Ok(Stored { name, definition, access, revision: entry.modified })
 }
 
 fn key_of(name: &Name) -> String {
     match &name.object {
+        None if name.is_catalog() => ROOT.to_owned(),
         None => format!("{OBJECTS}{}", escape(&name.schema)),
         Some(object) => format!("{OBJECTS}{}/{}", escape(&name.schema), escape(object)),
     }
 }
 
 fn name_of(key: &str) -> Result<Name> {
+    if key == ROOT {
+        return Ok(Name::catalog());
+    }
     let path = key.strip_prefix(OBJECTS).unwrap_or(key);
     let bad = || Error::bug(format!("'{key}' is no key of the catalog"));
     match path.split_once('/') {
@@ -139,6 +191,7 @@ mod tests {
     #[test]
     fn any_name_survives_its_key() {
         for name in [
+            Name::catalog(),
             Name::schema("public"),
             Name::object("public", "a/b%c"),
             Name::object("Größe", "x y\u{1F426}"),

@@ -138,6 +138,10 @@ pub(crate) struct EngineArgs {
     /// Keep catalog, queries and history in this folder [default: nothing is kept]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
+    /// A place that statements may open beside the data, such as /srv/lake, s3://bucket/prefix or
+    /// the endpoint https://minio:9000; may be given several times [default: `sql` all, `serve` none]
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) allow: Vec<String>,
     /// CPU threads
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) threads: Option<u32>,
@@ -271,13 +275,19 @@ pub(crate) enum UsersCommand {
     Set {
         /// Its name
         name: String,
+        /// It may do everything; without a password in the environment it keeps the one it has
+        #[arg(long, conflicts_with = "no_admin")]
+        admin: bool,
+        /// It may do what is granted to it, and no more
+        #[arg(long)]
+        no_admin: bool,
     },
-    /// Remove a user
+    /// Remove a user and what was granted to it
     Remove {
         /// Its name
         name: String,
     },
-    /// List all users
+    /// List all users, and who is an administrator
     List,
 }
 

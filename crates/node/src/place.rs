@@ -34,6 +34,9 @@ impl Place {
             }
         };
         config.apply(&mut options)?;
+        if !config.allow.is_empty() {
+            options.allowed = config.allowed(&options.settings)?;
+        }
         let engine = Engine::start(options)?;
         let place = Self { engine, _scratch: scratch };
         if let Some(data) = &config.data {

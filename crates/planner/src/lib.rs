@@ -21,6 +21,7 @@ pub mod settings;
 pub mod write;
 
 pub use bind::{BoundTask, TaskOutput, Template};
+pub use catalog::Who;
 pub use codec::{
     BUILD, CODEC_VERSION, DATAFUSION_VERSION, PlanCodec, ProtoCodec, check_header, decode_expr,
 };
@@ -29,7 +30,7 @@ pub use cut::{CutOptions, cut};
 pub use decide::{DecideOptions, Decider};
 pub use errors::{from_datafusion, into_datafusion};
 pub use explain::explain;
-pub use object_stores::{ObjectStores, StoreLimits, StoreSpec};
+pub use object_stores::{Allowed, ObjectStores, StoreLimits, StoreSpec};
 pub use session::{
     Description, Planned, Planner, QueryPlan, Session, Statement, StatementKind, TableEntry,
     TableInfo, prepare,

@@ -64,7 +64,7 @@ impl Door {
         let signer = Arc::new(Signer::open(Arc::clone(&gateway.parts().store), env.clone()).await?);
         let guard = Guard::new(&env, Arc::clone(&signer), &options).await?;
         let calls = Arc::new(Semaphore::new(options.calls_max));
-        let sessions = Sessions::new(gateway.clone(), planner);
+        let sessions = Sessions::new(gateway.clone(), planner, &options.auth);
         let recent = Recent::default();
         Ok(Self { env, gateway, options, signer, sessions, recent, leave, guard, calls })
     }

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use dunlin_base::Result;
-use dunlin_planner::Planner;
+use dunlin_planner::{Planner, Who};
 use parking_lot::Mutex;
 
 use super::caller::{Caller, Options};
+use super::options::Auth;
 use crate::gateway::Gateway;
 use crate::session::Session;
 
@@ -18,6 +19,8 @@ const KEPT_MAX: usize = 64;
 pub(super) struct Sessions {
     gateway: Gateway,
     planner: Arc<Planner>,
+    /// Users are asked who they are, and may do what they were granted.
+    asked: bool,
     kept: Mutex<Vec<Kept>>,
 }
 
@@ -28,14 +31,16 @@ struct Kept {
 }
 
 impl Sessions {
-    pub(super) fn new(gateway: Gateway, planner: Arc<Planner>) -> Self {
-        Self { gateway, planner, kept: Mutex::default() }
+    pub(super) fn new(gateway: Gateway, planner: Arc<Planner>, auth: &Auth) -> Self {
+        let asked = matches!(auth, Auth::Users(_));
+        Self { gateway, planner, asked, kept: Mutex::default() }
     }
 
     /// A session that nobody else has: it may be changed. `Invalid`: its options are those of
     /// another build.
     pub(super) fn fresh(&self, caller: &Caller) -> Result<Session> {
-        let session = self.planner.session()?;
+        let who = if self.asked { Who::User(caller.user.clone()) } else { Who::Anyone };
+        let session = self.planner.session_of(who)?;
         let options = caller.options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         session.apply(options)?;
         Ok(Session::new(self.gateway.clone(), session, caller.user.clone()))

@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use dunlin_base::{Env, Error, Result};
-use dunlin_metadata::{Op, StoreRef, Txn};
+use dunlin_metadata::{Compare, Op, StoreRef, Txn, TxnOutcome};
 use parking_lot::Mutex;
 
 use super::password::{self, Cost};
-use crate::catalog::{escape, unescape};
-
-/// Below it are the users, a verifier each.
-const USERS: &str = "cat/user/";
+use crate::catalog::{ADMINS, MetadataCatalog, USERS, escape, unescape, version};
 
 /// Longest name.
 const NAME_MAX: usize = 128;
@@ -40,23 +37,53 @@ impl MetadataUsers {
     /// for the cost of hashing. `Invalid`: a name or password that is empty or too long.
     pub async fn set(&self, user: &str, password: &str, cost: Cost, env: &Env) -> Result<()> {
         check_name(user)?;
+        if user.eq_ignore_ascii_case("public") {
+            return Err(Error::invalid("'public' are all users: it is no name of one"));
+        }
         let (password, env_) = (password.to_owned(), env.clone());
         let hashed = env.blocking(move || password::verifier(&password, cost, &env_)).await;
         let verifier = hashed.map_err(Error::bug)??;
-        let put = Op::Put(key(user), verifier.into(), None);
-        self.store.txn(Txn { ops: vec![put], ..Txn::default() }).await.map(|_| ())
+        let ops = vec![Op::Put(key(user), verifier.into(), None), version()];
+        self.store.txn(Txn { ops, ..Txn::default() }).await.map(|_| ())
     }
 
-    /// Removes a user: its tokens end within `DoorOptions::user_recheck`. Unknown ones are none.
+    /// Makes a user an administrator, who may do everything, or takes that away. Counts from the
+    /// next statement on. `Invalid`: there is no such user.
+    pub async fn set_admin(&self, user: &str, admin: bool) -> Result<()> {
+        check_name(user)?;
+        let change = match admin {
+            true => Op::Put(admin_key(user), bytes::Bytes::new(), None),
+            false => Op::Delete(admin_key(user)),
+        };
+        let (compares, ops) = (vec![Compare::Present(key(user))], vec![change, version()]);
+        match self.store.txn(Txn { compares, ops, ..Txn::default() }).await? {
+            TxnOutcome::Committed(_) => Ok(()),
+            TxnOutcome::Conflict(_) => Err(Error::invalid(format!("there is no user '{user}'"))),
+        }
+    }
+
+    /// The names of all administrators, sorted.
+    pub async fn admins(&self) -> Result<Vec<String>> {
+        self.below(ADMINS).await
+    }
+
+    /// Removes a user, its grants, and its name from what it owns: its tokens end within
+    /// `DoorOptions::user_recheck`. Unknown ones are none. Idempotent: an error half-way is made
+    /// good by another call.
     pub async fn remove(&self, user: &str) -> Result<()> {
-        let delete = Op::Delete(key(user));
-        self.store.txn(Txn { ops: vec![delete], ..Txn::default() }).await.map(|_| ())
+        let ops = vec![Op::Delete(key(user)), Op::Delete(admin_key(user)), version()];
+        self.store.txn(Txn { ops, ..Txn::default() }).await?;
+        MetadataCatalog::new(StoreRef::clone(&self.store)).forget_user(user).await
     }
 
     /// The names of all users, sorted.
     pub async fn names(&self) -> Result<Vec<String>> {
-        let found = self.store.range(USERS).await?;
-        let name = |key: &str| key.strip_prefix(USERS).and_then(unescape);
+        self.below(USERS).await
+    }
+
+    async fn below(&self, prefix: &str) -> Result<Vec<String>> {
+        let found = self.store.range(prefix).await?;
+        let name = |key: &str| key.strip_prefix(prefix).and_then(unescape);
         let mut names: Vec<_> = found.entries.iter().filter_map(|e| name(&e.key)).collect();
         names.sort();
         Ok(names)
@@ -77,6 +104,10 @@ impl UserStore for MetadataUsers {
 
 fn key(user: &str) -> String {
     format!("{USERS}{}", escape(user))
+}
+
+fn admin_key(user: &str) -> String {
+    format!("{ADMINS}{}", escape(user))
 }
 
 fn check_name(user: &str) -> Result<()> {

@@ -26,6 +26,7 @@ pub(super) fn engine_flags(engine: &EngineArgs) -> Flags {
     let mut flags = Flags::default();
     flags.set("data", engine.data.as_ref());
     flags.set("state", engine.state.as_ref());
+    flags.set("allow", (!engine.allow.is_empty()).then_some(&engine.allow));
     flags.set("threads", engine.threads);
     flags.set("memory", engine.memory.map(|bytes| format!("{}B", bytes.0)));
     flags.set("executors", engine.executors);

@@ -25,18 +25,38 @@ async fn change(env: &Env, options: &Users) -> Result<Vec<String>> {
     let store = dunlin_metadata::open(&options.metadata, env.clone()).await?;
     let users = MetadataUsers::new(Arc::clone(&store));
     match &options.command {
-        UsersCommand::Set { name } => {
-            let password = std::env::var("DUNLIN_PASSWORD").map_err(|_| {
-                Error::invalid(format!("there is no password for user '{name}'"))
-                    .with_hint("put it into the environment as DUNLIN_PASSWORD")
-            })?;
-            users.set(name, &password, Cost::Full, env).await?;
-            Ok(vec![format!("user '{name}' has this password now")])
+        UsersCommand::Set { name, admin, no_admin } => {
+            let role = (*admin || *no_admin).then_some(*admin);
+            let mut said = Vec::new();
+            match std::env::var("DUNLIN_PASSWORD") {
+                Ok(password) => {
+                    users.set(name, &password, Cost::Full, env).await?;
+                    said.push(format!("user '{name}' has this password now"));
+                }
+                Err(_) if role.is_some() => {}
+                Err(_) => {
+                    return Err(Error::invalid(format!("there is no password for user '{name}'"))
+                        .with_hint("put it into the environment as DUNLIN_PASSWORD"));
+                }
+            }
+            if let Some(admin) = role {
+                users.set_admin(name, admin).await?;
+                let is = if admin { "is an administrator" } else { "is no administrator" };
+                said.push(format!("user '{name}' {is} now"));
+            }
+            Ok(said)
         }
         UsersCommand::Remove { name } => {
             users.remove(name).await?;
             Ok(vec![format!("there is no user '{name}' any more")])
         }
-        UsersCommand::List => users.names().await,
+        UsersCommand::List => {
+            let admins = users.admins().await?;
+            let line = |name: String| match admins.contains(&name) {
+                true => format!("{name} (administrator)"),
+                false => name,
+            };
+            Ok(users.names().await?.into_iter().map(line).collect())
+        }
     }
 }

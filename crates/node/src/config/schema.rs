@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use dunlin_base::{ByteCount, Error, Result};
-use dunlin_planner::Settings;
+use dunlin_planner::{Allowed, Settings};
 use serde::{Deserialize, Serialize};
 
 use super::units::{FromText, Span};
@@ -24,6 +24,8 @@ pub(crate) struct Config {
     /// Folder whose files become tables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<PathBuf>,
+    /// Places that statements may open.
+    pub(crate) allow: Vec<String>,
     /// CPU threads.
     pub(crate) threads: u32,
     /// Executors in the process.
@@ -59,9 +61,10 @@ pub(crate) struct Config {
 }
 
 /// The keys in the order of [`Config`], each with what it is for.
-pub(super) const KEYS: [(&str, &str); 18] = [
+pub(super) const KEYS: [(&str, &str); 19] = [
     ("state", "folder of catalog, queries and history; nothing is kept without one"),
     ("data", "folder whose files and folders become tables"),
+    ("allow", "places that statements may open, beside data and warehouse; `sql` without any: all"),
     ("threads", "CPU threads"),
     ("executors", "executors in this process"),
     ("memory", "memory of one executor, and of one query on it"),
@@ -86,6 +89,7 @@ impl Default for Config {
         Self {
             state: None,
             data: None,
+            allow: Vec::new(),
             threads: threads as u32,
             executors: 1,
             memory: FromText(ByteCount::mib(2048)),
@@ -139,7 +143,17 @@ impl Config {
         tracing_subscriber::EnvFilter::try_new(&self.log_level).map_err(|_| {
             Error::invalid(format!("log-level: '{}' is not a log filter", self.log_level))
         })?;
+        Allowed::only(&self.allow).map_err(|e| e.context("allow"))?;
         self.settings().map(drop)
+    }
+
+    /// The places that a process with these settings may open: those that are named, its data and
+    /// where its new tables go. `Invalid`: a text that is no place.
+    pub(crate) fn allowed(&self, settings: &Settings) -> Result<Allowed> {
+        let mut places = self.allow.clone();
+        places.extend(self.data.as_ref().map(|data| data.display().to_string()));
+        places.extend(Some(settings.warehouse.clone()).filter(|place| !place.is_empty()));
+        Allowed::only(places)
     }
 
     /// Settings that sessions start with.

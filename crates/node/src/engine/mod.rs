@@ -72,7 +72,8 @@ impl Engine {
         })?;
         let store = dunlin_metadata::open(&options.metadata, env.clone()).await?;
         let blobs = blob::open(&options.blobs, &store_variables(), env.clone()).await?;
-        let stores = ObjectStores::new(env.clone(), options.stores);
+        let allowed = options.allowed.clone();
+        let stores = ObjectStores::limited(env.clone(), options.stores, allowed);
         let catalog = Arc::new(MetadataCatalog::new(Arc::clone(&store)));
         let settings = options.settings.clone();
         let planner = Planner::new(env.clone(), settings, catalog, Arc::clone(&stores))?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin_base::ByteCount;
-use dunlin_planner::{Settings, StoreLimits};
+use dunlin_planner::{Allowed, Settings, StoreLimits};
 use dunlin_queue::Tuning;
 use dunlin_shuffle::{TcpOptions, Tls};
 use tokio_rustls::rustls::{ClientConfig, ServerConfig};
@@ -86,6 +86,8 @@ pub struct EngineOptions {
     pub settings: Settings,
     /// Limits of object stores.
     pub stores: StoreLimits,
+    /// The places that statements and plans may open.
+    pub allowed: Allowed,
     /// Sizes and times of the queue.
     pub tuning: Tuning,
 }
@@ -123,6 +125,7 @@ impl EngineOptions {
             sweep_every: Duration::from_secs(60),
             executor_wait: Duration::from_secs(300),
             stores: StoreLimits::default(),
+            allowed: Allowed::everything(),
             tuning: Tuning::default(),
         }
     }

@@ -55,6 +55,8 @@ impl Serving {
         // The catalog outlives this process and its folder: an administrator says where tables go.
         engine.settings.warehouse.clear();
         config.apply(&mut engine)?;
+        // Statements come from others, and so do plans: closed, but for what is named.
+        engine.allowed = config.allowed(&engine.settings)?;
         engine.metadata.clone_from(&options.metadata);
         engine.blobs.clone_from(&options.blobs);
         let has = |role| options.roles.contains(&role);

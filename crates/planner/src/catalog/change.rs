@@ -1,9 +1,11 @@
-//! CREATE and DROP as compare-and-swap: what each means when the object is there, or is not.
+//! CREATE and DROP as compare-and-swap: what each means when the object is there, or is not, and
+//! whether the user may.
 
 use dunlin_base::{Error, Result};
 
+use super::access::Privilege;
 use super::definition::PUBLIC;
-use super::{CatalogStore, Definition, Name, Snapshot, Stored, Swapped};
+use super::{Access, CatalogStore, Definition, Name, Object, Rights, Snapshot, Stored, Swapped};
 
 /// What CREATE does when the name is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,26 +18,29 @@ pub(crate) enum Existing {
 }
 
 /// Swaps that may lose against other writers of the same name before we give up.
-const ATTEMPTS: usize = 16;
+pub(crate) const ATTEMPTS: usize = 16;
 
-/// Writes a definition. True if it did, false if the one that was there is kept.
+/// Writes a definition. True if it did, false if the one that was there is kept. What is replaced
+/// keeps its grants and has a new owner: a view reads with the rights of who wrote it.
 pub(crate) async fn put(
     store: &dyn CatalogStore,
-    snapshot: &Snapshot,
+    rights: &Rights,
     name: &Name,
     definition: Definition,
     existing: Existing,
 ) -> Result<bool> {
-    if name.object.is_some() && !snapshot.has_schema(&name.schema) {
-        return Err(no_schema(&name.schema, snapshot));
-    }
-    let mut current = snapshot.stored(name);
+    check_may_create(rights, name)?;
+    let mut access = Access { owner: rights.owner(), grants: Vec::new() };
+    let mut current = rights.seen().stored(name);
     for _ in 0..ATTEMPTS {
         if let Some(there) = &current {
             let same_kind = there.definition.kind() == definition.kind();
             match existing {
                 Existing::Keep => return Ok(false),
-                Existing::Replace if same_kind => {}
+                Existing::Replace if same_kind => {
+                    rights.check(Privilege::Drop, there.definition.kind(), name, &there.access)?;
+                    access.grants.clone_from(&there.access.grants);
+                }
                 _ => return Err(taken(there, same_kind)),
             }
         } else if *name == Name::schema(PUBLIC) {
@@ -45,7 +50,8 @@ pub(crate) async fn put(
             return Err(Error::invalid("schema 'public' already exists"));
         }
         let expected = current.as_ref().map(|c| c.revision);
-        match store.swap(name, expected, Some(definition.clone())).await? {
+        let object = Object { definition: definition.clone(), access: access.clone() };
+        match store.swap(name, expected, Some(object)).await? {
             Swapped::Done => return Ok(true),
             Swapped::Conflict(there) => current = there,
         }
@@ -53,24 +59,36 @@ pub(crate) async fn put(
     Err(busy(name))
 }
 
-/// Removes a table or view. True if it was there.
+/// `Invalid` unless the user may make an object of this name.
+pub(crate) fn check_may_create(rights: &Rights, name: &Name) -> Result<()> {
+    if name.object.is_none() {
+        return rights.check_create();
+    }
+    if !rights.seen().has_schema(&name.schema) {
+        return Err(no_schema(&name.schema, rights.seen()));
+    }
+    rights.check_create_in(&name.schema)
+}
+
+/// Removes a table or view. True if it was there: what the user does not see is not there.
 pub(crate) async fn drop_object(
     store: &dyn CatalogStore,
-    snapshot: &Snapshot,
+    rights: &Rights,
     name: &Name,
     kind: &'static str,
     if_exists: bool,
 ) -> Result<bool> {
-    let mut current = snapshot.stored(name);
+    let mut current = rights.seen().stored(name);
     for _ in 0..ATTEMPTS {
         let Some(there) = current else {
-            return if if_exists { Ok(false) } else { Err(missing(name, kind, snapshot)) };
+            return if if_exists { Ok(false) } else { Err(missing(name, kind, rights)) };
         };
         let is = there.definition.kind();
         if is != kind {
             return Err(Error::invalid(format!("'{name}' is a {is}, not a {kind}"))
                 .with_hint(format!("use DROP {}", is.to_uppercase())));
         }
+        rights.check(Privilege::Drop, kind, name, &there.access)?;
         match store.swap(name, Some(there.revision), None).await? {
             Swapped::Done => return Ok(true),
             Swapped::Conflict(there) => current = there,
@@ -85,7 +103,7 @@ pub(crate) async fn drop_object(
 /// until the schema is created again.
 pub(crate) async fn drop_schema(
     store: &dyn CatalogStore,
-    snapshot: &Snapshot,
+    rights: &Rights,
     schema: &str,
     if_exists: bool,
     cascade: bool,
@@ -93,8 +111,12 @@ pub(crate) async fn drop_schema(
     if schema == PUBLIC {
         return Err(Error::invalid("schema 'public' cannot be dropped"));
     }
+    let snapshot = rights.seen();
     if !snapshot.has_schema(schema) {
         return if if_exists { Ok(false) } else { Err(no_schema(schema, snapshot)) };
+    }
+    if let Some(entry) = snapshot.get(&Name::schema(schema)) {
+        rights.check_entry(Privilege::Drop, entry)?;
     }
     let inside = snapshot.in_schema(schema);
     if !inside.is_empty() && !cascade {
@@ -105,9 +127,9 @@ pub(crate) async fn drop_schema(
             .with_hint("DROP SCHEMA ... CASCADE drops them too"));
     }
     for object in inside {
-        drop_object(store, snapshot, &object.name, object.definition.kind(), true).await?;
+        drop_object(store, rights, &object.name, object.definition.kind(), true).await?;
     }
-    drop_object(store, snapshot, &Name::schema(schema), "schema", true).await
+    drop_object(store, rights, &Name::schema(schema), "schema", true).await
 }
 
 fn taken(there: &Stored, same_kind: bool) -> Error {
@@ -120,9 +142,15 @@ fn taken(there: &Stored, same_kind: bool) -> Error {
     }
 }
 
-fn missing(name: &Name, kind: &str, snapshot: &Snapshot) -> Error {
-    let error = Error::invalid(format!("there is no {kind} '{name}'"));
-    let names = snapshot.names_in(&name.schema);
+pub(crate) fn missing(name: &Name, kind: &str, rights: &Rights) -> Error {
+    let error = match rights.limited() {
+        None => Error::invalid(format!("there is no {kind} '{name}'")),
+        // The same for what is not seen.
+        Some(user) => {
+            Error::invalid(format!("there is no {kind} '{name}' that user '{user}' may see"))
+        }
+    };
+    let names = rights.seen().names_in(&name.schema);
     let object = name.object.as_deref().unwrap_or_default();
     match crate::errors::nearest(object, names.iter().map(String::as_str)) {
         Some(near) => error.with_hint(format!("did you mean '{near}'?")),

@@ -1,4 +1,4 @@
-//! What the catalog keeps: schemas, external tables, views. Data only.
+//! What the catalog keeps: schemas, external tables, views, and who may use them. Data only.
 
 use std::fmt;
 
@@ -7,10 +7,16 @@ use dunlin_base::{Error, Result};
 use dunlin_proto::catalog::v1;
 use prost::Message;
 
+use super::Access;
+
+/// The one catalog.
+pub(crate) const CATALOG: &str = "dunlin";
+
 /// The schema that always exists.
 pub(crate) const PUBLIC: &str = "public";
 
-/// The name of an object of the catalog; the name of a schema has no `object`.
+/// The name of an object of the catalog; the name of a schema has no `object`, that of the catalog
+/// itself no schema either.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
     /// The schema.
@@ -25,6 +31,16 @@ impl Name {
         Self { schema: schema.into(), object: None }
     }
 
+    /// The name of the catalog itself.
+    pub fn catalog() -> Self {
+        Self::schema("")
+    }
+
+    /// Whether it is the catalog's own name.
+    pub fn is_catalog(&self) -> bool {
+        self.schema.is_empty() && self.object.is_none()
+    }
+
     /// The name of a table or view.
     pub fn object(schema: impl Into<String>, object: impl Into<String>) -> Self {
         Self { schema: schema.into(), object: Some(object.into()) }
@@ -35,6 +51,7 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.object {
             Some(object) => write!(f, "{}.{object}", self.schema),
+            None if self.is_catalog() => f.write_str(CATALOG),
             None => f.write_str(&self.schema),
         }
     }
@@ -49,6 +66,23 @@ pub enum Definition {
     Table(Box<v1::ExternalTable>),
     /// A query by name.
     View(v1::View),
+    /// The catalog itself.
+    Catalog,
+}
+
+/// An object of the catalog as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// What it is.
+    pub definition: Definition,
+    /// Who may use it.
+    pub access: Access,
+}
+
+impl From<Definition> for Object {
+    fn from(definition: Definition) -> Self {
+        Self { definition, access: Access::default() }
+    }
 }
 
 impl Definition {
@@ -58,27 +92,34 @@ impl Definition {
             Self::Schema => "schema",
             Self::Table(_) => "table",
             Self::View(_) => "view",
+            Self::Catalog => "catalog",
         }
     }
+}
 
+impl Object {
     /// The stored form. Stable: later builds read it.
     pub fn encode(&self) -> Bytes {
-        let kind = match self.clone() {
-            Self::Schema => v1::definition::Kind::Schema(v1::Schema {}),
-            Self::Table(table) => v1::definition::Kind::Table(*table),
-            Self::View(view) => v1::definition::Kind::View(view),
+        let kind = match self.definition.clone() {
+            Definition::Schema => v1::definition::Kind::Schema(v1::Schema {}),
+            Definition::Table(table) => v1::definition::Kind::Table(*table),
+            Definition::View(view) => v1::definition::Kind::View(view),
+            Definition::Catalog => v1::definition::Kind::Catalog(v1::Catalog {}),
         };
-        v1::Definition { kind: Some(kind) }.encode_to_vec().into()
+        let access = self.access.to_proto();
+        v1::Definition { kind: Some(kind), access }.encode_to_vec().into()
     }
 
     /// Reads the stored form. `Lost`: damaged, or written by a later build.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let lost = || Error::lost("a definition in the catalog cannot be read");
-        let definition = v1::Definition::decode(bytes).map_err(|e| lost().with_source(e))?;
-        Ok(match definition.kind.ok_or_else(lost)? {
-            v1::definition::Kind::Schema(_) => Self::Schema,
-            v1::definition::Kind::Table(table) => Self::Table(Box::new(table)),
-            v1::definition::Kind::View(view) => Self::View(view),
-        })
+        let stored = v1::Definition::decode(bytes).map_err(|e| lost().with_source(e))?;
+        let definition = match stored.kind.ok_or_else(lost)? {
+            v1::definition::Kind::Schema(_) => Definition::Schema,
+            v1::definition::Kind::Table(table) => Definition::Table(Box::new(table)),
+            v1::definition::Kind::View(view) => Definition::View(view),
+            v1::definition::Kind::Catalog(_) => Definition::Catalog,
+        };
+        Ok(Self { definition, access: Access::from_proto(stored.access) })
     }
 }

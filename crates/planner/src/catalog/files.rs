@@ -14,6 +14,7 @@ use url::Url;
 
 use super::Format;
 use crate::errors::{from_datafusion, no_permission};
+use crate::object_stores::{Allowed, refused, store_key};
 
 /// One location of a table: a file, a folder or a wildcard.
 #[derive(Clone, Debug)]
@@ -109,28 +110,16 @@ impl Location {
         }
     }
 
-    /// Refuses what is outside the allowed prefixes (all are allowed if there are none). Links and
-    /// `..` are followed first.
-    pub(crate) fn check_allowed(&self, allowed: &[String]) -> Result<()> {
-        if allowed.is_empty() {
-            return Ok(());
-        }
-        let within = |prefix: &String| match self.local() {
-            Some(path) => {
-                let prefix = FsPath::new(prefix.trim_start_matches("file://"));
-                real(&path).starts_with(real(prefix))
-            }
+    /// Refuses what this process may not open. Links and `..` are followed first.
+    pub(crate) fn check_allowed(&self, allowed: &Allowed) -> Result<()> {
+        let within = match self.local() {
+            Some(path) => allowed.has_local(&path),
             None => {
-                let prefix = prefix.trim_end_matches('/');
-                let rest = self.url.as_str().strip_prefix(prefix);
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                let store = self.url.object_store();
+                allowed.has_remote(&store_key(store.as_ref()), self.url.prefix())
             }
         };
-        if allowed.iter().any(within) {
-            return Ok(());
-        }
-        Err(Error::invalid(format!("location {self} is not among those this server may use"))
-            .with_hint("an administrator can add it to the allowed locations"))
+        if within { Ok(()) } else { Err(refused(&self.to_string())) }
     }
 
     /// A file of this location as people write it.
@@ -231,15 +220,6 @@ impl Location {
                     .with_hint(format!("name one kind by a wildcard, such as '/folder/*{one}'")))
             }
         }
-    }
-}
-
-/// A path without links and `..`. What is not there yet is as its name says.
-fn real(path: &FsPath) -> PathBuf {
-    let known = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
-    match known.map(|(above, real)| (path.strip_prefix(above), real)) {
-        Some((Ok(rest), real)) => real.join(rest),
-        _ => path.to_owned(),
     }
 }
 

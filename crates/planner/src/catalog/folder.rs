@@ -8,7 +8,7 @@ use dunlin_base::{Error, Result, Revision};
 use dunlin_proto::catalog::v1;
 
 use super::definition::PUBLIC;
-use super::{Definition, Entry, Format, Name, Stored};
+use super::{Access, Definition, Entry, Format, Name, Stored};
 use crate::errors::no_permission;
 
 /// Tables by name.
@@ -57,9 +57,12 @@ fn entry(
     found.sort_by_key(|(_, definition)| definition.is_err());
     let (_, definition) = found.swap_remove(0);
     let entry = definition.map(|definition| {
-        let stored =
-            Stored { name: Name::object(PUBLIC, &name), definition, revision: Revision::default() };
-        Entry::new(stored)
+        Entry::new(Stored {
+            name: Name::object(PUBLIC, &name),
+            definition,
+            access: Access::readable(),
+            revision: Revision::default(),
+        })
     });
     (name, entry)
 }

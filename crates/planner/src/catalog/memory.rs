@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use dunlin_base::{Result, Revision};
 use parking_lot::Mutex;
 
-use super::{CatalogStore, Definition, Loaded, Name, Stored, Swapped};
+use super::{CatalogStore, Loaded, Name, Object, Stored, Swapped};
 
 /// Keeps definitions until it is dropped.
 #[derive(Debug, Default)]
@@ -17,7 +17,17 @@ pub struct MemoryCatalog {
 #[derive(Debug, Default)]
 struct State {
     objects: BTreeMap<Name, Stored>,
+    users: BTreeMap<String, bool>,
     version: i64,
+}
+
+impl MemoryCatalog {
+    /// Makes a user, or changes whether it is an administrator.
+    pub fn set_user(&self, user: &str, admin: bool) {
+        let mut state = self.state.lock();
+        state.version += 1;
+        state.users.insert(user.to_owned(), admin);
+    }
 }
 
 #[async_trait]
@@ -29,14 +39,15 @@ impl CatalogStore for MemoryCatalog {
     async fn load(&self) -> Result<Loaded> {
         let state = self.state.lock();
         let objects = state.objects.values().cloned().collect();
-        Ok(Loaded { objects, version: Revision(state.version) })
+        let users = state.users.clone();
+        Ok(Loaded { objects, users, version: Revision(state.version) })
     }
 
     async fn swap(
         &self,
         name: &Name,
         expected: Option<Revision>,
-        new: Option<Definition>,
+        new: Option<Object>,
     ) -> Result<Swapped> {
         let mut state = self.state.lock();
         let current = state.objects.get(name);
@@ -46,8 +57,8 @@ impl CatalogStore for MemoryCatalog {
         state.version += 1;
         let revision = Revision(state.version);
         match new {
-            Some(definition) => {
-                let stored = Stored { name: name.clone(), definition, revision };
+            Some(Object { definition, access }) => {
+                let stored = Stored { name: name.clone(), definition, access, revision };
                 state.objects.insert(name.clone(), stored)
             }
             None => state.objects.remove(name),

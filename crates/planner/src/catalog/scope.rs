@@ -20,26 +20,22 @@ use parking_lot::Mutex;
 use super::definition::PUBLIC;
 use super::folder::Overlay;
 use super::table::{Reading, resolve};
-use super::{Definition, Entry, Name, Snapshot};
+use super::{CATALOG, Definition, Entry, Name, Privilege, Rights, Snapshot};
 use crate::errors::{in_text, into_datafusion};
 use crate::object_stores::ObjectStores;
 use crate::session::{RECURSION_MAX, lasting};
-
-/// The one catalog.
-pub(crate) const CATALOG: &str = "dunlin";
 
 /// Views that may be on top of each other.
 const VIEW_DEPTH_MAX: usize = 32;
 
 /// What a statement sees.
 pub(crate) struct ScopeParts {
-    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) rights: Rights,
     /// Tables of folders, laid over `public`; the first that has a name wins.
     pub(crate) overlays: Vec<Arc<Overlay>>,
     /// The session's state, without a catalog.
     pub(crate) base: SessionState,
     pub(crate) stores: Arc<ObjectStores>,
-    pub(crate) allowed: Vec<String>,
     pub(crate) engine: Vec<(String, String)>,
 }
 
@@ -48,8 +44,16 @@ pub(crate) struct ScopeParts {
 pub(crate) struct Used {
     /// Tables of files, as they were resolved.
     pub(crate) tables: Vec<(Arc<Entry>, Arc<ListingTable>)>,
+    /// Tables and views that the statement itself names.
+    pub(crate) reads: Vec<Arc<Entry>>,
     /// No view that was used depends on when it is used.
     pub(crate) lasting: bool,
+}
+
+impl Used {
+    fn nothing() -> Self {
+        Self { tables: Vec::new(), reads: Vec::new(), lasting: true }
+    }
 }
 
 /// [`ScopeParts`] and the views that are being planned.
@@ -58,6 +62,10 @@ pub(crate) struct Scope {
     parts: Arc<ScopeParts>,
     used: Arc<Mutex<Used>>,
     views: Vec<Name>,
+    /// The user's; in a view its owner's.
+    rights: Rights,
+    /// The table that the statement writes: planning looks at it though nothing is read.
+    target: Option<Name>,
     /// Tables that cannot be read are left out instead of failing: for `information_schema`.
     lenient: bool,
 }
@@ -70,8 +78,15 @@ impl fmt::Debug for Scope {
 
 impl Scope {
     pub(crate) fn new(parts: ScopeParts) -> Self {
-        let used = Arc::new(Mutex::new(Used { tables: Vec::new(), lasting: true }));
-        Self { parts: Arc::new(parts), used, views: Vec::new(), lenient: false }
+        let rights = parts.rights.clone();
+        Self {
+            parts: Arc::new(parts),
+            used: Arc::new(Mutex::new(Used::nothing())),
+            views: Vec::new(),
+            rights,
+            target: None,
+            lenient: false,
+        }
     }
 
     /// The same scope, leaving out what cannot be read.
@@ -86,13 +101,23 @@ impl Scope {
         inner
     }
 
-    /// What was used so far, for once.
-    pub(crate) fn used(&self) -> Used {
-        std::mem::replace(&mut *self.used.lock(), Used { tables: Vec::new(), lasting: true })
+    /// The scope of a statement that writes a table.
+    pub(crate) fn writing(&self, target: &Name) -> Self {
+        Self { target: Some(target.clone()), ..self.clone() }
     }
 
+    /// What was used so far, for once.
+    pub(crate) fn used(&self) -> Used {
+        std::mem::replace(&mut *self.used.lock(), Used::nothing())
+    }
+
+    /// The catalog as the user sees it.
     pub(crate) fn snapshot(&self) -> &Arc<Snapshot> {
-        &self.parts.snapshot
+        self.rights.seen()
+    }
+
+    pub(crate) fn rights(&self) -> &Rights {
+        &self.rights
     }
 
     /// A state that plans in this scope.
@@ -108,12 +133,12 @@ impl Scope {
         {
             return Some(entry);
         }
-        self.parts.snapshot.get(&Name::object(schema, object))
+        self.snapshot().get(&Name::object(schema, object))
     }
 
     /// Names of tables and views in a schema, sorted.
     pub(crate) fn names_in(&self, schema: &str) -> Vec<String> {
-        let mut names = self.parts.snapshot.names_in(schema);
+        let mut names = self.snapshot().names_in(schema);
         if schema == PUBLIC {
             names.extend(self.parts.overlays.iter().flat_map(|o| o.keys().cloned()));
         }
@@ -122,14 +147,25 @@ impl Scope {
         names
     }
 
-    /// The DataFusion table of an entry. Errors name what cannot be read.
+    /// The DataFusion table of an entry that is read: `Invalid` if the user may not.
+    pub(crate) async fn readable(&self, entry: &Arc<Entry>) -> Result<Arc<dyn TableProvider>> {
+        let outermost = self.views.is_empty();
+        if !outermost || self.target.as_ref() != Some(&entry.name) {
+            self.rights.check_entry(Privilege::Select, entry)?;
+        }
+        if outermost {
+            self.used.lock().reads.push(Arc::clone(entry));
+        }
+        self.provider(entry).await
+    }
+
+    /// The DataFusion table of an entry, whoever may read it. Errors name what cannot be read.
     pub(crate) async fn provider(&self, entry: &Arc<Entry>) -> Result<Arc<dyn TableProvider>> {
         match &entry.definition {
             Definition::Table(_) => {
                 let reading = Reading {
                     state: &self.parts.base,
                     stores: &self.parts.stores,
-                    allowed: &self.parts.allowed,
                     engine: &self.parts.engine,
                 };
                 let name = &entry.name;
@@ -139,12 +175,15 @@ impl Scope {
                 Ok(table)
             }
             Definition::View(view) => {
-                let plan = self.view(&entry.name, view).await;
+                let owner = Self { rights: self.rights.of_owner(&entry.access), ..self.clone() };
+                let plan = owner.view(&entry.name, view).await;
                 let plan = plan.map_err(|e| e.context(format!("view '{}'", entry.name)))?;
                 self.used.lock().lasting &= lasting(&plan);
                 Ok(Arc::new(ViewTable::new(plan, Some(view.sql.clone()))))
             }
-            Definition::Schema => Err(Error::bug(format!("'{}' is a schema", entry.name))),
+            Definition::Schema | Definition::Catalog => {
+                Err(Error::bug(format!("'{}' is no table", entry.name)))
+            }
         }
     }
 
@@ -207,11 +246,11 @@ impl CatalogProviderList for Scope {
 
 impl CatalogProvider for Scope {
     fn schema_names(&self) -> Vec<String> {
-        self.parts.snapshot.schemas()
+        self.snapshot().schemas()
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        let known = self.parts.snapshot.has_schema(name);
+        let known = self.snapshot().has_schema(name);
         known.then(|| Arc::new(ScopeSchema { scope: self.clone(), name: name.to_owned() }) as _)
     }
 }
@@ -232,7 +271,7 @@ fn table_in(
 ) -> BoxFuture<'static, Result<Option<Arc<dyn TableProvider>>, DataFusionError>> {
     async move {
         let Some(entry) = scope.find(&schema, &name) else { return Ok(None) };
-        match scope.provider(entry).await {
+        match scope.readable(entry).await {
             Ok(table) => Ok(Some(table)),
             Err(error) if scope.lenient => {
                 tracing::debug!(table = %entry.name, %error, "left out of information_schema");
@@ -258,7 +297,7 @@ impl SchemaProvider for ScopeSchema {
     async fn table_type(&self, name: &str) -> Result<Option<TableType>, DataFusionError> {
         Ok(self.scope.find(&self.name, name).map(|entry| match entry.definition {
             Definition::View(_) => TableType::View,
-            Definition::Table(_) | Definition::Schema => TableType::Base,
+            Definition::Table(_) | Definition::Schema | Definition::Catalog => TableType::Base,
         }))
     }
 

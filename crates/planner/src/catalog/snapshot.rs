@@ -1,6 +1,6 @@
 //! The catalog at one version, as one statement sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use dunlin_base::{Result, Revision};
@@ -8,13 +8,14 @@ use parking_lot::{Mutex, RwLock};
 
 use super::definition::PUBLIC;
 use super::table::Resolved;
-use super::{CatalogStoreRef, Definition, Name, Stored};
+use super::{Access, CatalogStoreRef, Definition, Name, Stored};
 
 /// A definition and what was learned about its files.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) name: Name,
     pub(crate) definition: Definition,
+    pub(crate) access: Access,
     pub(crate) revision: Revision,
     /// The table as last resolved; valid while its files are the same.
     pub(crate) resolved: Mutex<Option<Arc<Resolved>>>,
@@ -22,19 +23,63 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn new(stored: Stored) -> Arc<Self> {
-        let Stored { name, definition, revision } = stored;
-        Arc::new(Self { name, definition, revision, resolved: Mutex::new(None) })
+        let Stored { name, definition, access, revision } = stored;
+        Arc::new(Self { name, definition, access, revision, resolved: Mutex::new(None) })
     }
 }
 
-/// All objects at one version. Tables of folders are laid over it by the scope.
+/// Users whose part of a snapshot is kept.
+const SEEN_MAX: usize = 256;
+
+/// All objects at one version, or those that one user sees. Tables of folders are laid over it by
+/// the scope.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     version: Revision,
     objects: BTreeMap<Name, Arc<Entry>>,
+    users: Arc<BTreeMap<String, bool>>,
+    /// What each user sees of it.
+    seen: Mutex<HashMap<String, Arc<Snapshot>>>,
 }
 
 impl Snapshot {
+    /// Every user, and whether it is an administrator.
+    pub(crate) fn users(&self) -> &BTreeMap<String, bool> {
+        &self.users
+    }
+
+    /// What a user sees of it, made by `filter` and kept as long as the snapshot.
+    pub(super) fn seen_by(
+        self: &Arc<Self>,
+        user: &str,
+        filter: impl FnOnce(&Self) -> Self,
+    ) -> Arc<Self> {
+        if let Some(known) = self.seen.lock().get(user) {
+            return Arc::clone(known);
+        }
+        let part = Arc::new(filter(self));
+        let mut seen = self.seen.lock();
+        if seen.len() >= SEEN_MAX {
+            seen.clear();
+        }
+        seen.insert(user.to_owned(), Arc::clone(&part));
+        part
+    }
+
+    /// The objects that are wanted, and the schemas that those are in.
+    pub(super) fn only(&self, wanted: impl Fn(&Entry) -> bool) -> Self {
+        let mut objects = BTreeMap::new();
+        for (name, entry) in self.objects.iter().filter(|(_, entry)| wanted(entry)) {
+            objects.insert(name.clone(), Arc::clone(entry));
+            let schema = Name::schema(&name.schema);
+            if let Some(entry) = self.objects.get(&schema) {
+                objects.insert(schema, Arc::clone(entry));
+            }
+        }
+        let users = Arc::clone(&self.users);
+        Self { version: self.version, objects, users, seen: Mutex::default() }
+    }
+
     pub(crate) fn get(&self, name: &Name) -> Option<&Arc<Entry>> {
         self.objects.get(name)
     }
@@ -44,16 +89,18 @@ impl Snapshot {
         Some(Stored {
             name: entry.name.clone(),
             definition: entry.definition.clone(),
+            access: entry.access.clone(),
             revision: entry.revision,
         })
     }
 
     pub(crate) fn has_schema(&self, schema: &str) -> bool {
-        schema == PUBLIC || self.objects.contains_key(&Name::schema(schema))
+        let name = Name::schema(schema);
+        schema == PUBLIC || (!name.is_catalog() && self.objects.contains_key(&name))
     }
 
     pub(crate) fn schemas(&self) -> Vec<String> {
-        let known = self.objects.keys().filter(|name| name.object.is_none());
+        let known = self.objects.keys().filter(|n| n.object.is_none() && !n.is_catalog());
         let mut names: Vec<_> = known.map(|name| name.schema.clone()).collect();
         if !names.iter().any(|name| name == PUBLIC) {
             names.push(PUBLIC.to_owned());
@@ -71,7 +118,7 @@ impl Snapshot {
         self.in_schema(schema).iter().filter_map(|e| e.name.object.clone()).collect()
     }
 
-    /// Every external table.
+    /// Every object.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.objects.values()
     }
@@ -107,7 +154,8 @@ impl CatalogCache {
             _ => Entry::new(stored),
         };
         let objects = loaded.objects.into_iter().map(|s| (s.name.clone(), entry(s))).collect();
-        let snapshot = Arc::new(Snapshot { version: loaded.version, objects });
+        let (version, users) = (loaded.version, Arc::new(loaded.users));
+        let snapshot = Arc::new(Snapshot { version, objects, users, seen: Mutex::default() });
         let mut last = self.last.write();
         if last.as_ref().is_none_or(|last| last.version < snapshot.version) {
             *last = Some(Arc::clone(&snapshot));

@@ -1,11 +1,12 @@
 //! Where definitions are kept. The gateway implements this on the metadata store.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use dunlin_base::{Result, Revision};
 
-use super::{Definition, Name};
+use super::{Access, Definition, Name, Object};
 
 /// A shared catalog store.
 pub type CatalogStoreRef = Arc<dyn CatalogStore>;
@@ -17,6 +18,8 @@ pub struct Stored {
     pub name: Name,
     /// What it is.
     pub definition: Definition,
+    /// Who may use it.
+    pub access: Access,
     /// When it was last written: expected by [`CatalogStore::swap`].
     pub revision: Revision,
 }
@@ -26,6 +29,8 @@ pub struct Stored {
 pub struct Loaded {
     /// Every definition, in any order.
     pub objects: Vec<Stored>,
+    /// Every user, and whether it is an administrator.
+    pub users: BTreeMap<String, bool>,
     /// The version they were read at, as [`CatalogStore::version`] says it.
     pub version: Revision,
 }
@@ -46,18 +51,18 @@ pub enum Swapped {
 /// outcome unknown, dropping another has no effect.
 #[async_trait]
 pub trait CatalogStore: Send + Sync + std::fmt::Debug {
-    /// Grows with every change. Called before every statement, so it should be cheap.
+    /// Grows with every change, of users too. Called before every statement, so it should be cheap.
     async fn version(&self) -> Result<Revision>;
 
     /// Everything.
     async fn load(&self) -> Result<Loaded>;
 
-    /// Writes (`Some`) or removes (`None`) one definition if its revision is still `expected`
+    /// Writes (`Some`) or removes (`None`) one object if its revision is still `expected`
     /// (`None`: it does not exist).
     async fn swap(
         &self,
         name: &Name,
         expected: Option<Revision>,
-        new: Option<Definition>,
+        new: Option<Object>,
     ) -> Result<Swapped>;
 }

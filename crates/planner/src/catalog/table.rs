@@ -37,7 +37,6 @@ pub(crate) struct Resolved {
 pub(crate) struct Reading<'a> {
     pub(crate) state: &'a SessionState,
     pub(crate) stores: &'a ObjectStores,
-    pub(crate) allowed: &'a [String],
     pub(crate) engine: &'a [(String, String)],
 }
 
@@ -107,19 +106,20 @@ pub(crate) fn store_spec(table: &ExternalTable) -> Result<Option<StoreSpec>> {
 }
 
 fn locations(table: &ExternalTable, reading: &Reading<'_>) -> Result<Vec<Location>> {
-    if let Some(spec) = store_spec(table)? {
-        reading.stores.configure(&spec)?;
-    }
     let locations: Vec<Location> =
         table.locations.iter().map(|text| Location::parse(text)).collect::<Result<_>>()?;
     let first = locations.first().ok_or_else(|| Error::invalid("a table needs a location"))?;
     for location in &locations {
-        location.check_allowed(reading.allowed)?;
+        location.check_allowed(reading.stores.allowed())?;
         if location.url.object_store() != first.url.object_store() {
             return Err(Error::invalid(format!(
                 "a table's files are in one store, but {first} and {location} are in two"
             )));
         }
+    }
+    // All on the store share what is said here: only who may open the table says it.
+    if let Some(spec) = store_spec(table)? {
+        reading.stores.configure(&spec)?;
     }
     Ok(locations)
 }

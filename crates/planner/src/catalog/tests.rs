@@ -11,6 +11,10 @@ fn view(query: &str) -> Definition {
     Definition::View(v1::View { query: query.to_owned(), ..Default::default() })
 }
 
+fn may_all(snapshot: &Arc<Snapshot>) -> Rights {
+    Rights::new(snapshot, &Who::Anyone)
+}
+
 #[test]
 fn definitions_survive_encoding() {
     let table = v1::ExternalTable {
@@ -20,11 +24,17 @@ fn definitions_survive_encoding() {
         ..Default::default()
     };
     for definition in [Definition::Schema, view("SELECT 1"), Definition::Table(Box::new(table))] {
-        let back = Definition::decode(&definition.encode()).expect("own encoding");
-        assert_eq!(back, definition);
+        let mut access = Access { owner: Some("ann".to_owned()), grants: Vec::new() };
+        for access in [Access::default(), access.clone(), {
+            access.grant("", Privileges::of(&[Privilege::Select]));
+            access
+        }] {
+            let object = Object { definition: definition.clone(), access };
+            assert_eq!(Object::decode(&object.encode()).expect("own encoding"), object);
+        }
     }
-    assert_eq!(Definition::decode(b"\xff\xff").expect_err("noise").kind(), Kind::Lost);
-    assert_eq!(Definition::decode(b"").expect_err("nothing").kind(), Kind::Lost);
+    assert_eq!(Object::decode(b"\xff\xff").expect_err("noise").kind(), Kind::Lost);
+    assert_eq!(Object::decode(b"").expect_err("nothing").kind(), Kind::Lost);
 }
 
 #[tokio::test]
@@ -34,7 +44,7 @@ async fn create_means_what_it_says() {
     let name = Name::object("public", "v");
     let create = async |definition: Definition, existing| {
         let snapshot = cache.current().await?;
-        put(store.as_ref(), &snapshot, &name, definition, existing).await
+        put(store.as_ref(), &may_all(&snapshot), &name, definition, existing).await
     };
     assert!(create(view("SELECT 1"), Existing::Fail).await.expect("new"));
     let error = create(view("SELECT 2"), Existing::Fail).await.expect_err("taken");
@@ -51,9 +61,9 @@ async fn create_means_what_it_says() {
 #[tokio::test]
 async fn a_writer_that_was_second_decides_again() {
     let store = MemoryCatalog::default();
-    let stale = Snapshot::default();
+    let stale = may_all(&Arc::default());
     let name = Name::object("public", "v");
-    store.swap(&name, None, Some(view("SELECT 1"))).await.expect("swaps");
+    store.swap(&name, None, Some(view("SELECT 1").into())).await.expect("swaps");
     let kept = put(&store, &stale, &name, view("SELECT 2"), Existing::Keep).await;
     assert!(!kept.expect("sees the first writer's view"));
     let error = put(&store, &stale, &name, view("SELECT 2"), Existing::Fail).await;
@@ -69,20 +79,28 @@ async fn schemas_are_dropped_only_empty_or_by_cascade() {
     let snapshot = async || cache.current().await.expect("loads");
     let schema = Name::schema("lab");
     let inside = Name::object("lab", "v");
-    let before = snapshot().await;
+    let before = may_all(&snapshot().await);
     let error = put(store.as_ref(), &before, &inside, view("SELECT 1"), Existing::Fail);
     let error = error.await.expect_err("no schema yet");
     assert_eq!(error.message(), "there is no schema 'lab'");
     for (name, definition) in [(&schema, Definition::Schema), (&inside, view("SELECT 1"))] {
-        let put = put(store.as_ref(), &*snapshot().await, name, definition, Existing::Fail).await;
+        let put =
+            put(store.as_ref(), &may_all(&snapshot().await), name, definition, Existing::Fail)
+                .await;
         assert!(put.expect("new"));
     }
-    let error = drop_schema(store.as_ref(), &*snapshot().await, "lab", false, false).await;
+    let error = drop_schema(store.as_ref(), &may_all(&snapshot().await), "lab", false, false).await;
     assert_eq!(error.expect_err("full").message(), "schema 'lab' is not empty: it has lab.v");
-    assert!(drop_schema(store.as_ref(), &*snapshot().await, "lab", false, true).await.expect("ok"));
+    assert!(
+        drop_schema(store.as_ref(), &may_all(&snapshot().await), "lab", false, true)
+            .await
+            .expect("ok")
+    );
     assert_eq!(snapshot().await.schemas(), ["public"]);
     assert!(
-        !drop_schema(store.as_ref(), &*snapshot().await, "lab", true, false).await.expect("ok")
+        !drop_schema(store.as_ref(), &may_all(&snapshot().await), "lab", true, false)
+            .await
+            .expect("ok")
     );
 }
 
@@ -91,10 +109,10 @@ async fn what_is_known_of_files_outlives_changes_elsewhere() {
     let store = Arc::new(MemoryCatalog::default());
     let cache = CatalogCache::new(store.clone());
     let one = Name::object("public", "one");
-    store.swap(&one, None, Some(view("SELECT 1"))).await.expect("swaps");
+    store.swap(&one, None, Some(view("SELECT 1").into())).await.expect("swaps");
     let before = cache.current().await.expect("loads").get(&one).cloned().expect("there");
     let two = Name::object("public", "two");
-    store.swap(&two, None, Some(view("SELECT 2"))).await.expect("swaps");
+    store.swap(&two, None, Some(view("SELECT 2").into())).await.expect("swaps");
     let after = cache.current().await.expect("loads").get(&one).cloned().expect("there");
     assert!(Arc::ptr_eq(&before, &after));
 }

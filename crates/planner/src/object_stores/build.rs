@@ -12,19 +12,26 @@ use object_store::local::LocalFileSystem;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use url::{Position, Url};
 
+use super::fence::Fenced;
 use super::guard::Guarded;
 use super::hidden::Hidden;
-use super::{StoreLimits, store_key};
+use super::{Allowed, StoreLimits, store_key};
 use crate::errors::from_object_store;
 
-/// The store of `url`, without what writes stage in it. Explicit options win over the environment.
+/// The store of `url`, without what writes stage in it, within the allowed places. Explicit options
+/// win over the environment.
 pub(super) fn build(
     url: &Url,
     options: &[(String, String)],
     env: &Env,
     limits: StoreLimits,
+    allowed: &Allowed,
 ) -> Result<Arc<dyn ObjectStore>> {
-    Ok(Arc::new(Hidden::new(whole(url, options, env, limits)?)))
+    let mut store = whole(url, options, env, limits)?;
+    if allowed.is_limited() {
+        store = Arc::new(Fenced::new(store, url, allowed.clone()));
+    }
+    Ok(Arc::new(Hidden::new(store)))
 }
 
 fn whole(

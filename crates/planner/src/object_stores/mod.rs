@@ -4,9 +4,12 @@
 //! The one thing to know: a store is known by scheme and authority (`s3://bucket`), so all tables
 //! on one bucket share its options.
 
+mod allowed;
 mod build;
+mod fence;
 mod guard;
 mod hidden;
+mod options;
 mod spec;
 
 use std::collections::HashMap;
@@ -22,6 +25,8 @@ use url::Url;
 
 use crate::errors::into_datafusion;
 
+pub use allowed::Allowed;
+pub(crate) use allowed::refused;
 pub(crate) use hidden::STAGING;
 pub use spec::StoreSpec;
 pub(crate) use spec::{is_store_option, store_key};
@@ -55,6 +60,7 @@ impl Default for StoreLimits {
 pub struct ObjectStores {
     env: Env,
     limits: StoreLimits,
+    allowed: Allowed,
     known: RwLock<HashMap<String, Known>>,
 }
 
@@ -66,13 +72,24 @@ struct Known {
 }
 
 impl ObjectStores {
-    /// A registry that knows the local disk and what the environment says.
+    /// A registry that knows the local disk and what the environment says, and opens everything.
     pub fn new(env: Env, limits: StoreLimits) -> Arc<Self> {
-        Arc::new(Self { env, limits, known: RwLock::default() })
+        Self::limited(env, limits, Allowed::everything())
+    }
+
+    /// A registry whose stores open nothing but the allowed places, whoever asks.
+    pub fn limited(env: Env, limits: StoreLimits, allowed: Allowed) -> Arc<Self> {
+        Arc::new(Self { env, limits, allowed, known: RwLock::default() })
+    }
+
+    /// The places that may be opened.
+    pub(crate) fn allowed(&self) -> &Allowed {
+        &self.allowed
     }
 
     /// Says how to reach a store. The same options again change nothing; others replace the store,
-    /// for requests that begin later. `Invalid`: a URL or an option that no store knows.
+    /// for requests that begin later. `Invalid`: a URL or an option that no store knows, or a place that
+    /// is not allowed.
     pub fn configure(&self, spec: &StoreSpec) -> Result<()> {
         let url = spec::parse(&spec.url)?;
         let key = store_key(&url);
@@ -80,7 +97,7 @@ impl ObjectStores {
         if self.known.read().get(&key).is_some_and(same) {
             return Ok(());
         }
-        let store = build::build(&url, &spec.options, &self.env, self.limits)?;
+        let store = self.build(&url, &spec.options)?;
         let known = Known { options: spec.options.clone(), store: Some(store) };
         self.known.write().insert(key, known);
         Ok(())
@@ -110,8 +127,13 @@ impl ObjectStores {
         (!options.is_empty()).then_some(StoreSpec { url: key, options })
     }
 
+    fn build(&self, url: &Url, options: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
+        self.allowed.check_store(url, options)?;
+        build::build(url, options, &self.env, self.limits, &self.allowed)
+    }
+
     /// The store of a URL, made if need be. `Invalid`: a scheme or an environment it cannot be made
-    /// of.
+    /// of, or a place that is not allowed.
     pub fn get(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
         let key = store_key(url);
         if let Some(store) = self.known.read().get(&key).and_then(|k| k.store.clone()) {
@@ -122,7 +144,7 @@ impl ObjectStores {
         if let Some(store) = &entry.store {
             return Ok(Arc::clone(store));
         }
-        let store = build::build(url, &entry.options, &self.env, self.limits)?;
+        let store = self.build(url, &entry.options)?;
         entry.store = Some(Arc::clone(&store));
         Ok(store)
     }

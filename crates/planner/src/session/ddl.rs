@@ -9,10 +9,10 @@ use dunlin_base::{Error, Result, Revision};
 use dunlin_proto::catalog::v1;
 
 use super::query::ShowLogical;
-use super::{Planned, Session, Statement, query};
+use super::{Planned, Session, Statement, grants, query};
 use crate::catalog::{
-    Definition, Entry, Existing, Format, Name, Scope, Stored, drop_object, drop_schema,
-    encode_schema, put, rename, store_spec,
+    Access, Definition, Entry, Existing, Format, Name, Scope, Stored, check_may_create,
+    drop_object, drop_schema, encode_schema, put, rename, store_spec,
 };
 use crate::errors::in_text;
 
@@ -39,6 +39,9 @@ impl Session {
                 self.show_tables().await
             }
             Sql::ShowSchemas { .. } => self.show_schemas().await,
+            Sql::ShowVariable { variable } if grants::are_meant(variable) => {
+                self.show_grants(variable).await
+            }
             Sql::ShowTables { .. }
             | Sql::ShowColumns { .. }
             | Sql::ShowVariable { .. }
@@ -52,6 +55,8 @@ impl Session {
                 self.create_table_as(statement, create).await
             }
             Sql::CreateView(view) => self.create_view(statement, view).await,
+            Sql::Grant(grant) => self.grant(grant).await,
+            Sql::Revoke(revoke) => self.revoke(revoke).await,
             Sql::CreateSchema { .. } | Sql::Drop { .. } => {
                 self.create_or_drop(statement, sql).await
             }
@@ -73,6 +78,7 @@ impl Session {
         let state = scope.state();
         let name =
             query::name_of(&state, &datafusion::common::TableReference::parse_str(&reference))?;
+        check_may_create(scope.rights(), &name)?;
         // Planned as if inside the view, so that one that reads itself is refused.
         let inside = scope.inside(&name);
         let ast = Ast::Statement(Box::new(Sql::Query(view.query.clone())));
@@ -87,7 +93,7 @@ impl Session {
         };
         let store = self.planner.catalog.store().as_ref();
         let definition = Definition::View(definition);
-        let done = put(store, scope.snapshot(), &name, definition, existing).await?;
+        let done = put(store, scope.rights(), &name, definition, existing).await?;
         Ok(created("CREATE VIEW", &name, done))
     }
 
@@ -110,30 +116,30 @@ impl Session {
         let LogicalPlan::Ddl(ddl) = plan.map_err(|e| in_text(&e, &statement.text))? else {
             return Err(Error::bug("DDL was planned as something else"));
         };
-        let snapshot = scope.snapshot();
+        let rights = scope.rights();
         let store = self.planner.catalog.store().as_ref();
         match ddl {
             DdlStatement::CreateCatalogSchema(create) => {
                 let name = schema_name(&create.schema_name)?;
                 let existing = existing(create.if_not_exists, false)?;
-                let done = put(store, snapshot, &name, Definition::Schema, existing).await?;
+                let done = put(store, rights, &name, Definition::Schema, existing).await?;
                 Ok(created("CREATE SCHEMA", &name, done))
             }
             DdlStatement::DropTable(drop) => {
                 let name = query::name_of(&state, &drop.name)?;
                 refuse_folder_table(&scope, &name)?;
-                let done = drop_object(store, snapshot, &name, "table", drop.if_exists).await?;
+                let done = drop_object(store, rights, &name, "table", drop.if_exists).await?;
                 Ok(dropped("DROP TABLE", &name, done))
             }
             DdlStatement::DropView(drop) => {
                 let name = query::name_of(&state, &drop.name)?;
-                let done = drop_object(store, snapshot, &name, "view", drop.if_exists).await?;
+                let done = drop_object(store, rights, &name, "view", drop.if_exists).await?;
                 Ok(dropped("DROP VIEW", &name, done))
             }
             DdlStatement::DropCatalogSchema(drop) => {
                 let name = schema_name(drop.name.schema_name())?;
                 let (if_exists, cascade) = (drop.if_exists, drop.cascade);
-                let done = drop_schema(store, snapshot, &name.schema, if_exists, cascade).await?;
+                let done = drop_schema(store, rights, &name.schema, if_exists, cascade).await?;
                 Ok(dropped("DROP SCHEMA", &name, done))
             }
             other => Err(unsupported(other.name())),
@@ -151,12 +157,16 @@ impl Session {
         let existing = existing(create.if_not_exists, create.or_replace)?;
         let name = query::name_of(&state, &create.name)?;
         refuse_folder_table(&scope, &name)?;
+        check_may_create(scope.rights(), &name)?;
+        // Else a table over another's files would be a way around its grants.
+        scope.rights().check_create()?;
         let table = external_table(&create)?;
         check_store(&scope, &name, &table)?;
         let definition = Definition::Table(Box::new(table));
         let stored = Stored {
             name: name.clone(),
             definition: definition.clone(),
+            access: Access::default(),
             revision: Revision::default(),
         };
         let kept = existing == Existing::Keep && scope.snapshot().get(&name).is_some();
@@ -165,7 +175,7 @@ impl Session {
             scope.provider(&Entry::new(stored)).await?;
         }
         let store = self.planner.catalog.store().as_ref();
-        let done = put(store, scope.snapshot(), &name, definition, existing).await?;
+        let done = put(store, scope.rights(), &name, definition, existing).await?;
         Ok(created("CREATE EXTERNAL TABLE", &name, done))
     }
 }
@@ -225,15 +235,14 @@ fn order(by: &[datafusion::logical_expr::SortExpr]) -> Result<v1::Order> {
 /// One bucket is reached in one way: two would take turns at breaking each other.
 pub(super) fn check_store(scope: &Scope, name: &Name, table: &v1::ExternalTable) -> Result<()> {
     let Some(spec) = store_spec(table)? else { return Ok(()) };
-    for entry in scope.snapshot().entries().filter(|entry| entry.name != *name) {
+    for entry in scope.rights().all().entries().filter(|entry| entry.name != *name) {
         let Definition::Table(other) = &entry.definition else { continue };
         let Ok(Some(other)) = store_spec(other) else { continue };
         if other.url == spec.url && other.options != spec.options {
-            return Err(Error::invalid(format!(
-                "table '{}' reaches {} with other options",
-                entry.name, spec.url
-            ))
-            .with_hint("all tables of one store share its options: give the same, or none"));
+            let seen = scope.snapshot().get(&entry.name).is_some();
+            let table = if seen { format!("table '{}'", entry.name) } else { "a table".to_owned() };
+            return Err(Error::invalid(format!("{table} reaches {} with other options", spec.url))
+                .with_hint("all tables of one store share its options: give the same, or none"));
         }
     }
     Ok(())
@@ -261,16 +270,17 @@ fn existing(if_not_exists: bool, or_replace: bool) -> Result<Existing> {
 }
 
 /// `dunlin.lab` and `lab` are the same schema.
-fn schema_name(text: &str) -> Result<Name> {
+pub(super) fn schema_name(text: &str) -> Result<Name> {
     let prefix = format!("{}.", crate::catalog::CATALOG);
     let schema = text.strip_prefix(&prefix).unwrap_or(text);
-    if schema == query::INFORMATION {
-        return Err(Error::invalid(format!("schema '{schema}' is built in")));
+    match schema {
+        query::INFORMATION => Err(Error::invalid(format!("schema '{schema}' is built in"))),
+        "" => Err(Error::invalid("the name of a schema is empty")),
+        schema => Ok(Name::schema(schema)),
     }
-    Ok(Name::schema(schema))
 }
 
-fn identifier(ident: &datafusion::sql::sqlparser::ast::Ident) -> String {
+pub(super) fn identifier(ident: &datafusion::sql::sqlparser::ast::Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),
@@ -289,8 +299,8 @@ fn dropped(verb: &str, name: &Name, done: bool) -> Planned {
 
 pub(super) fn unsupported(what: &str) -> Error {
     Error::invalid(format!("{what} is not supported yet")).with_hint(
-        "there are SELECT, EXPLAIN, SHOW, SET, INSERT, COPY, CREATE TABLE AS, and CREATE and DROP \
-         of tables, views and schemas",
+        "there are SELECT, EXPLAIN, SHOW, SET, INSERT, COPY, CREATE TABLE AS, GRANT, REVOKE, and \
+         CREATE and DROP of tables, views and schemas",
     )
 }
 

@@ -1,4 +1,5 @@
-//! Lists of schemas and tables for doors, with columns where they are asked for.
+//! Lists of schemas and tables for doors, with columns where they are asked for. Each has what the
+//! session's user may use.
 
 use arrow::datatypes::SchemaRef;
 use dunlin_base::Result;
@@ -46,11 +47,12 @@ impl Session {
         Ok(tables)
     }
 
-    /// The columns of a table or view; `None` if there is none. Errors name what cannot be read.
+    /// The columns of a table or view; `None` if there is none. `Invalid`: the user may not
+    /// read it; errors name what cannot be read.
     pub async fn columns(&self, schema: &str, name: &str) -> Result<Option<SchemaRef>> {
         let scope = self.scope().await?;
         let Some(entry) = scope.find(schema, name) else { return Ok(None) };
-        let provider = super::stack::Deep::new(Box::pin(scope.provider(entry))).await?;
+        let provider = super::stack::Deep::new(Box::pin(scope.readable(entry))).await?;
         Ok(Some(provider.schema()))
     }
 }

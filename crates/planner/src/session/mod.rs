@@ -7,6 +7,7 @@
 mod ddl;
 mod describe;
 mod engine;
+mod grants;
 mod kind;
 mod listing;
 mod local;
@@ -33,7 +34,8 @@ use dunlin_base::{Env, Result};
 use parking_lot::RwLock;
 
 use crate::catalog::{
-    CatalogCache, CatalogStoreRef, Entry, Overlay, Reading, Scope, ScopeParts, Snapshot, tables_in,
+    CatalogCache, CatalogStoreRef, Entry, Overlay, Reading, Rights, Scope, ScopeParts, Snapshot,
+    Who, tables_in,
 };
 use crate::object_stores::ObjectStores;
 use crate::settings::Settings;
@@ -135,11 +137,17 @@ impl Planner {
         }))
     }
 
-    /// A new session, with the planner's settings.
+    /// A new session, with the planner's settings, that may do everything.
     pub fn session(self: &Arc<Self>) -> Result<Session> {
+        self.session_of(Who::Anyone)
+    }
+
+    /// A new session that may do what `who` may: looked up anew for every statement.
+    pub fn session_of(self: &Arc<Self>, who: Who) -> Result<Session> {
         let settings = self.settings.clone();
         let state = Arc::new(engine::state(&settings, &self.runtime)?);
-        Ok(Session { planner: Arc::clone(self), inner: RwLock::new(Inner { settings, state }) })
+        let inner = RwLock::new(Inner { settings, state });
+        Ok(Session { planner: Arc::clone(self), who, inner })
     }
 
     /// The object stores; export them into plan headers.
@@ -172,6 +180,7 @@ impl Planner {
 #[derive(Debug)]
 pub struct Session {
     planner: Arc<Planner>,
+    who: Who,
     inner: RwLock<Inner>,
 }
 
@@ -209,11 +218,11 @@ impl Session {
 
     /// The catalog and the settings as they are now.
     async fn view(&self) -> Result<View> {
-        let snapshot = self.planner.catalog.current().await?;
+        let rights = Rights::new(&self.planner.catalog.current().await?, &self.who);
         let folders = Arc::clone(&self.planner.folders.read());
         let inner = self.inner.read();
         let (settings, state) = (inner.settings.clone(), Arc::clone(&inner.state));
-        Ok(View { snapshot, folders, settings, state })
+        Ok(View { rights, folders, settings, state })
     }
 
     async fn scope(&self) -> Result<Scope> {
@@ -225,11 +234,10 @@ impl Session {
         let mut base = SessionState::clone(&view.state);
         engine::start(&mut base, self.planner.env.unix_ms());
         Scope::new(ScopeParts {
-            snapshot: Arc::clone(&view.snapshot),
+            rights: view.rights.clone(),
             overlays: vec![Arc::clone(&view.folders)],
             base,
             stores: Arc::clone(&self.planner.stores),
-            allowed: view.settings.allowed_locations.clone(),
             engine: view.settings.engine.clone(),
         })
     }
@@ -248,23 +256,31 @@ impl Session {
 /// The catalog and the settings at one moment.
 #[derive(Clone, Debug)]
 struct View {
-    snapshot: Arc<Snapshot>,
+    rights: Rights,
     folders: Arc<Overlay>,
     settings: Settings,
     state: Arc<SessionState>,
 }
 
 impl View {
-    /// Nothing has been created, dropped or registered between the two.
+    /// Nothing has been created, dropped, granted or registered between the two. Their users may
+    /// be others, but not one who may everything and one who is asked.
     fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.snapshot, &other.snapshot) && Arc::ptr_eq(&self.folders, &other.folders)
+        let asked = |view: &Self| view.rights.who() != &Who::Anyone;
+        Arc::ptr_eq(self.catalog(), other.catalog())
+            && Arc::ptr_eq(&self.folders, &other.folders)
+            && asked(self) == asked(other)
+    }
+
+    /// All of the catalog, whoever may see it.
+    fn catalog(&self) -> &Arc<Snapshot> {
+        self.rights.all()
     }
 
     fn reading<'a>(&'a self, session: &'a Session) -> Reading<'a> {
         Reading {
             state: &self.state,
             stores: &session.planner.stores,
-            allowed: &self.settings.allowed_locations,
             engine: &self.settings.engine,
         }
     }

@@ -185,7 +185,11 @@ fn find(scope: &Scope, state: &SessionState, reference: &TableReference) -> Resu
     if !scope.snapshot().has_schema(&name.schema) {
         return Err(no_schema(&name.schema, scope.snapshot()));
     }
-    let error = Error::invalid(format!("unknown table '{reference}'"));
+    // The same for tables that the user may not see.
+    let error = Error::invalid(match scope.rights().limited() {
+        None => format!("unknown table '{reference}'"),
+        Some(user) => format!("unknown table '{reference}', or user '{user}' has no SELECT on it"),
+    });
     let names = scope.names_in(&name.schema);
     let hint = did_you_mean(object, "there are", &names).or_else(|| {
         let upper = object.chars().any(char::is_uppercase);

@@ -3,7 +3,8 @@
 //!
 //! A plan stands for its text as long as nothing that it was made of has changed: the session's
 //! settings, the catalog, and the files of its tables, which are listed anew each time. A plan that
-//! says what time it is, or that reads anything but files, is never kept.
+//! says what time it is, or that reads anything but files, is never kept. Users share plans, and each
+//! is checked for what the text names.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use parking_lot::Mutex;
 
 use super::{QueryPlan, Session, Statement, View};
-use crate::catalog::{Entry, Used};
+use crate::catalog::{Entry, Privilege, Used};
 use crate::settings::Settings;
 
 /// Plans kept by a process.
@@ -45,6 +46,7 @@ struct Known {
     settings: Settings,
     view: View,
     tables: Vec<(Arc<Entry>, Arc<ListingTable>)>,
+    reads: Vec<Arc<Entry>>,
     plan: QueryPlan,
 }
 
@@ -91,6 +93,10 @@ impl Session {
         if known.settings != view.settings || !known.view.same(view) {
             return None;
         }
+        let readable = |e: &Arc<Entry>| view.rights.check_entry(Privilege::Select, e).is_ok();
+        if !known.reads.iter().all(readable) {
+            return None;
+        }
         let reading = view.reading(self);
         for (entry, table) in &known.tables {
             // Planning will say what is wrong, with its place in the text.
@@ -121,7 +127,8 @@ impl Session {
             return;
         }
         let settings = view.settings.clone();
-        let known = Known { settings, view, tables: used.tables, plan: plan.clone() };
+        let Used { tables, reads, .. } = used;
+        let known = Known { settings, view, tables, reads, plan: plan.clone() };
         self.planner.plans.put(text, known);
     }
 

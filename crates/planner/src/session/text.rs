@@ -80,6 +80,7 @@ pub fn prepare(sql: &str) -> Result<Vec<Statement>> {
         super::size::check(&piece.tokens)?;
         let text_len = range.len();
         let parameters = parameters::number(&mut piece.tokens, sql)?;
+        super::grants::take_catalog(&mut piece.tokens);
         let ast = deep(text_len, || parse(piece.tokens, sql))?;
         let ast = DeepAst { ast: Some(ast), text_len };
         let statement = Statement { text: Arc::clone(&text), range, ast, parameters };

@@ -44,8 +44,6 @@ pub struct Settings {
     pub warehouse: String,
     /// A written file is ended when it has this many bytes.
     pub write_file_bytes: ByteCount,
-    /// Where tables may be: prefixes of locations. Empty allows all (one machine, one user).
-    pub allowed_locations: Vec<String>,
     /// DataFusion options that the session has set, by their full name.
     pub engine: Vec<(String, String)>,
 }
@@ -65,7 +63,6 @@ impl Default for Settings {
             write_id: String::new(),
             warehouse: String::new(),
             write_file_bytes: ByteCount::mib(512),
-            allowed_locations: Vec::new(),
             engine: Vec::new(),
         }
     }
@@ -144,7 +141,7 @@ impl Settings {
     }
 
     /// Every option by its full name with its value, for plan headers: [`Settings::from_entries`]
-    /// gives the same settings (the allowed locations aside, which only planning needs).
+    /// gives the same settings.
     pub fn entries(&self) -> Vec<(String, String)> {
         let own = FIELDS.iter().map(|f| (format!("dunlin.{}", f.name), (f.get)(self)));
         own.chain(self.engine.iter().cloned()).collect()

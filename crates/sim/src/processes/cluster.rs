@@ -199,6 +199,8 @@ impl Common<'_> {
         option("--admin-port", "0".into());
         option("--flight-port", "0".into());
         option("--drain-limit", DRAIN_MAX.as_secs().to_string().into());
+        // Executors open the files of tables that only gateways name.
+        option("--allow", self.data.into());
         let door = match role {
             Role::Executor => None,
             Role::Gateway => {

@@ -55,6 +55,20 @@ fn settings_of_the_file_reach_sessions() {
 }
 
 #[test]
+fn a_shell_opens_everything_unless_it_is_given_places() {
+    let lab = Lab::new();
+    let sql = "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'data/orders.csv'; \
+               SELECT count(*) AS n FROM t";
+    let run = |more: &[&str]| lab.run(&[&["sql", "-c", sql, "--format", "csv"], more].concat());
+    assert_eq!(run(&[]).ok(), "n\n3\n");
+    assert_eq!(run(&["--allow", "elsewhere", "--allow", "data"]).ok(), "n\n3\n");
+    run(&["--allow", "elsewhere"]).fails(1, &["is not among those this server may use"]);
+    lab.write("my.toml", "allow = [\"elsewhere\"]\n");
+    run(&["--config", "my.toml"]).fails(1, &["is not among those this server may use"]);
+    run(&["--allow", "ftp://host"]).fails(2, &["allow", "'ftp://host' cannot be allowed"]);
+}
+
+#[test]
 fn check_is_strict_and_start_up_warns() {
     let lab = Lab::new();
     lab.run(&["config", "check"]).ok();

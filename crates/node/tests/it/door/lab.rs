@@ -11,6 +11,7 @@ use dunlin_base::{Env, Error, Result};
 use dunlin_gateway::Gateway;
 use dunlin_gateway::flight::{
     Auth, Client, ClientOptions, Cost, Credentials, DoorOptions, FlightDoor, MemoryUsers,
+    MetadataUsers,
 };
 use dunlin_node::EngineOptions;
 use futures::{StreamExt, TryStreamExt};
@@ -42,9 +43,19 @@ impl Doors {
         let cluster = Cluster::with(&tpch(), shape, engine);
         let users = Arc::new(MemoryUsers::default());
         let env = cluster.engine.env().clone();
-        for user in ["ann", "bob"] {
+        for user in ["ann", "bob", "cid", "dan"] {
             users.set(user, &format!("{user}'s"), Cost::Trifling, &env).expect("a user");
         }
+        // The catalog knows users by the metadata store. Ann and Bob may all, Cid and Dan nothing.
+        let known = MetadataUsers::new(Arc::clone(cluster.engine.store()));
+        cluster.engine.block_on(async {
+            for user in ["ann", "bob", "cid", "dan"] {
+                known.set(user, "unused", Cost::Trifling, &env).await.expect("a user");
+            }
+            for user in ["ann", "bob"] {
+                known.set_admin(user, true).await.expect("a user");
+            }
+        });
         let mut all = Self { cluster, users, doors: Vec::new(), gateways: Vec::new() };
         all.add_door(all.cluster.engine.gateway().expect("a gateway"), &door);
         let another = all.run(all.cluster.engine.another_gateway()).expect("another gateway");

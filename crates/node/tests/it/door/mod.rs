@@ -2,6 +2,7 @@
 
 mod access;
 mod client;
+mod grants;
 mod lab;
 mod limits;
 mod lists;

@@ -91,6 +91,9 @@ fn with_certificates_and_users_strangers_stay_outside() {
     };
     users(&["set", "ann"], "sesame");
     assert_eq!(users(&["list"], ""), "ann\n");
+    users(&["set", "ann", "--admin"], "sesame");
+    assert_eq!(users(&["list"], ""), "ann (administrator)\n");
+    users(&["set", "ann", "--no-admin"], "sesame");
     let gateway = cluster.gateway();
     let ask = |password: &str, arguments: &[&str]| {
         let sql = "SELECT what, count(*) AS n FROM items GROUP BY what ORDER BY what";
@@ -116,6 +119,41 @@ fn with_certificates_and_users_strangers_stay_outside() {
 }
 
 #[test]
+fn servers_open_no_place_that_they_were_not_given() {
+    let lab = Lab::new();
+    let (outside, given) = (lab.path("outside"), lab.path("given"));
+    for folder in [&outside, &given] {
+        std::fs::create_dir_all(folder).expect("a folder");
+    }
+    std::fs::write(outside.join("x.csv"), "x\n1\n").expect("written");
+    std::os::unix::fs::symlink(&outside, given.join("link")).expect("a link");
+    let (outside, given) = (outside.display().to_string(), given.display().to_string());
+    let options = ["--executors", "1", "--shuffle", "1"];
+    let cluster = Processes::start_with(&lab.path("data"), &options, &["--allow", &given]);
+    let client = cluster.client();
+    for sql in [
+        format!("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '{outside}/x.csv'"),
+        format!("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '{given}/../outside/x.csv'"),
+        format!("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '{given}/link/x.csv'"),
+        "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'file:///etc/passwd'".to_owned(),
+        "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 's3://lake/x.csv'".to_owned(),
+        "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION 'http://169.254.169.254/x.csv'".to_owned(),
+        format!("COPY items TO '{outside}/y.csv'"),
+        format!("COPY items TO '{given}/link/y.csv'"),
+        format!("CREATE TABLE t WITH (location = '{outside}/y') AS SELECT 1 AS x"),
+    ] {
+        let error = cluster.rows(&client, &sql).expect_err(&sql);
+        assert_eq!(error.kind(), dunlin_base::Kind::Invalid, "{sql}: {error}");
+        let says = "is not among those this server may use";
+        assert!(error.message().contains(says), "{sql}: {error}");
+    }
+    let left: Vec<_> = std::fs::read_dir(&outside).expect("a folder").collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    cluster.rows(&client, &format!("COPY items TO '{given}/y.csv'")).expect("allowed");
+    assert_eq!(cluster.end(), Some(0));
+}
+
+#[test]
 fn a_process_refuses_what_cannot_be_meant() {
     let lab = Lab::new();
     let store = ["serve", "--metadata", "memory:", "--blobs", "memory:"];
@@ -124,6 +162,7 @@ fn a_process_refuses_what_cannot_be_meant() {
     refused(&["--listen", "no-such-host.invalid"], &["--listen no-such-host.invalid"]);
     refused(&["--listen", "0.0.0.0", "--insecure"], &["--advertise"]);
     refused(&["--advertise", "no-such-host.invalid"], &["--advertise no-such-host.invalid"]);
+    refused(&["--allow", "ftp://host"], &["allow", "'ftp://host' cannot be allowed"]);
     lab.write("not.pem", "this is no certificate");
     let pem = ["--tls-cert", "not.pem", "--tls-key", "not.pem", "--tls-ca", "not.pem"];
     refused(&pem, &["holds no"]);

@@ -111,7 +111,8 @@ fn places_that_are_not_allowed_are_not_written_to() {
     std::os::unix::fs::symlink(outside.path(), allowed.join("link")).expect("a link");
     let cluster = crate::cluster::Cluster::with(&crate::cluster::tpch(), SHAPE, |options| {
         let data = crate::cluster::tpch().display().to_string();
-        options.settings.allowed_locations = vec![data, allowed.display().to_string()];
+        let places = [data, allowed.display().to_string()];
+        options.allowed = dunlin_planner::Allowed::only(places).expect("folders");
     });
     let allowed = allowed.display();
     let forbidden = outside.path().join("forbidden");

@@ -139,11 +139,8 @@ async fn a_folder_is_opened_as_tables() {
 #[tokio::test]
 async fn only_allowed_locations_are_read() {
     let allowed = tempfile::tempdir().expect("a folder");
-    let settings = Settings {
-        allowed_locations: vec![allowed.path().display().to_string(), "s3://lake/in/".to_owned()],
-        ..Settings::default()
-    };
-    let lab = Lab::with(settings);
+    let places = [allowed.path().display().to_string(), "s3://lake/in/".to_owned()];
+    let lab = Lab::limited(Allowed::only(places).expect("places"));
     let outside = lab.text("x.csv", "x\n1\n");
     std::fs::write(allowed.path().join("x.csv"), "x\n1\n").expect("written");
     lab.plan(&table("inside", "csv", &allowed.path().join("x.csv"))).await.expect("allowed");
@@ -160,4 +157,13 @@ async fn only_allowed_locations_are_read() {
     );
     let (message, _) = lab.error(&table("t", "csv", Path::new("s3://lake/inside/x.csv"))).await;
     assert!(message.contains("s3://lake/inside/x.csv is not among those"), "{message}");
+    let elsewhere = table("t", "csv", Path::new("s3://lake/in/x.csv"))
+        + " OPTIONS ('aws.endpoint' 'http://169.254.169.254')";
+    let (message, _) = lab.error(&elsewhere).await;
+    assert!(message.contains("location http://169.254.169.254 is not among those"), "{message}");
+    std::fs::create_dir(allowed.path().join("d")).expect("a folder");
+    std::fs::write(allowed.path().join("d/y.csv"), "x\n1\n").expect("written");
+    std::os::unix::fs::symlink(&outside, allowed.path().join("d/z.csv")).expect("a link");
+    let (message, _) = lab.error(&table("t", "csv", &allowed.path().join("d"))).await;
+    assert!(message.contains("is not among those"), "{message}");
 }

@@ -5,6 +5,7 @@ mod ddl;
 mod deep;
 mod files;
 mod formats;
+mod grants;
 mod parameters;
 mod queries;
 mod reuse;
@@ -22,13 +23,14 @@ use super::*;
 use crate::catalog::MemoryCatalog;
 use crate::codec::{PlanCodec, ProtoCodec};
 use crate::errors::from_datafusion;
-use crate::object_stores::StoreLimits;
+use crate::object_stores::{Allowed, StoreLimits};
 
 /// A folder of files and a session that sees it.
 pub(super) struct Lab {
     pub(super) folder: tempfile::TempDir,
     pub(super) planner: Arc<Planner>,
     pub(super) session: Session,
+    pub(super) users: Arc<MemoryCatalog>,
 }
 
 impl Lab {
@@ -37,12 +39,22 @@ impl Lab {
     }
 
     pub(super) fn with(settings: Settings) -> Self {
+        Self::open(settings, Allowed::everything())
+    }
+
+    /// One that may open these places only.
+    pub(super) fn limited(allowed: Allowed) -> Self {
+        Self::open(Settings::default(), allowed)
+    }
+
+    fn open(settings: Settings, allowed: Allowed) -> Self {
         let env = Env::seeded(7);
-        let stores = ObjectStores::new(env.clone(), StoreLimits::default());
+        let stores = ObjectStores::limited(env.clone(), StoreLimits::default(), allowed);
         let catalog = Arc::new(MemoryCatalog::default());
+        let users = Arc::clone(&catalog);
         let planner = Planner::new(env, settings, catalog, stores).expect("valid settings");
         let session = planner.session().expect("a session");
-        Self { folder: tempfile::tempdir().expect("a folder"), planner, session }
+        Self { folder: tempfile::tempdir().expect("a folder"), planner, session, users }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -71,9 +83,14 @@ impl Lab {
 
     /// Plans every statement of a text; what became of the last.
     pub(super) async fn plan(&self, sql: &str) -> Result<Planned> {
+        Self::plan_in(&self.session, sql).await
+    }
+
+    /// The same in another session.
+    pub(super) async fn plan_in(session: &Session, sql: &str) -> Result<Planned> {
         let mut last = Err(Error::invalid("no statement"));
-        for statement in self.session.prepare(sql)? {
-            last = Ok(self.session.plan(&statement).await?);
+        for statement in session.prepare(sql)? {
+            last = Ok(session.plan(&statement).await?);
         }
         last
     }
@@ -90,7 +107,12 @@ impl Lab {
 
     /// Rows of the last statement as text, run as an executor would, with `|` between columns.
     pub(super) async fn rows(&self, sql: &str) -> Result<Vec<String>> {
-        let batches = match self.plan(sql).await? {
+        self.rows_in(&self.session, sql).await
+    }
+
+    /// The same in another session.
+    pub(super) async fn rows_in(&self, session: &Session, sql: &str) -> Result<Vec<String>> {
+        let batches = match Self::plan_in(session, sql).await? {
             Planned::Query(query) => self.run(*query).await?,
             Planned::Local(batches, _) => batches,
             Planned::Done(what) => return Ok(vec![what]),

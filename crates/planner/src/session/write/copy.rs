@@ -29,6 +29,8 @@ impl Session {
         let view = self.view().await?;
         let scope = self.scope_of(&view);
         let state = scope.state();
+        // The place may be in a table's folder.
+        scope.rights().check_create()?;
         let planned = query::logical(&scope, &state, statement, &statement.ast).await?;
         let LogicalPlan::Copy(plan) = planned else {
             return Err(Error::bug("COPY was planned as something else"));

@@ -14,7 +14,9 @@ use dunlin_proto::write::NewTable;
 use dunlin_proto::write::target::Kind;
 
 use super::{Draft, named, target_at};
-use crate::catalog::{Definition, Format, Location, Name, encode_schema, no_schema};
+use crate::catalog::{
+    Access, Definition, Format, Location, Name, Object, check_may_create, encode_schema,
+};
 use crate::errors::in_text;
 use crate::session::ddl::{refuse_folder_table, unsupported};
 use crate::session::{Planned, Session, Statement, query};
@@ -60,8 +62,11 @@ impl Session {
         };
         let name = query::name_of(&state, &table.name)?;
         refuse_folder_table(&scope, &name)?;
-        if !scope.snapshot().has_schema(&name.schema) {
-            return Err(no_schema(&name.schema, scope.snapshot()));
+        let rights = scope.rights();
+        check_may_create(rights, &name)?;
+        if with.location.is_some() || view.settings.warehouse != self.planner.settings.warehouse {
+            // A place of its own choice may be in another table's folder.
+            rights.check_create()?;
         }
         if let Some(there) = scope.snapshot().get(&name) {
             return taken(&name, there.definition.kind(), table.if_not_exists);
@@ -82,7 +87,11 @@ impl Session {
         target.table = Some(NewTable {
             schema: name.schema,
             name: name.object.unwrap_or_default(),
-            definition: Definition::Table(Box::new(definition)).encode(),
+            definition: Object {
+                definition: Definition::Table(Box::new(definition)),
+                access: Access { owner: rights.owner(), grants: Vec::new() },
+            }
+            .encode(),
         });
         let options = with.options;
         Draft { id, rows, schema, target, format, options, one_line: true }.plan(&state)

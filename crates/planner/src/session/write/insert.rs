@@ -2,18 +2,20 @@
 
 use std::collections::HashMap;
 
+use datafusion::common::TableReference;
 use datafusion::datasource::TableProvider;
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{LogicalPlan, WriteOp};
-use datafusion::sql::sqlparser::ast::Insert;
+use datafusion::sql::parser::Statement as Ast;
+use datafusion::sql::sqlparser::ast::{Insert, Statement as Sql, TableObject};
 use dunlin_base::{Error, QueryId, Result};
 use dunlin_proto::catalog::v1::ExternalTable;
 use dunlin_proto::write::target::Kind;
 
 use super::{Draft, target_at};
-use crate::catalog::{Definition, Format, Location, Name};
+use crate::catalog::{Definition, Format, Location, Name, Privilege, Scope};
 use crate::errors::from_datafusion;
 use crate::object_stores::is_store_option;
 use crate::session::ddl::unsupported;
@@ -33,6 +35,7 @@ impl Session {
         }
         let view = self.view().await?;
         let scope = self.scope_of(&view);
+        let scope = may_insert(&scope, insert)?;
         let state = scope.state();
         let planned = query::logical(&scope, &state, statement, &statement.ast).await?;
         let LogicalPlan::Dml(dml) = planned else {
@@ -43,6 +46,9 @@ impl Session {
         }
         let name = query::name_of(&state, &dml.table_name)?;
         let entry = scope.find(&name.schema, name.object.as_deref().unwrap_or_default());
+        if let Some(entry) = entry {
+            scope.rights().check_entry(Privilege::Insert, entry)?;
+        }
         let table = match entry.map(|entry| &entry.definition) {
             Some(Definition::Table(table)) => table,
             _ => return Err(Error::invalid(format!("'{name}' is a view: it has no files"))),
@@ -71,6 +77,29 @@ impl Session {
         };
         draft.plan(&state)
     }
+}
+
+/// The scope in which the INSERT is planned: its target need not be readable, unless its rows come
+/// from there.
+fn may_insert(scope: &Scope, insert: &Insert) -> Result<Scope> {
+    let state = scope.state();
+    let TableObject::TableName(target) = &insert.table else { return Ok(scope.clone()) };
+    let target = query::name_of(&state, &TableReference::parse_str(&target.to_string()))?;
+    let Some(entry) = scope.find(&target.schema, target.object.as_deref().unwrap_or_default())
+    else {
+        return Ok(scope.clone());
+    };
+    scope.rights().check_entry(Privilege::Insert, entry)?;
+    if let Some(source) = &insert.source {
+        let source = Ast::Statement(Box::new(Sql::Query(source.clone())));
+        let read = state.resolve_table_references(&source).map_err(from_datafusion)?;
+        for reference in &read {
+            if query::name_of(&state, reference)? == target {
+                scope.rights().check_entry(Privilege::Select, entry)?;
+            }
+        }
+    }
+    Ok(scope.writing(&target))
 }
 
 /// The one folder of a table. `Invalid`: more, or something else.

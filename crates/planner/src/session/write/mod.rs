@@ -200,7 +200,7 @@ fn check_writable(location: &Location) -> Result<()> {
 impl Session {
     /// Refuses a target that is not allowed or not empty, and tells the stores how to reach it.
     async fn check_free(&self, location: &Location, target: &Target, id: QueryId) -> Result<()> {
-        location.check_allowed(&self.settings().allowed_locations)?;
+        location.check_allowed(self.planner.stores.allowed())?;
         Landing::new(&self.planner.stores, target, id)?.check_free().await
     }
 
