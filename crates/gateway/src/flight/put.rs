@@ -15,9 +15,9 @@ use tonic::Streaming;
 
 use super::caller::Caller;
 use super::fault::{Outcome, from_status, unsupported};
-use super::info;
 use super::service::Door;
 use super::statements::{Asked, Started};
+use super::{inflate, info};
 
 /// Most batches of parameters that are looked at.
 const BATCHES_MAX: usize = 64;
@@ -54,7 +54,10 @@ impl Door {
                     DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) };
                 Ok(PutResult { app_metadata: result.encode_to_vec().into() })
             }
-            Command::CommandStatementIngest(_) => Err(unsupported("bulk ingest")),
+            Command::CommandStatementIngest(ingest) => {
+                let rows = batches(first, data);
+                self.ingest(caller, ingest, rows).await
+            }
             other => Err(unsupported(other.type_url())),
         }
     }
@@ -70,9 +73,14 @@ impl Door {
             Started::Rows { batches, .. } => written(&batches),
             Started::Query { .. } => 0,
         };
-        let result = DoPutUpdateResult { record_count };
-        Ok(PutResult { app_metadata: result.encode_to_vec().into() })
+        Ok(updated(record_count))
     }
+}
+
+/// What a client is told that has changed rows.
+pub(super) fn updated(record_count: i64) -> PutResult {
+    let result = DoPutUpdateResult { record_count };
+    PutResult { app_metadata: result.encode_to_vec().into() }
 }
 
 /// The rows that a write reports in its one row, `count`.
@@ -83,15 +91,25 @@ fn written(batches: &[RecordBatch]) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
+/// The batches of a stream whose first message was taken already. What a message claims of itself
+/// is checked before memory is taken for it.
+pub(super) fn batches(first: FlightData, rest: Streaming<FlightData>) -> FlightRecordBatchStream {
+    let first = stream::once(futures::future::ready(Ok(first)));
+    let data = first.chain(rest.map_err(FlightError::from)).and_then(|message| async move {
+        let checked = inflate::check(&message);
+        checked.map_err(|error| FlightError::ExternalError(Box::new(error)))?;
+        Ok(message)
+    });
+    FlightRecordBatchStream::new_from_flight_data(data)
+}
+
 /// The rows of a stream whose first message was taken already.
 async fn parameters(first: FlightData, rest: Streaming<FlightData>) -> Outcome<Vec<RecordBatch>> {
     if first.data_header.is_empty() {
         // The command alone: no schema, no rows.
         return Ok(Vec::new());
     }
-    let first = stream::once(futures::future::ready(Ok(first)));
-    let data = first.chain(rest.map_err(FlightError::from));
-    let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
+    let mut batches = batches(first, rest);
     let mut rows = Vec::new();
     while let Some(batch) = batches.try_next().await? {
         if rows.len() == BATCHES_MAX {

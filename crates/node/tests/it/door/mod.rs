@@ -2,7 +2,8 @@
 
 mod access;
 mod client;
-mod lab;
+mod ingest;
+pub(crate) mod lab;
 mod limits;
 mod lists;
 mod parameters;
