@@ -6,19 +6,17 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use arrow_flight::PutResult;
 use arrow_flight::decode::FlightRecordBatchStream;
-use arrow_flight::sql::CommandStatementIngest;
-use arrow_flight::sql::command_statement_ingest::TableDefinitionOptions;
-use arrow_flight::sql::command_statement_ingest::table_definition_options::{
-    TableExistsOption, TableNotExistOption,
+use arrow_flight::sql::{
+    CommandStatementIngest, TableDefinitionOptions, TableExistsOption, TableNotExistOption,
 };
 use dunlin_base::{Env, Error, Result};
 use dunlin_planner::Ingest;
+use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
 
 use super::caller::Caller;
 use super::fault::{Fault, Outcome, unsupported};
-use super::put::updated;
+use super::put::{self, updated};
 use super::service::Door;
 
 /// Where the rows go, checked.
@@ -111,11 +109,11 @@ async fn next(
     env: &Env,
     silence_max: Duration,
 ) -> Result<Option<RecordBatch>> {
-    let next = env.timeout(silence_max, rows.try_next()).await;
+    let next = env.timeout(silence_max, put::next(rows)).await;
     let next = next.ok_or_else(|| {
         Error::retry(format!("no rows came for {silence_max:?}: nothing was written"))
     })?;
-    next.map_err(|error| Fault::from(error).into_error())
+    next.map_err(Fault::into_error)
 }
 
 #[cfg(test)]

@@ -8,13 +8,13 @@
 
 mod actions;
 mod caller;
+mod claims;
 mod client;
 mod connection;
 mod door;
 mod encode;
 mod facts;
 mod fault;
-mod inflate;
 mod info;
 mod ingest;
 mod keys;

@@ -1,5 +1,7 @@
 //! DoPut: updates, and values for prepared statements.
 
+use std::panic::AssertUnwindSafe;
+
 use arrow::array::AsArray;
 use arrow::datatypes::UInt64Type;
 use arrow::record_batch::RecordBatch;
@@ -9,7 +11,7 @@ use arrow_flight::sql::{Command, DoPutPreparedStatementResult, DoPutUpdateResult
 use arrow_flight::{FlightData, PutResult};
 use dunlin_base::Error;
 use dunlin_planner::StatementKind;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use prost::Message;
 use tonic::Streaming;
 
@@ -17,7 +19,7 @@ use super::caller::Caller;
 use super::fault::{Outcome, from_status, unsupported};
 use super::service::Door;
 use super::statements::{Asked, Started};
-use super::{inflate, info};
+use super::{claims, info};
 
 /// Most batches of parameters that are looked at.
 const BATCHES_MAX: usize = 64;
@@ -96,11 +98,23 @@ fn written(batches: &[RecordBatch]) -> i64 {
 pub(super) fn batches(first: FlightData, rest: Streaming<FlightData>) -> FlightRecordBatchStream {
     let first = stream::once(futures::future::ready(Ok(first)));
     let data = first.chain(rest.map_err(FlightError::from)).and_then(|message| async move {
-        let checked = inflate::check(&message);
+        let checked = claims::check(&message);
         checked.map_err(|error| FlightError::ExternalError(Box::new(error)))?;
         Ok(message)
     });
     FlightRecordBatchStream::new_from_flight_data(data)
+}
+
+/// The next batch of a stream; `None` at its end. Arrow panics at some bytes that are no rows: that
+/// is the sender's error, and the end of the stream.
+pub(super) async fn next(batches: &mut FlightRecordBatchStream) -> Outcome<Option<RecordBatch>> {
+    match AssertUnwindSafe(batches.try_next()).catch_unwind().await {
+        Ok(next) => Ok(next?),
+        Err(panic) => {
+            let text = dunlin_base::env::panic_text(panic.as_ref());
+            Err(Error::invalid(format!("the rows cannot be read: {text}")).into())
+        }
+    }
 }
 
 /// The rows of a stream whose first message was taken already.
@@ -111,7 +125,7 @@ async fn parameters(first: FlightData, rest: Streaming<FlightData>) -> Outcome<V
     }
     let mut batches = batches(first, rest);
     let mut rows = Vec::new();
-    while let Some(batch) = batches.try_next().await? {
+    while let Some(batch) = next(&mut batches).await? {
         if rows.len() == BATCHES_MAX {
             return Err(
                 Error::invalid("one row of parameters does not take so many batches").into()

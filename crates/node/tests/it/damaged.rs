@@ -92,7 +92,7 @@ fn damaged_plans_in_the_store_cost_one_query_each() {
         let error = ended.expect_err("a damaged plan");
         assert_eq!(error.kind(), Kind::Lost, "round {round}, {kind:?}: {error}");
         let rows = cluster.rows(SQL).expect("another query is well");
-        assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 4);
+        assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 5);
         cluster.engine.block_on(cluster.engine.drain_executors(DRAIN));
     }
     cluster.assert_nothing_left();

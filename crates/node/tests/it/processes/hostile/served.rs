@@ -100,7 +100,8 @@ impl Served {
         let said = || self.said.lock().expect("no panic").join("\n");
         assert!(ended.is_none(), "after {after} it ended with {ended:?}: {}", said());
         Listener::ALL.into_iter().for_each(|listener| self.assert_answers(listener));
-        assert!(!said().contains("panicked at"), "after {after}: {}", said());
+        // Libraries panic at some bytes, and that is caught; ours do not.
+        assert!(!said().contains("panicked at crates/"), "after {after}: {}", said());
         let (before, now) = (self.memory_at_start, self.memory());
         assert!(now < before + GROWTH_MAX, "after {after}: {before} became {now} bytes");
     }
