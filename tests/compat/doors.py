@@ -19,6 +19,8 @@ NATIONS = (
     "ALGERIA ARGENTINA BRAZIL CANADA EGYPT ETHIOPIA FRANCE GERMANY INDIA INDONESIA IRAN IRAQ JAPAN JORDAN "
     "KENYA MOROCCO MOZAMBIQUE PERU CHINA ROMANIA RUSSIA VIETNAM SPAIN SWEDEN TURKEY"
 ).split()
+# Work for minutes in a debug build, by the query that is cancelled.
+LINES = 12_000
 # How long the server may take to start, and a driver for its checks.
 START_MAX, CHECKS_MAX = 60, 300
 
@@ -28,7 +30,7 @@ def make_tables(folder):
     folder.mkdir()
     nations = "".join(f"{key},{name},{key % 5},about {name}\n" for key, name in enumerate(NATIONS))
     (folder / "nation.csv").write_text(f"n_nationkey,n_name,n_regionkey,n_comment\n{nations}")
-    comments = "".join(f"{n},comment {n * 7919 % 60000}\n" for n in range(60000))
+    comments = "".join(f"{n},comment {n * 7919 % LINES}\n" for n in range(LINES))
     (folder / "lineitem.csv").write_text(f"l_orderkey,l_comment\n{comments}")
 
 
@@ -95,7 +97,11 @@ def main():
             failed = 0
             for what, command in (("ADBC", adbc), ("JDBC", jdbc)):
                 print(f"{what}:", flush=True)
-                failed += subprocess.run(command, timeout=CHECKS_MAX).returncode
+                try:
+                    failed += subprocess.run(command, timeout=CHECKS_MAX).returncode
+                except subprocess.TimeoutExpired:
+                    print(f"FAILED  no end within {CHECKS_MAX} s")
+                    failed += 1
         finally:
             server.stop()
         if failed:

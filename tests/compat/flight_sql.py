@@ -126,7 +126,11 @@ def errors(connection, cursor):
 
 @check
 def cancel(connection, cursor):
-    cursor.execute("SELECT count(*) FROM lineitem a, lineitem b WHERE a.l_comment < b.l_comment")
+    # Long, but never for long at a time: an operator that does not pause holds its thread.
+    cursor.execute(
+        "SELECT sum(length(md5(concat(repeat(a.l_comment, 50), b.n_name, c.n_name)))) "
+        "FROM lineitem a, nation b, nation c"
+    )
     cursor.adbc_cancel()
     try:
         cursor.fetchall()
