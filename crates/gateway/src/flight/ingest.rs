@@ -1,5 +1,6 @@
 //! Bulk ingest: what a client wants of its rows, and the rows as they come.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -13,11 +14,15 @@ use dunlin_base::{Env, Error, Result};
 use dunlin_planner::Ingest;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use tokio::sync::Mutex;
 
 use super::caller::Caller;
 use super::fault::{Fault, Outcome, unsupported};
 use super::put::{self, updated};
 use super::service::Door;
+
+/// How long the rest of rows is taken that nobody wants any more.
+const LEFT_MAX: Duration = Duration::from_secs(20);
 
 /// Where the rows go, checked.
 fn wanted(command: CommandStatementIngest, catalog: &str) -> Outcome<Ingest> {
@@ -64,6 +69,10 @@ fn definition(options: Option<TableDefinitionOptions>) -> Outcome<(bool, bool)> 
     Ok((create, append))
 }
 
+/// The rows of a client; whoever has them takes the next. Those of an upload that has failed are
+/// read on by the door.
+type Rows = Arc<Mutex<FlightRecordBatchStream>>;
+
 impl Door {
     /// Makes the rows that come files of a table: all of them, or none.
     pub(super) async fn ingest(
@@ -72,6 +81,20 @@ impl Door {
         command: CommandStatementIngest,
         rows: FlightRecordBatchStream,
     ) -> Outcome<PutResult> {
+        let rows: Rows = Arc::new(Mutex::new(rows));
+        let written = self.written(caller, command, &rows).await;
+        if written.is_err() {
+            self.env.timeout(LEFT_MAX, read_to_end(&rows)).await;
+        }
+        Ok(updated(i64::try_from(written?).unwrap_or(i64::MAX)))
+    }
+
+    async fn written(
+        &self,
+        caller: &Caller,
+        command: CommandStatementIngest,
+        rows: &Rows,
+    ) -> Outcome<u64> {
         let session = self.sessions.shared(caller)?;
         let wanted = wanted(command, session.planned().catalog_name())?;
         let _turn = self.uploads.try_acquire().map_err(|_| {
@@ -81,22 +104,28 @@ impl Door {
         })?;
         let silence_max = self.options.upload_silence_max;
         let (columns, rows) = begun(rows, self.env.clone(), silence_max).await?;
-        let count = session.upload(&wanted, columns, rows).await?;
-        Ok(updated(i64::try_from(count).unwrap_or(i64::MAX)))
+        Ok(session.upload(&wanted, columns, rows).await?)
     }
+}
+
+/// Takes what a client still sends of an upload that has failed: one that is told in mid-stream may
+/// see nothing but that its stream has ended.
+async fn read_to_end(rows: &Rows) {
+    let mut rows = rows.lock().await;
+    while let Ok(Some(_)) = put::next(&mut rows).await {}
 }
 
 /// The columns of the rows, and all rows.
 async fn begun(
-    mut rows: FlightRecordBatchStream,
+    rows: &Rows,
     env: Env,
     silence_max: Duration,
 ) -> Result<(SchemaRef, BoxStream<'static, Result<RecordBatch>>)> {
-    let first = next(&mut rows, &env, silence_max).await?;
-    let columns = rows.schema().cloned();
+    let first = next(rows, &env, silence_max).await?;
+    let columns = rows.lock().await.schema().cloned();
     let columns = columns.ok_or_else(|| Error::invalid("the stream has no schema"))?;
-    let rest = stream::try_unfold((rows, env), move |(mut rows, env)| async move {
-        let batch = next(&mut rows, &env, silence_max).await?;
+    let rest = stream::try_unfold((Arc::clone(rows), env), move |(rows, env)| async move {
+        let batch = next(&rows, &env, silence_max).await?;
         Ok(batch.map(|batch| (batch, (rows, env))))
     });
     Ok((columns, stream::iter(first.map(Ok)).chain(rest).boxed()))
@@ -104,12 +133,9 @@ async fn begun(
 
 /// The next rows; `None` if the client has said that there are no more. `Retry`: it has gone, or
 /// says nothing.
-async fn next(
-    rows: &mut FlightRecordBatchStream,
-    env: &Env,
-    silence_max: Duration,
-) -> Result<Option<RecordBatch>> {
-    let next = env.timeout(silence_max, put::next(rows)).await;
+async fn next(rows: &Rows, env: &Env, silence_max: Duration) -> Result<Option<RecordBatch>> {
+    let mut rows = rows.lock().await;
+    let next = env.timeout(silence_max, put::next(&mut rows)).await;
     let next = next.ok_or_else(|| {
         Error::retry(format!("no rows came for {silence_max:?}: nothing was written"))
     })?;

@@ -1,8 +1,5 @@
 //! Prepared statements without memory: the handle is the statement with its values.
 
-use std::sync::Arc;
-
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use arrow::record_batch::RecordBatch;
 use arrow_flight::sql::{
     ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
@@ -34,7 +31,7 @@ impl Door {
         let dataset_schema = match &described.result {
             // No columns: clients take the statement for an update.
             None => Bytes::new(),
-            Some(schema) => schema_bytes(&measured(&sent_schema(schema, &self.options)))?,
+            Some(schema) => schema_bytes(&sent_schema(schema, &self.options))?,
         };
         let parameters = sent_schema(&described.parameters, &self.options);
         Ok(ActionCreatePreparedStatementResult {
@@ -96,25 +93,6 @@ impl Door {
         check_owner(&statement.user, &caller.user)?;
         Ok(statement)
     }
-}
-
-/// With what JDBC's metadata of columns are read from.
-fn measured(schema: &Schema) -> Schema {
-    let field = |field: &FieldRef| {
-        let (DataType::Decimal32(precision, scale)
-        | DataType::Decimal64(precision, scale)
-        | DataType::Decimal128(precision, scale)
-        | DataType::Decimal256(precision, scale)) = field.data_type()
-        else {
-            return Arc::clone(field);
-        };
-        let mut metadata = field.metadata().clone();
-        metadata.insert("ARROW:FLIGHT:SQL:PRECISION".to_owned(), precision.to_string());
-        metadata.insert("ARROW:FLIGHT:SQL:SCALE".to_owned(), scale.to_string());
-        Arc::new(Field::clone(field).with_metadata(metadata))
-    };
-    let fields: Vec<FieldRef> = schema.fields().iter().map(field).collect();
-    Schema::new_with_metadata(fields, schema.metadata().clone())
 }
 
 /// The values of the one row.

@@ -21,7 +21,7 @@ use crate::door::lab::{Plain, rows, ticket};
 use crate::processes::lab::page;
 
 /// How long anything may take that works.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(180);
 
 /// Memory that hostile clients may make a process keep, allocator's leftovers included.
 const GROWTH_MAX: u64 = 256 << 20;
