@@ -2,7 +2,7 @@
 """Flight SQL as strangers speak it: a server of our own, and the drivers of others against it.
 
 Called by `./dev compat`: makes a few tables, starts `dunlin serve` with users on free ports of the
-loopback, runs the checks with ADBC (flight_sql.py) and with JDBC (FlightSqlJdbc.java), ends it.
+loopback, runs the checks with JDBC (FlightSqlJdbc.java) and with ADBC (flight_sql.py), ends it.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def main():
             opened = "--add-opens=java.base/java.nio=ALL-UNNAMED"
             jdbc = ["java", opened, "-cp", arguments.jdbc, str(HERE / "FlightSqlJdbc.java"), *login]
             failed = 0
-            for what, command in (("ADBC", adbc), ("JDBC", jdbc)):
+            for what, command in (("JDBC", jdbc), ("ADBC", adbc)):
                 print(f"{what}:", flush=True)
                 try:
                     failed += subprocess.run(command, timeout=CHECKS_MAX).returncode
