@@ -62,7 +62,7 @@ public class FlightSqlJdbc {
             while (rows.next()) {
                 count++;
             }
-            same(3000, count);
+            same(1500, count);
             holds(!statement.executeQuery("SELECT n_name FROM nation WHERE false").next(), "no rows");
         }
     }

@@ -19,9 +19,9 @@ NATIONS = (
     "ALGERIA ARGENTINA BRAZIL CANADA EGYPT ETHIOPIA FRANCE GERMANY INDIA INDONESIA IRAN IRAQ JAPAN JORDAN "
     "KENYA MOROCCO MOZAMBIQUE PERU CHINA ROMANIA RUSSIA VIETNAM SPAIN SWEDEN TURKEY"
 ).split()
-# Work for half a minute in a debug build, by the query that is cancelled (by ADBC: in vain, if its rows
+# Work for some seconds in a debug build, by the query that is cancelled (by ADBC: in vain, if its rows
 # were not asked for yet).
-LINES = 3_000
+LINES = 1_500
 # How long the server may take to start, and a driver for its checks.
 START_MAX, CHECKS_MAX = 60, 300
 
