@@ -3,7 +3,8 @@
 
 usage: flight_sql.py HOST:PORT USER PASSWORD
 
-Needs adbc-driver-flightsql and pyarrow (see requirements.txt), and a door over TPC-H tables.
+Needs adbc-driver-flightsql and pyarrow (see requirements.txt), and a door over TPC-H tables, or over
+those that doors.py makes, with a warehouse for new tables.
 Prints one line for each check; the exit code is the number of checks that failed.
 """
 
@@ -68,6 +69,29 @@ def changes(connection, cursor):
 
 
 @check
+def ingest(connection, cursor):
+    numbers = pyarrow.array(range(50_000), pyarrow.int64())
+    words = pyarrow.array([f"word {n}" for n in range(50_000)]).dictionary_encode()
+    table = pyarrow.table({"id": numbers, "what": words})
+    cursor.execute("CREATE SCHEMA IF NOT EXISTS compat")
+    place = {"db_schema_name": "compat"}
+    assert cursor.adbc_ingest("loaded", table, mode="create", **place) == 50_000
+    assert cursor.adbc_ingest("loaded", table.to_batches(1000)[0], mode="append", **place) == 1000
+    assert cursor.adbc_ingest("loaded", table.slice(0, 3), mode="create_append", **place) == 3
+    sql = "SELECT count(*) AS n, count(DISTINCT what) AS w, max(id) AS m FROM compat.loaded"
+    assert rows(cursor, sql).to_pylist() == [{"n": 51_003, "w": 50_000, "m": 49_999}]
+    for mode, words in (("create", "already exists"), ("replace", "replacing a table")):
+        try:
+            cursor.adbc_ingest("loaded", table, mode=mode, **place)
+            raise AssertionError(f"{mode}: no error")
+        except dbapi.Error as error:
+            assert words in str(error), error
+    assert rows(cursor, sql).to_pylist()[0]["n"] == 51_003
+    cursor.execute("DROP TABLE compat.loaded")
+    cursor.execute("DROP SCHEMA compat")
+
+
+@check
 def session(connection, cursor):
     rows(cursor, "SELECT 1")
     cursor.execute("SET dunlin.partitions = 3")
@@ -102,7 +126,11 @@ def errors(connection, cursor):
 
 @check
 def cancel(connection, cursor):
-    cursor.execute("SELECT count(*) FROM lineitem a, lineitem b WHERE a.l_comment < b.l_comment")
+    # Long, but never for long at a time: an operator that does not pause holds its thread.
+    cursor.execute(
+        "SELECT sum(length(md5(concat(repeat(a.l_comment, 50), b.n_name, c.n_name)))) "
+        "FROM lineitem a, nation b, nation c"
+    )
     cursor.adbc_cancel()
     try:
         cursor.fetchall()

@@ -18,3 +18,4 @@ mod telemetry;
 
 pub use commands::{run, run_with};
 pub use engine::{Engine, EngineOptions};
+pub use serve::Listener;

@@ -32,8 +32,8 @@ pub use errors::{from_datafusion, into_datafusion};
 pub use explain::explain;
 pub use object_stores::{Allowed, ObjectStores, StoreLimits, StoreSpec};
 pub use session::{
-    Description, Planned, Planner, QueryPlan, Session, Statement, StatementKind, TableEntry,
-    TableInfo, prepare,
+    Description, Ingest, IngestPlan, Planned, Planner, QueryPlan, Session, Statement,
+    StatementKind, TableEntry, TableInfo, prepare,
 };
 pub use settings::{Settings, session_config};
 pub use write::WritePlan;

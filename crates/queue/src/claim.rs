@@ -168,7 +168,13 @@ impl Queue {
             self.store().get(&key).await?
         };
         let Some(entry) = entry else { return Ok(None) };
-        let stored = Stored::<Stage>::read(&entry)?;
+        let stored = match Stored::<Stage>::read(&entry) {
+            Ok(stored) => stored,
+            Err(error) => {
+                self.unreadable(&entry, id.0, error).await?;
+                return Ok(None);
+            }
+        };
         if stored.record.phase() != StagePhase::Open {
             return Ok(None);
         }
@@ -184,7 +190,7 @@ impl Queue {
         Ok(Some((view, seen)))
     }
 
-    /// Parts of a stage are gone: either the whole query is, meanwhile, or it cannot go on.
+    /// Parts of a stage are gone or damaged: either the whole query is, meanwhile, or it cannot go on.
     async fn unreadable(&self, stage: &Entry, query: QueryId, error: Error) -> Result<()> {
         let now = self.store().get(&stage.key).await?;
         if now.is_some_and(|now| now.modified == stage.modified) {

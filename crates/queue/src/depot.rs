@@ -61,12 +61,13 @@ impl Depot {
         Self { blobs, cache: Mutex::default(), wrote: Mutex::default() }
     }
 
-    /// The bytes of a body. A body that was never set has none. `Lost`: its blob is gone.
+    /// The bytes of a body. A body that was never set has none. `Lost`: its blob is gone, or the
+    /// bytes are not those that were written.
     pub(crate) async fn load(&self, body: Option<&Body>) -> Result<Bytes> {
-        match body.and_then(|b| b.kind.as_ref()) {
+        match body.and_then(|b| b.kind.as_ref().map(|kind| (b, kind))) {
             None => Ok(Bytes::new()),
-            Some(body::Kind::Inline(bytes)) => Ok(bytes.clone()),
-            Some(body::Kind::Blob(name)) => self.read(name).await,
+            Some((body, body::Kind::Inline(bytes))) => checked(body, bytes),
+            Some((_, body::Kind::Blob(name))) => self.read(name).await,
         }
     }
 
@@ -75,6 +76,9 @@ impl Depot {
             return Ok(content.clone());
         }
         let content = self.blobs.get(name).await?;
+        if !is_named(name, &content) {
+            return Err(Error::lost(format!("blob '{name}' is damaged")));
+        }
         self.cache.lock().insert(name, &content);
         Ok(content)
     }
@@ -86,8 +90,7 @@ impl Depot {
         kind: &'static str,
         content: Bytes,
     ) -> Result<String> {
-        let hash = xxhash_rust::xxh3::xxh3_128(&content);
-        let name = format!("{}{kind}-{hash:032x}", keys::query(query));
+        let name = format!("{}{kind}-{}", keys::query(query), hash(&content));
         if self.cache.lock().blobs.contains_key(&name) {
             return Ok(name);
         }
@@ -121,9 +124,29 @@ impl Depot {
     }
 }
 
+/// What the name of a blob ends with.
+fn hash(content: &[u8]) -> String {
+    format!("{:032x}", xxhash_rust::xxh3::xxh3_128(content))
+}
+
+/// Whether this is what was written under the name.
+fn is_named(name: &str, content: &[u8]) -> bool {
+    name.rsplit_once('-').is_some_and(|(_, said)| said == hash(content))
+}
+
 /// A body of these bytes; whether it stays inline is decided when its record is written.
 pub(crate) fn inline(bytes: Bytes) -> Option<Body> {
-    Some(Body { kind: Some(body::Kind::Inline(bytes)) })
+    let checksum = xxhash_rust::xxh3::xxh3_64(&bytes);
+    Some(Body { kind: Some(body::Kind::Inline(bytes)), checksum })
+}
+
+/// The inline bytes of a body. `Lost`: they are not those that were written. A changed bit in a
+/// plan may well be another plan, with other rows.
+pub(crate) fn checked(body: &Body, bytes: &Bytes) -> Result<Bytes> {
+    if body.checksum != 0 && body.checksum != xxhash_rust::xxh3::xxh3_64(bytes) {
+        return Err(Error::lost("a part of the query's records is damaged"));
+    }
+    Ok(bytes.clone())
 }
 
 /// The name of the body's blob, if it is one.
@@ -137,4 +160,42 @@ pub(crate) fn blob_name(body: Option<&Body>) -> Option<&String> {
 /// Reads a message out of a body or record; `what` names it in the error.
 pub(crate) fn decode<M: prost::Message + Default>(bytes: Bytes, what: &str) -> Result<M> {
     M::decode(bytes).map_err(|e| Error::lost(format!("{what} is unreadable")).with_source(e))
+}
+
+#[cfg(test)]
+mod tests {
+    use dunlin_base::{Env, Kind};
+    use dunlin_metadata::blob::{Blobs, ObjectBlobs};
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_blob_or_body_with_a_changed_bit_is_lost() {
+        let env = Env::seeded(5);
+        let blobs = Arc::new(ObjectBlobs::memory(env.clone()));
+        let good = Bytes::from_static(b"a plan that is so and not otherwise");
+        let write = |depot: Depot| {
+            let (query, good) = (QueryId::generate(&env), good.clone());
+            async move { depot.write(query, "plan", good).await.expect("written") }
+        };
+        for bit in 0..good.len() * 8 {
+            let name = write(Depot::new(Arc::clone(&blobs) as BlobsRef)).await;
+            let mut bad = good.to_vec();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let reader = Depot::new(Arc::clone(&blobs) as BlobsRef);
+            blobs.put(&name, bad.clone().into()).await.expect("damaged");
+            let error = reader.read(&name).await.expect_err("damaged");
+            assert_eq!(error.kind(), Kind::Lost, "{error}");
+            blobs.put(&name, good.clone()).await.expect("mended");
+            assert_eq!(reader.read(&name).await.expect("whole"), good);
+            let mut body = inline(good.clone());
+            assert_eq!(reader.load(body.as_ref()).await.expect("whole"), good);
+            if let Some(body) = &mut body {
+                body.kind = Some(body::Kind::Inline(bad.into()));
+            }
+            let error = reader.load(body.as_ref()).await.expect_err("damaged");
+            assert_eq!(error.kind(), Kind::Lost, "{error}");
+        }
+    }
 }

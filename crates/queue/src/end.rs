@@ -66,7 +66,7 @@ impl Queue {
         let mut blobs = true;
         for _ in 0..CONFLICTS_MAX {
             let snapshot = self.store().range(&keys::query(query)).await?;
-            let Some(records) = Records::read(query, &snapshot.entries)? else {
+            let Some(records) = Records::readable(query, &snapshot.entries)? else {
                 return self.after_removal(query, blobs).await;
             };
             if records.is_running() {

@@ -216,7 +216,7 @@ impl Batch {
         for ((write, body), name) in written {
             let record = &mut self.writes[write].record;
             if let Some(part) = record.parts().into_iter().nth(body) {
-                part.body.kind = Some(body::Kind::Blob(name));
+                *part.body = Body { kind: Some(body::Kind::Blob(name)), checksum: 0 };
             }
         }
         let mut ops = self.ops;

@@ -40,6 +40,13 @@ pub(crate) enum Purpose {
     Report,
 }
 
+/// What becomes of a record that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Damaged {
+    Refused,
+    LeftOut,
+}
+
 impl Records {
     /// A query that has no records yet.
     pub(crate) fn new(query: QueryId, meta: Query, plan: Plan) -> Self {
@@ -57,27 +64,46 @@ impl Records {
 
     /// Reads the entries below `q/{query}/`; `None` if there is no query.
     pub(crate) fn read(query: QueryId, entries: &[Entry]) -> Result<Option<Self>> {
+        Self::read_with(query, entries, Damaged::Refused)
+    }
+
+    /// The same of a query that is to be removed: what cannot be read goes with the rest.
+    pub(crate) fn readable(query: QueryId, entries: &[Entry]) -> Result<Option<Self>> {
+        Self::read_with(query, entries, Damaged::LeftOut)
+    }
+
+    fn read_with(query: QueryId, entries: &[Entry], damaged: Damaged) -> Result<Option<Self>> {
         let meta_key = keys::meta(query);
         let Some(meta) = entries.iter().find(|e| e.key == meta_key) else { return Ok(None) };
         let mut records = Self::new(query, Query::default(), Plan::default());
         records.meta = Stored::read(meta)?;
         for entry in entries {
-            match keys::parse(&entry.key) {
-                Some((_, Part::Plan)) => records.plan = Stored::read(entry)?.record,
-                Some((_, Part::Cancel)) => records.cancelled = true,
-                Some((_, Part::Decision(n))) => {
-                    records.decisions.insert(n, Stored::read(entry)?.record);
+            match records.take(entry) {
+                Err(error) if damaged == Damaged::LeftOut => {
+                    tracing::warn!(%query, %error, "removed with its query");
                 }
-                Some((_, Part::Stage(s))) => {
-                    records.stages.insert(s, Stored::read(entry)?);
-                }
-                Some((_, Part::Segment(s, k))) => {
-                    records.segments.insert((s, k), Stored::read(entry)?);
-                }
-                Some((_, Part::Meta)) | None => {}
+                taken => taken?,
             }
         }
         Ok(Some(records))
+    }
+
+    fn take(&mut self, entry: &Entry) -> Result<()> {
+        match keys::parse(&entry.key) {
+            Some((_, Part::Plan)) => self.plan = Stored::read(entry)?.record,
+            Some((_, Part::Cancel)) => self.cancelled = true,
+            Some((_, Part::Decision(n))) => {
+                self.decisions.insert(n, Stored::read(entry)?.record);
+            }
+            Some((_, Part::Stage(s))) => {
+                self.stages.insert(s, Stored::read(entry)?);
+            }
+            Some((_, Part::Segment(s, k))) => {
+                self.segments.insert((s, k), Stored::read(entry)?);
+            }
+            Some((_, Part::Meta)) | None => {}
+        }
+        Ok(())
     }
 
     /// Fetches the blobs that `purpose` needs, and drops from the segments what is void.
@@ -148,10 +174,10 @@ impl Records {
 
     /// The bytes of a body that is inline or was fetched.
     pub(crate) fn body(&self, body: Option<&Body>) -> Result<Bytes> {
-        match body.and_then(|b| b.kind.as_ref()) {
+        match body.and_then(|b| b.kind.as_ref().map(|kind| (b, kind))) {
             None => Ok(Bytes::new()),
-            Some(body::Kind::Inline(bytes)) => Ok(bytes.clone()),
-            Some(body::Kind::Blob(name)) => self
+            Some((body, body::Kind::Inline(bytes))) => depot::checked(body, bytes),
+            Some((_, body::Kind::Blob(name))) => self
                 .blobs
                 .get(name)
                 .cloned()

@@ -220,9 +220,7 @@ fn pack(segment: &mut Segment) {
     }
     let outputs = segment.commits.iter().filter_map(inline_output);
     let maps = outputs.filter_map(|bytes| MapOutput::decode(bytes.clone()).ok()).collect();
-    segment
-        .packs
-        .push(Body { kind: Some(body::Kind::Inline(StageOutput { maps }.encode_to_vec().into())) });
+    segment.packs.extend(depot::inline(StageOutput { maps }.encode_to_vec().into()));
     for commit in &mut segment.commits {
         commit.output = None;
         commit.executor.clear();

@@ -8,6 +8,7 @@
 //! it.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use dunlin_base::{Error, Result, StageEpoch, StageId};
 use dunlin_proto::decide::{Decide, OpenStage, Situation, Step};
@@ -63,6 +64,16 @@ pub(crate) fn unfold(
     Ok((any || changes.ended.is_some()).then_some(changes))
 }
 
+/// What the decision function says. Its panic is the query's failure: it would be the same in every
+/// process that asks, one after the other.
+fn decided(decide: &dyn Decide, situation: &Situation) -> Result<Step> {
+    let step = catch_unwind(AssertUnwindSafe(|| decide.decide(situation)));
+    step.unwrap_or_else(|panic| {
+        let text = dunlin_base::env::panic_text(panic.as_ref());
+        Err(Error::bug(format!("the next stages could not be decided: {text}")))
+    })
+}
+
 impl Unfold<'_> {
     fn run(&mut self, decide: &dyn Decide) -> Result<()> {
         let deadline = self.changes.meta.deadline_unix_ms;
@@ -81,7 +92,7 @@ impl Unfold<'_> {
         while !self.changes.more && self.changes.ended.is_none() {
             // Their order tells nothing, so the decision function does not see any.
             self.situation.sealed.sort_by_key(|(stage, _)| *stage);
-            match decide.decide(&self.situation).and_then(|step| self.checked(step)) {
+            match decided(decide, &self.situation).and_then(|step| self.checked(step)) {
                 Ok(step) if step.body.is_none() && step.finished.is_none() => return Ok(()),
                 Ok(step) => self.take(step)?,
                 Err(error) => self.end_failed(&error),

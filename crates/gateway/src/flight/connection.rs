@@ -1,4 +1,7 @@
-//! Connections: counted, and cut when the door must close.
+//! Connections: counted, and cut when the door must close or nothing comes from them.
+//!
+//! HTTP/2 probes only those that have begun to speak it. One that connects and says nothing, or
+//! half of its greeting, would have its place for ever.
 
 use std::future::Future;
 use std::io;
@@ -8,8 +11,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use dunlin_base::Env;
-use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,20 +27,28 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Connection {
     stream: TcpStream,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    silence: Silence,
     _permit: OwnedSemaphorePermit,
+}
+
+/// How many connections, and how long each may be silent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) connections_max: usize,
+    pub(super) silence_max: Duration,
 }
 
 /// Connections as they come, at most so many at a time; the others wait with the system. Ends when
 /// `cut` is cancelled, which also breaks those that there are.
 pub(super) fn incoming(
     listener: TcpListener,
-    most: usize,
+    limits: Limits,
     cut: CancellationToken,
     env: Env,
 ) -> BoxStream<'static, io::Result<Connection>> {
-    let permits = Arc::new(Semaphore::new(most));
+    let permits = Arc::new(Semaphore::new(limits.connections_max));
     let start = (listener, permits, cut, env);
-    stream::unfold(start, |(listener, permits, cut, env)| async move {
+    stream::unfold(start, move |(listener, permits, cut, env)| async move {
         // Never closed.
         let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
         let stream = tokio::select! {
@@ -44,7 +56,8 @@ pub(super) fn incoming(
             () = cut.cancelled() => return None,
         };
         let cut_future = Box::pin(cut.clone().cancelled_owned());
-        let connection = Connection { stream, cut: cut_future, _permit: permit };
+        let silence = Silence::new(&env, limits.silence_max);
+        let connection = Connection { stream, cut: cut_future, silence, _permit: permit };
         Some((Ok(connection), (listener, permits, cut, env)))
     })
     .boxed()
@@ -66,6 +79,43 @@ async fn accept(listener: &TcpListener, env: &Env) -> TcpStream {
     }
 }
 
+/// Watches that something comes.
+struct Silence {
+    env: Env,
+    max: Duration,
+    /// When something came last.
+    last: Duration,
+    timer: BoxFuture<'static, ()>,
+}
+
+impl Silence {
+    fn new(env: &Env, max: Duration) -> Self {
+        Self { env: env.clone(), max, last: env.now(), timer: timer(env.clone(), max) }
+    }
+
+    fn heard(&mut self) {
+        self.last = self.env.now();
+    }
+
+    /// An error once it has lasted too long; until then it wakes the reader when it may have.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.timer.poll_unpin(context).is_ready() {
+            let rest = self.max.saturating_sub(self.env.now().saturating_sub(self.last));
+            if rest.is_zero() {
+                // It is asked no more after an error, but must not be polled after its end.
+                self.timer = std::future::pending().boxed();
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.timer = timer(self.env.clone(), rest);
+        }
+        Poll::Pending
+    }
+}
+
+fn timer(env: Env, length: Duration) -> BoxFuture<'static, ()> {
+    async move { env.sleep(length).await }.boxed()
+}
+
 impl Connection {
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.cut.as_mut().poll(context) {
@@ -82,7 +132,13 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check(context)?;
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        match Pin::new(&mut self.stream).poll_read(context, buffer) {
+            Poll::Ready(read) => {
+                self.silence.heard();
+                Poll::Ready(read)
+            }
+            Poll::Pending => self.silence.poll(context),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 
-use super::connection::incoming;
+use super::connection::{Limits, incoming};
 use super::options::{Auth, DoorOptions, Tls};
 use super::service::{Door, Service};
 use crate::gateway::Gateway;
@@ -53,7 +53,12 @@ impl FlightDoor {
         }
         let mut server = server(&options)?;
         let [closing, leave, cut, empty] = std::array::from_fn(|_| CancellationToken::new());
-        let connections = incoming(listener, options.connections_max, cut.clone(), env.clone());
+        let limits = Limits {
+            connections_max: options.connections_max,
+            // One that speaks HTTP/2 answers a probe long before.
+            silence_max: (options.keep_alive + options.keep_alive_timeout) * 2,
+        };
+        let connections = incoming(listener, limits, cut.clone(), env.clone());
         let (most_in, most_out) = (options.message_in_max, options.message_out_max);
         let door = Door::new(gateway.clone(), planner, options, leave.clone()).await?;
         let service = FlightServiceServer::new(Service::new(Arc::new(door)))

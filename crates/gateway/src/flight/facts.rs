@@ -73,6 +73,7 @@ const KEYWORDS: &[&str] = &["EXPLAIN", "EXTERNAL", "ILIKE", "LIMIT", "OFFSET", "
 /// What is so, and what is not.
 const YES: &[SqlInfo] = &[
     SqlInfo::FlightSqlServerSql,
+    SqlInfo::FlightSqlServerBulkIngestion,
     SqlInfo::FlightSqlServerCancel,
     SqlInfo::SqlDdlSchema,
     SqlInfo::SqlDdlTable,
@@ -90,7 +91,6 @@ const YES: &[SqlInfo] = &[
 const NO: &[SqlInfo] = &[
     SqlInfo::FlightSqlServerReadOnly,
     SqlInfo::FlightSqlServerSubstrait,
-    SqlInfo::FlightSqlServerBulkIngestion,
     SqlInfo::FlightSqlServerIngestTransactionsSupported,
     SqlInfo::SqlDdlCatalog,
     SqlInfo::SqlSupportsDifferentTableCorrelationNames,

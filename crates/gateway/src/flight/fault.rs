@@ -32,6 +32,11 @@ impl Fault {
         Self { code: Some(code), error, elsewhere: false }
     }
 
+    /// Its error, without the code.
+    pub(super) fn into_error(self) -> Error {
+        self.error
+    }
+
     /// The kind of its error.
     pub(super) fn kind(&self) -> Kind {
         self.error.kind()
@@ -58,6 +63,10 @@ impl From<FlightError> for Fault {
         match error {
             FlightError::Tonic(status) => from_status(&status).into(),
             FlightError::Arrow(error) => error.into(),
+            FlightError::ExternalError(error) => match error.downcast::<Error>() {
+                Ok(ours) => Self::from(*ours),
+                Err(other) => Error::invalid(format!("not what Flight SQL sends: {other}")).into(),
+            },
             other => Error::invalid(format!("not what Flight SQL sends: {other}")).into(),
         }
     }

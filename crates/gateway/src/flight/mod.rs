@@ -8,6 +8,7 @@
 
 mod actions;
 mod caller;
+mod claims;
 mod client;
 mod connection;
 mod door;
@@ -15,6 +16,7 @@ mod encode;
 mod facts;
 mod fault;
 mod info;
+mod ingest;
 mod keys;
 mod listing;
 mod login;

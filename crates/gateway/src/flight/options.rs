@@ -71,6 +71,10 @@ pub struct DoorOptions {
     pub logins_max: usize,
     /// What a guess at an unknown user's password costs: as much as that at a known one's.
     pub password_cost: Cost,
+    /// Uploads of rows at a time; more are `Exhausted`. Each takes up to 512 MiB, mostly far less.
+    pub uploads_max: usize,
+    /// Longest silence of a client that uploads rows.
+    pub upload_silence_max: Duration,
     /// Longest wait of one poll.
     pub poll_wait_max: Duration,
     /// Longest time of a query.
@@ -79,7 +83,8 @@ pub struct DoorOptions {
     pub token_ttl: Duration,
     /// How long a user that was found is not looked up again.
     pub user_recheck: Duration,
-    /// How often an idle connection is probed.
+    /// How often an idle connection is probed. One from which nothing comes at all, no answer to a
+    /// probe and no greeting, is cut after twice this and the next time together.
     pub keep_alive: Duration,
     /// How long the answer to a probe may take.
     pub keep_alive_timeout: Duration,
@@ -103,6 +108,8 @@ impl DoorOptions {
             connection_calls_max: 64,
             logins_max: 4,
             password_cost: Cost::Full,
+            uploads_max: 4,
+            upload_silence_max: Duration::from_secs(300),
             poll_wait_max: Duration::from_secs(10),
             query_time_max: Duration::from_secs(24 * 3600),
             token_ttl: Duration::from_secs(12 * 3600),

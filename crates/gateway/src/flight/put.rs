@@ -1,5 +1,7 @@
 //! DoPut: updates, and values for prepared statements.
 
+use std::panic::AssertUnwindSafe;
+
 use arrow::array::AsArray;
 use arrow::datatypes::UInt64Type;
 use arrow::record_batch::RecordBatch;
@@ -9,15 +11,15 @@ use arrow_flight::sql::{Command, DoPutPreparedStatementResult, DoPutUpdateResult
 use arrow_flight::{FlightData, PutResult};
 use dunlin_base::Error;
 use dunlin_planner::StatementKind;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use prost::Message;
 use tonic::Streaming;
 
 use super::caller::Caller;
 use super::fault::{Outcome, from_status, unsupported};
-use super::info;
 use super::service::Door;
 use super::statements::{Asked, Started};
+use super::{claims, info};
 
 /// Most batches of parameters that are looked at.
 const BATCHES_MAX: usize = 64;
@@ -54,7 +56,10 @@ impl Door {
                     DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) };
                 Ok(PutResult { app_metadata: result.encode_to_vec().into() })
             }
-            Command::CommandStatementIngest(_) => Err(unsupported("bulk ingest")),
+            Command::CommandStatementIngest(ingest) => {
+                let rows = batches(first, data);
+                self.ingest(caller, ingest, rows).await
+            }
             other => Err(unsupported(other.type_url())),
         }
     }
@@ -70,9 +75,14 @@ impl Door {
             Started::Rows { batches, .. } => written(&batches),
             Started::Query { .. } => 0,
         };
-        let result = DoPutUpdateResult { record_count };
-        Ok(PutResult { app_metadata: result.encode_to_vec().into() })
+        Ok(updated(record_count))
     }
+}
+
+/// What a client is told that has changed rows.
+pub(super) fn updated(record_count: i64) -> PutResult {
+    let result = DoPutUpdateResult { record_count };
+    PutResult { app_metadata: result.encode_to_vec().into() }
 }
 
 /// The rows that a write reports in its one row, `count`.
@@ -83,17 +93,39 @@ fn written(batches: &[RecordBatch]) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
+/// The batches of a stream whose first message was taken already. What a message claims of itself
+/// is checked before memory is taken for it.
+pub(super) fn batches(first: FlightData, rest: Streaming<FlightData>) -> FlightRecordBatchStream {
+    let first = stream::once(futures::future::ready(Ok(first)));
+    let data = first.chain(rest.map_err(FlightError::from)).and_then(|message| async move {
+        let checked = claims::check(&message);
+        checked.map_err(|error| FlightError::ExternalError(Box::new(error)))?;
+        Ok(message)
+    });
+    FlightRecordBatchStream::new_from_flight_data(data)
+}
+
+/// The next batch of a stream; `None` at its end. Arrow panics at some bytes that are no rows: that
+/// is the sender's error, and the end of the stream.
+pub(super) async fn next(batches: &mut FlightRecordBatchStream) -> Outcome<Option<RecordBatch>> {
+    match AssertUnwindSafe(batches.try_next()).catch_unwind().await {
+        Ok(next) => Ok(next?),
+        Err(panic) => {
+            let text = dunlin_base::env::panic_text(panic.as_ref());
+            Err(Error::invalid(format!("the rows cannot be read: {text}")).into())
+        }
+    }
+}
+
 /// The rows of a stream whose first message was taken already.
 async fn parameters(first: FlightData, rest: Streaming<FlightData>) -> Outcome<Vec<RecordBatch>> {
     if first.data_header.is_empty() {
         // The command alone: no schema, no rows.
         return Ok(Vec::new());
     }
-    let first = stream::once(futures::future::ready(Ok(first)));
-    let data = first.chain(rest.map_err(FlightError::from));
-    let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
+    let mut batches = batches(first, rest);
     let mut rows = Vec::new();
-    while let Some(batch) = batches.try_next().await? {
+    while let Some(batch) = next(&mut batches).await? {
         if rows.len() == BATCHES_MAX {
             return Err(
                 Error::invalid("one row of parameters does not take so many batches").into()

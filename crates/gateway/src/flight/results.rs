@@ -19,7 +19,7 @@ use super::encode::{from_cursor, messages};
 use super::fault::{Fault, Outcome, leaving};
 use super::info::{self, check_owner, open_query, rows_from, sent_schema};
 use super::seal::Purpose;
-use super::service::{Call, Door};
+use super::service::{Call, Door, caught};
 use crate::query::{Chunk, Place, Reading, RowStream};
 
 /// Messages that wait for a slow client, beside what HTTP/2 holds.
@@ -103,7 +103,8 @@ async fn pump(
     let Call { door, caller, permit: _permit } = call;
     let messages = messages(chunks, schema, door.options.message_out_max);
     let ended = tokio::select! {
-        ended = send_all(&door.env, messages, &sender) => ended,
+        // A panic that ended the task would end the stream as if all rows had been sent.
+        ended = caught(send_all(&door.env, messages, &sender)) => ended,
         () = door.leave.cancelled() => Err(leaving()),
         () = over(&door, &caller.limit) => Err(Fault::from(
             Error::retry("the call's time was up before its result was read"),

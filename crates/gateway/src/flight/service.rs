@@ -1,5 +1,6 @@
 //! The calls of Flight, each checked, counted and answered. What they do is in the other files.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow_flight::flight_service_server::FlightService;
@@ -42,6 +43,8 @@ pub(super) struct Door {
     pub(super) recent: Recent,
     /// Cancelled when streams must end.
     pub(super) leave: CancellationToken,
+    /// Uploads that may begin.
+    pub(super) uploads: Semaphore,
     guard: Guard,
     calls: Arc<Semaphore>,
 }
@@ -64,9 +67,10 @@ impl Door {
         let signer = Arc::new(Signer::open(Arc::clone(&gateway.parts().store), env.clone()).await?);
         let guard = Guard::new(&env, Arc::clone(&signer), &options).await?;
         let calls = Arc::new(Semaphore::new(options.calls_max));
+        let uploads = Semaphore::new(options.uploads_max);
         let sessions = Sessions::new(gateway.clone(), planner, &options.auth);
         let recent = Recent::default();
-        Ok(Self { env, gateway, options, signer, sessions, recent, leave, guard, calls })
+        Ok(Self { env, gateway, options, signer, sessions, recent, leave, uploads, guard, calls })
     }
 
     fn permit(&self) -> Outcome<OwnedSemaphorePermit> {
@@ -165,19 +169,28 @@ fn serve<I: Send + 'static, O: Send + 'static>(
 ) -> Served<O> {
     let (metadata, _, message) = request.into_parts();
     let admitted = admitted(door, metadata);
-    let answer = async move {
+    let answer = caught(async move {
         let (call, cookie) = admitted.await?;
         let mut response = Response::new(work(call, message).await?);
         if let Some(cookie) = cookie()? {
             response.metadata_mut().insert("set-cookie", cookie);
         }
         Ok(response)
-    };
+    });
     answer.map_err(move |fault: Fault| logged(name, fault)).boxed()
 }
 
+/// A panic is the error of one call, not the end of a connection with all its calls.
+pub(super) async fn caught<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    let result = AssertUnwindSafe(work).catch_unwind().await;
+    result.unwrap_or_else(|panic| {
+        let text = dunlin_base::env::panic_text(panic.as_ref());
+        Err(Error::bug(format!("the call panicked: {text}")).into())
+    })
+}
+
 fn log_in(door: Arc<Door>, metadata: MetadataMap) -> Served<Answers<HandshakeResponse>> {
-    let log_in = async move {
+    let log_in = caught(async move {
         let _permit = door.permit()?;
         let token = door.guard.log_in(&metadata).await?;
         let header = MetadataValue::try_from(format!("Bearer {token}"))
@@ -187,7 +200,7 @@ fn log_in(door: Arc<Door>, metadata: MetadataMap) -> Served<Answers<HandshakeRes
         let mut response = Response::new(all(vec![answer]));
         response.metadata_mut().insert("authorization", header);
         Ok(response)
-    };
+    });
     log_in.map_err(|fault: Fault| logged("handshake", fault)).boxed()
 }
 

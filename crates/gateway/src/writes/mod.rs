@@ -10,5 +10,6 @@ mod follow;
 mod readers;
 mod records;
 mod sweep;
+mod upload;
 
 pub(crate) use readers::View;

@@ -210,6 +210,17 @@ impl Records {
         self.step(query, seen, &write, compares, ops).await
     }
 
+    /// An upload goes on: its record is as good as new. `Conflict`: it was given up.
+    pub(super) async fn renew(
+        &self,
+        query: QueryId,
+        seen: &Stored<Write>,
+        now_unix_ms: u64,
+    ) -> Result<Swap> {
+        let write = Write { renewed_unix_ms: now_unix_ms, ..seen.record.clone() };
+        self.step(query, seen, &write, Vec::new(), Vec::new()).await
+    }
+
     /// Nothing of the write will count.
     pub(super) async fn abort(
         &self,

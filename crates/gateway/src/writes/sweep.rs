@@ -50,7 +50,7 @@ impl Gateway {
                     // A query that failed is no error of the sweep.
                     let _ = self.drive(query).await;
                 }
-                None if old(seen.record.created_unix_ms) => {
+                None if old(seen.record.created_unix_ms.max(seen.record.renewed_unix_ms)) => {
                     self.writes().abort(query, seen, now).await?;
                 }
                 None => {}

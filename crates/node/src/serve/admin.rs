@@ -20,7 +20,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::crowd::Crowd;
 use crate::engine::Engine;
+
+/// Connections at a time: probes and scrapers need a few.
+const CONNECTIONS_MAX: usize = 256;
 
 /// A store that does not answer for so long is out of reach.
 const STORE_WAIT: Duration = Duration::from_secs(2);
@@ -64,8 +68,9 @@ impl Admin {
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
             .with_state(Arc::clone(&facts));
+        let crowd = Crowd::new(listener, CONNECTIONS_MAX, engine.env().clone());
         let serving = engine.env().spawn("admin", async move {
-            if let Err(error) = axum::serve(listener, app).await {
+            if let Err(error) = axum::serve(crowd, app).await {
                 tracing::warn!(%error, "the admin listener has failed");
             }
         });

@@ -2,6 +2,8 @@
 //! `design/2026-11-21-cluster.md` says why it is as it is.
 
 mod admin;
+mod crowd;
+mod listeners;
 mod options;
 mod stop;
 mod tls;
@@ -13,6 +15,7 @@ use dunlin_base::{Error, Result};
 use dunlin_gateway::flight::{Auth, DoorOptions, FlightDoor, MetadataUsers};
 
 use self::admin::Admin;
+pub use self::listeners::Listener;
 pub(crate) use self::options::Serving;
 use crate::engine::Engine;
 use crate::report::{Failure, note};
@@ -88,14 +91,15 @@ fn door_options(engine: &Engine, serving: &Serving) -> DoorOptions {
 
 /// One line that scripts can wait for: every listener with its real port.
 fn announce(engine: &Engine, door: Option<&FlightDoor>, admin: &Admin) {
-    let mut parts = Vec::new();
-    if let Some(door) = door {
-        parts.push(format!("flight={}", door.local_addr()));
-    }
-    if let Some(address) = engine.shuffle_address() {
-        parts.push(format!("shuffle={address}"));
-    }
-    parts.push(format!("admin={}", admin.address()));
+    let open = |listener: &Listener| {
+        let address = match listener {
+            Listener::Flight => door.map(FlightDoor::local_addr),
+            Listener::Shuffle => engine.shuffle_address(),
+            Listener::Admin => Some(admin.address()),
+        };
+        address.map(|address| format!("{}={address}", listener.name()))
+    };
+    let mut parts: Vec<String> = Listener::ALL.iter().filter_map(open).collect();
     parts.push(format!("executors={}", engine.executors().len()));
     note(&format!("{READY} {}", parts.join(" ")));
 }

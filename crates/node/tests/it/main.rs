@@ -3,6 +3,7 @@
 
 mod cli;
 mod cluster;
+mod damaged;
 mod door;
 mod explain;
 mod left_behind;

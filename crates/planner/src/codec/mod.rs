@@ -7,6 +7,7 @@ mod arithmetic;
 mod nodes;
 mod scans;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,6 +26,7 @@ use datafusion_proto::physical_plan::{
 };
 use datafusion_proto::protobuf;
 use datafusion_proto::protobuf::physical_plan_node::PhysicalPlanType;
+use dunlin_base::env::panic_text;
 use dunlin_base::{Error, Result};
 use dunlin_proto::plan::plan_node::Node;
 use dunlin_proto::plan::{Bundle, Header, PlanNode};
@@ -76,8 +78,9 @@ impl PlanCodec for ProtoCodec {
 
     fn decode(&self, bytes: &[u8], context: &TaskContext) -> Result<Arc<dyn ExecutionPlan>> {
         let converter = DeduplicatingProtoConverter {};
-        physical_plan_from_bytes_with_proto_converter(bytes, context, &NodeCodec, &converter)
-            .map_err(|e| cannot("decode a plan", e))
+        caught("decode a plan", || {
+            physical_plan_from_bytes_with_proto_converter(bytes, context, &NodeCodec, &converter)
+        })
     }
 }
 
@@ -97,9 +100,9 @@ pub(crate) fn decode_together(
         physical_plan_type: Some(PhysicalPlanType::Extension(extension)),
     };
     let decode = PhysicalPlanDecodeContext::new(context, &NodeCodec);
-    let plan = DeduplicatingProtoConverter {}
-        .proto_to_execution_plan(&root, &decode)
-        .map_err(|e| cannot("decode plans", e))?;
+    let plan = caught("decode plans", || {
+        DeduplicatingProtoConverter {}.proto_to_execution_plan(&root, &decode)
+    })?;
     Ok(plan.children().into_iter().cloned().collect())
 }
 
@@ -117,7 +120,7 @@ pub fn decode_expr(
 ) -> Result<Arc<dyn PhysicalExpr>> {
     let node =
         protobuf::PhysicalExprNode::decode(bytes).map_err(|e| cannot("decode", e.into_df()))?;
-    parse_physical_expr(&node, context, schema, &NodeCodec).map_err(|e| cannot("decode", e))
+    caught("decode", || parse_physical_expr(&node, context, schema, &NodeCodec))
 }
 
 /// A file group as bytes.
@@ -130,7 +133,7 @@ pub(crate) fn encode_group(group: &FileGroup) -> Result<Bytes> {
 pub(crate) fn decode_group(bytes: &[u8]) -> Result<FileGroup> {
     let node =
         protobuf::FileGroup::decode(bytes).map_err(|e| cannot("decode files", e.into_df()))?;
-    FileGroup::try_from(&node).map_err(|e| cannot("decode files", e))
+    caught("decode files", || FileGroup::try_from(&node))
 }
 
 /// Refuses blobs of another build, codec or DataFusion.
@@ -158,6 +161,19 @@ fn cannot(what: &str, error: DataFusionError) -> Error {
     // A nested message that can not be read is named level by level.
     let text: String = error.strip_backtrace().chars().take(MESSAGE_MAX).collect();
     Error::bug(format!("could not {what}: {text}")).with_source(error)
+}
+
+/// Decodes. DataFusion panics at some bytes that no encoder wrote: that is an error like others, on
+/// whichever runtime it happens.
+fn caught<T>(what: &str, decode: impl FnOnce() -> Result<T, DataFusionError>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(decode)) {
+        Ok(decoded) => decoded.map_err(|e| cannot(what, e)),
+        Err(panic) => {
+            let text = panic_text(panic.as_ref());
+            let text: String = text.chars().take(MESSAGE_MAX).collect();
+            Err(Error::bug(format!("could not {what}: {text}")))
+        }
+    }
 }
 
 trait IntoDataFusion {

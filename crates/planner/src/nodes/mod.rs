@@ -9,4 +9,5 @@ mod write_files;
 pub(crate) use bundle::BundleExec;
 pub use exchange_read::{ExchangeReadExec, ExchangeSource, Part};
 pub use slice_scan::SliceScanExec;
+pub(crate) use write_files::write_stream;
 pub use write_files::{WriteFilesExec, bind_files};

@@ -144,27 +144,41 @@ impl ExecutionPlan for WriteFilesExec {
         let Some(bound) = &self.bound else {
             return internal_err!("a write was executed before it was bound");
         };
-        let Some(layout) = &self.files.layout else {
-            return internal_err!("a write without a layout");
-        };
-        let layout = Layout::new(layout, context.session_config().options());
-        let url = ObjectStoreUrl::parse(&self.files.store)?;
-        let stream = FileStream {
-            rows: Some(self.input.execute(partition, Arc::clone(&context))?),
-            layout: layout.map_err(into_datafusion)?,
-            store: context.runtime_env().object_store(&url)?,
-            files: Arc::clone(&self.files),
-            prefix: format!("{}-{partition:03}", bound.prefix),
-            env: bound.env.clone(),
-            memory: MemoryConsumer::new("WriteFiles").register(context.memory_pool()),
-            next: 0,
-        };
-        let rows = futures::stream::try_unfold(stream, |mut stream| async move {
-            let row = stream.next_file().await.map_err(into_datafusion)?;
-            Ok::<_, DataFusionError>(row.map(|row| (row, stream)))
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(manifest_schema(), rows)))
+        let rows = self.input.execute(partition, Arc::clone(&context))?;
+        let prefix = format!("{}-{partition:03}", bound.prefix);
+        write_stream(&self.files, rows, prefix, &bound.env, &context)
     }
+}
+
+/// Writes the rows of one stream; the result yields a row of the manifest for each finished file.
+/// `prefix` is what their names begin with. Uploads that are dropped are aborted on `env`.
+pub(crate) fn write_stream(
+    files: &Arc<WriteFiles>,
+    rows: SendableRecordBatchStream,
+    prefix: String,
+    env: &Env,
+    context: &Arc<TaskContext>,
+) -> Result<SendableRecordBatchStream> {
+    let Some(layout) = &files.layout else {
+        return internal_err!("a write without a layout");
+    };
+    let layout = Layout::new(layout, context.session_config().options());
+    let url = ObjectStoreUrl::parse(&files.store)?;
+    let stream = FileStream {
+        rows: Some(rows),
+        layout: layout.map_err(into_datafusion)?,
+        store: context.runtime_env().object_store(&url)?,
+        files: Arc::clone(files),
+        prefix,
+        env: env.clone(),
+        memory: MemoryConsumer::new("WriteFiles").register(context.memory_pool()),
+        next: 0,
+    };
+    let rows = futures::stream::try_unfold(stream, |mut stream| async move {
+        let row = stream.next_file().await.map_err(into_datafusion)?;
+        Ok::<_, DataFusionError>(row.map(|row| (row, stream)))
+    });
+    Ok(Box::pin(RecordBatchStreamAdapter::new(manifest_schema(), rows)))
 }
 
 /// One stream of rows on its way into files.

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use dunlin_base::{Error, Result};
 
 use super::{Planned, Session, Statement, StatementKind, query, stack};
@@ -48,7 +51,10 @@ impl Session {
         let scope = self.scope().await?;
         let state = scope.state();
         let plan = query::unbound(&scope, &state, statement, &statement.ast).await?;
-        let types = plan.get_parameter_types().map_err(|e| in_text(&e, &statement.text))?;
+        let mut types = plan.get_parameter_types().map_err(|e| in_text(&e, &statement.text))?;
+        for (name, kind) in cast_types(&plan).map_err(|e| in_text(&e, &statement.text))? {
+            types.entry(name).or_default().get_or_insert(kind);
+        }
         let parameter = |number: usize| {
             let name = format!("${number}");
             let kind = types.get(&name).cloned().flatten().unwrap_or(DataType::Utf8);
@@ -60,6 +66,25 @@ impl Session {
             result: Some(Arc::clone(plan.schema().inner())),
         })
     }
+}
+
+/// The types that parameters are cast to at once: DataFusion infers none for them, and a client that
+/// is told text will not take a number.
+fn cast_types(plan: &LogicalPlan) -> Result<Vec<(String, DataType)>, DataFusionError> {
+    let mut found = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::Cast(cast) = expr
+                    && let Expr::Placeholder(parameter) = cast.expr.as_ref()
+                {
+                    found.push((parameter.id.clone(), cast.field.data_type().clone()));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(found)
 }
 
 fn text_parameters(statement: &Statement) -> SchemaRef {

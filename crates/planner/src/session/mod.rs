@@ -47,6 +47,7 @@ pub use listing::TableEntry;
 pub(crate) use reuse::lasting;
 pub(crate) use text::RECURSION_MAX;
 pub use text::{Statement, prepare};
+pub use write::{Ingest, IngestPlan};
 
 /// What a table scan reads.
 #[derive(Clone, Debug, PartialEq, Eq)]

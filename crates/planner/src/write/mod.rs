@@ -7,12 +7,14 @@
 //! cases are in `design/2026-11-21-writes.md`.
 
 mod encode;
+mod fit;
 mod landing;
 mod layout;
 mod plan;
 mod upload;
 
 pub(crate) use encode::Encoder;
+pub(crate) use fit::Fit;
 pub use landing::Landing;
 pub(crate) use landing::{shown, staging};
 pub(crate) use layout::{Layout, not_written, table_options};

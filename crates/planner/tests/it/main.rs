@@ -3,6 +3,7 @@
 
 mod data;
 mod determinate;
+mod hostile;
 mod mini;
 mod round_trip;
 mod tpch;

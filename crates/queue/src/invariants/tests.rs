@@ -131,7 +131,7 @@ fn a_stage(phase: StagePhase, slices: &[(u32, u32)]) -> Stage {
     stage.set_phase(phase);
     if phase == StagePhase::Sealed {
         let bytes = output.encode_to_vec().into();
-        stage.output = Some(Body { kind: Some(body::Kind::Inline(bytes)) });
+        stage.output = Some(Body { kind: Some(body::Kind::Inline(bytes)), checksum: 0 });
     }
     stage
 }

@@ -172,3 +172,10 @@ fn endless_decisions_come_in_bounded_pieces_and_are_noticed() {
     let changes = unfold(&records, &decide, 0, 64).expect("readable").expect("changes");
     assert_eq!(changes.failure().map(|error| error.kind()), Some(Kind::Bug));
 }
+
+#[test]
+fn a_panic_of_the_decision_function_fails_the_query() {
+    let error = failure_of(|_| panic!("no such plan"));
+    assert_eq!(error.kind(), Kind::Bug);
+    assert!(error.message().contains("no such plan"), "{error}");
+}

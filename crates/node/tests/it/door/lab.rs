@@ -20,7 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::cluster::{Cluster, LIMIT, Shape, tpch};
 
 /// A client that knows nothing of ours.
-pub(super) type Plain = FlightSqlServiceClient<Channel>;
+pub(crate) type Plain = FlightSqlServiceClient<Channel>;
 
 /// A cluster with two doors.
 pub(super) struct Doors {
@@ -141,12 +141,12 @@ impl Drop for Doors {
 }
 
 /// The one ticket of an info.
-pub(super) fn ticket(info: &FlightInfo) -> Ticket {
+pub(crate) fn ticket(info: &FlightInfo) -> Ticket {
     info.endpoint[0].ticket.clone().expect("a ticket")
 }
 
 /// All rows of a ticket.
-pub(super) async fn rows(client: &mut Plain, ticket: Ticket) -> Result<Vec<RecordBatch>, String> {
+pub(crate) async fn rows(client: &mut Plain, ticket: Ticket) -> Result<Vec<RecordBatch>, String> {
     let stream = client.do_get(ticket).await.map_err(|e| e.to_string())?;
     stream.try_collect().await.map_err(|e| e.to_string())
 }
@@ -173,7 +173,7 @@ pub(super) async fn failure(client: &Client, sql: &str) -> Error {
 }
 
 /// A request with a plain client's token, for calls that it does not know.
-pub(super) fn signed<T>(client: &Plain, message: T) -> tonic::Request<T> {
+pub(crate) fn signed<T>(client: &Plain, message: T) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     let token = client.token().expect("logged in");
     let value = format!("Bearer {token}").parse().expect("a header");
@@ -182,7 +182,7 @@ pub(super) fn signed<T>(client: &Plain, message: T) -> tonic::Request<T> {
 }
 
 /// How many rows.
-pub(super) fn count(batches: &[RecordBatch]) -> usize {
+pub(crate) fn count(batches: &[RecordBatch]) -> usize {
     batches.iter().map(RecordBatch::num_rows).sum()
 }
 

@@ -1,10 +1,12 @@
 //! Limits are one clear error each.
 
+use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
 use arrow_flight::{Action, FlightDescriptor};
 use dunlin_base::{ByteCount, Kind};
+use dunlin_gateway::flight::DoorOptions;
 use futures::TryStreamExt;
 use prost::Message;
 use tonic::Code;
@@ -55,6 +57,32 @@ fn more_calls_than_a_gateway_takes_are_told_so() {
         }
     });
     doors.assert_nothing_left();
+}
+
+#[test]
+fn connections_that_say_nothing_lose_their_places() {
+    let shorten = |options: &mut DoorOptions| {
+        options.connections_max = 2;
+        options.keep_alive = Duration::from_millis(100);
+        options.keep_alive_timeout = Duration::from_secs(1);
+    };
+    let doors = Doors::with(|_| {}, shorten);
+    let address = doors.address(0);
+    let mut silent = std::net::TcpStream::connect(&address).expect("it listens");
+    let mut half = std::net::TcpStream::connect(&address).expect("it listens");
+    half.write_all(b"PRI * HTTP/2").expect("sent");
+    doors.run(async {
+        let mut client = doors.plain(0, "ann").await;
+        // One that has nothing to say but answers probes stays, for longer than the others did.
+        doors.env().sleep(Duration::from_secs(3)).await;
+        let info = client.execute("select 1".to_owned(), None).await.expect("let in");
+        assert_eq!(count(&rows(&mut client, ticket(&info)).await.expect("rows")), 1);
+    });
+    for stream in [&mut silent, &mut half] {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+        let ended = stream.read_to_end(&mut Vec::new());
+        assert!(ended.is_ok() || ended.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset));
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 mod access;
 mod client;
 mod grants;
-mod lab;
+mod ingest;
+pub(crate) mod lab;
 mod limits;
 mod lists;
 mod parameters;

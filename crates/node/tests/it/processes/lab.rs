@@ -192,6 +192,7 @@ impl Drop for Processes {
 /// Status and body of a page.
 pub(super) fn page(address: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(START_MAX)).expect("set");
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("sent");
     let mut text = String::new();

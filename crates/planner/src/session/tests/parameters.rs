@@ -45,6 +45,19 @@ async fn both_forms_are_numbered_and_described() {
 }
 
 #[tokio::test]
+async fn a_parameter_that_is_cast_has_the_type_that_it_is_cast_to() {
+    let lab = lab();
+    created(&lab).await;
+    let sql = "SELECT CAST(? AS DECIMAL(10, 2)), CAST(? AS DATE), ? FROM t WHERE id IN \
+               (SELECT CAST(? AS BIGINT) FROM t)";
+    let described = lab.session.describe(&one(&lab, sql)).await.expect("a description");
+    let types: Vec<_> =
+        described.parameters.fields().iter().map(|f| f.data_type().clone()).collect();
+    let expected = [DataType::Decimal128(10, 2), DataType::Date32, DataType::Utf8, DataType::Int64];
+    assert_eq!(types, expected);
+}
+
+#[tokio::test]
 async fn a_bound_statement_is_planned_with_its_values() {
     let lab = lab();
     created(&lab).await;

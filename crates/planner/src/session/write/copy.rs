@@ -8,7 +8,7 @@ use datafusion::sql::parser::CopyToStatement;
 use dunlin_base::{Error, QueryId, Result};
 use dunlin_proto::write::target::Kind;
 
-use super::{Draft, named, target_at};
+use super::{Draft, Place, named, target_at};
 use crate::catalog::{Format, Location};
 use crate::object_stores::is_store_option;
 use crate::session::ddl::unsupported;
@@ -46,16 +46,15 @@ impl Session {
         let id = QueryId::generate(&self.planner.env);
         self.check_free(&location, &target, id).await?;
         let rows = self.rows_of(&plan.input, &state, statement, &view).await?;
-        let draft = Draft {
+        let place = Place {
             id,
             schema: named(&rows.schema)?,
-            rows,
             target,
             format,
             options: options.into_iter().collect::<HashMap<_, _>>(),
             one_line: false,
         };
-        draft.plan(&state)
+        Draft { rows, place }.plan(&state)
     }
 }
 

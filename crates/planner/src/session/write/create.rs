@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path as FsPath;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::sql::parser::Statement as Ast;
 use datafusion::sql::sqlparser::ast::{
@@ -13,17 +14,27 @@ use dunlin_proto::catalog::v1::{ExternalTable, Option as TableOption};
 use dunlin_proto::write::NewTable;
 use dunlin_proto::write::target::Kind;
 
-use super::{Draft, named, target_at};
+use super::{Draft, Place, named, target_at};
 use crate::catalog::{
-    Access, Definition, Format, Location, Name, Object, check_may_create, encode_schema,
+    Access, Definition, Format, Location, Name, Object, Rights, check_may_create, encode_schema,
 };
 use crate::errors::in_text;
 use crate::session::ddl::{refuse_folder_table, unsupported};
 use crate::session::{Planned, Session, Statement, query};
 
+/// A table that is to be made.
+pub(super) struct New<'a> {
+    pub(super) name: Name,
+    pub(super) with: With,
+    pub(super) warehouse: &'a str,
+    pub(super) rights: &'a Rights,
+    /// What asked for it, for people.
+    pub(super) sql: &'a str,
+}
+
 /// What WITH (...) says of a new table.
 #[derive(Debug, Default)]
-struct With {
+pub(super) struct With {
     format: Option<Format>,
     location: Option<String>,
     /// `format.*` options.
@@ -71,19 +82,27 @@ impl Session {
         if let Some(there) = scope.snapshot().get(&name) {
             return taken(&name, there.definition.kind(), table.if_not_exists);
         }
+        let rows = self.rows_of(&table.input, &state, statement, &view).await?;
+        let schema = named(&rows.schema)?;
+        let (warehouse, sql) = (view.settings.warehouse.as_str(), statement.sql());
+        let new = New { name, with, warehouse, rights, sql };
+        Draft { place: self.place_for(new, schema).await?, rows }.plan(&state)
+    }
+
+    /// Where the files of a table that is made go. `Invalid`: there is no place for them.
+    pub(super) async fn place_for(&self, new: New<'_>, schema: SchemaRef) -> Result<Place> {
+        let New { name, with, warehouse, rights, sql } = new;
         let id = QueryId::generate(&self.planner.env);
         let format = with.format.unwrap_or(Format::Parquet);
         let text = match with.location {
             Some(location) => absolute(&location),
-            None => fresh_folder(&view.settings.warehouse, &name, id)?,
+            None => fresh_folder(warehouse, &name, id)?,
         };
         let location = Location::parse(&text)?;
         let mut target = target_at(Kind::Create, &location, &format!(".{}", format.name()), false)?;
         target.access = self.access(&location, Vec::new())?;
         self.check_free(&location, &target, id).await?;
-        let rows = self.rows_of(&table.input, &state, statement, &view).await?;
-        let schema = named(&rows.schema)?;
-        let definition = definition(&text, format, &with.options, statement, &schema)?;
+        let definition = definition(&text, format, &with.options, sql, &schema)?;
         target.table = Some(NewTable {
             schema: name.schema,
             name: name.object.unwrap_or_default(),
@@ -93,8 +112,7 @@ impl Session {
             }
             .encode(),
         });
-        let options = with.options;
-        Draft { id, rows, schema, target, format, options, one_line: true }.plan(&state)
+        Ok(Place { id, schema, target, format, options: with.options, one_line: true })
     }
 }
 
@@ -110,8 +128,8 @@ fn definition(
     location: &str,
     format: Format,
     options: &HashMap<String, String>,
-    statement: &Statement,
-    schema: &arrow::datatypes::SchemaRef,
+    sql: &str,
+    schema: &SchemaRef,
 ) -> Result<ExternalTable> {
     let mut options: Vec<_> = options
         .iter()
@@ -127,7 +145,7 @@ fn definition(
             Format::Parquet => bytes::Bytes::new(),
             _ => encode_schema(schema)?,
         },
-        sql: statement.sql().to_owned(),
+        sql: sql.to_owned(),
         ..ExternalTable::default()
     })
 }

@@ -14,7 +14,7 @@ use dunlin_base::{Error, QueryId, Result};
 use dunlin_proto::catalog::v1::ExternalTable;
 use dunlin_proto::write::target::Kind;
 
-use super::{Draft, target_at};
+use super::{Draft, Place, target_at};
 use crate::catalog::{Definition, Format, Location, Name, Privilege, Scope};
 use crate::errors::from_datafusion;
 use crate::object_stores::is_store_option;
@@ -54,19 +54,31 @@ impl Session {
             _ => return Err(Error::invalid(format!("'{name}' is a view: it has no files"))),
         };
         let provider = source_as_provider(&dml.target).map_err(from_datafusion)?;
+        let place = self.place_in(&name, table, provider.as_ref())?;
+        let rows = self.rows_of(&dml.input, &state, statement, &view).await?;
+        Draft { rows, place }.plan(&state)
+    }
+
+    /// Where more files of a table go. `Invalid`: a table that is not one folder of files that can
+    /// be written.
+    pub(super) fn place_in(
+        &self,
+        name: &Name,
+        table: &ExternalTable,
+        provider: &dyn TableProvider,
+    ) -> Result<Place> {
         let listing = provider
             .downcast_ref::<ListingTable>()
             .ok_or_else(|| Error::bug(format!("table '{name}' is not made of files")))?;
         let format = Format::parse(&table.format)?;
-        let location = only_folder(&name, table, listing)?;
+        let location = only_folder(name, table, listing)?;
         let ending = &listing.options().file_extension;
-        check_ending(&name, format, ending)?;
+        check_ending(name, format, ending)?;
         let mut target = target_at(Kind::Insert, &location, ending, false)?;
         target.access = self.access(&location, Vec::new())?;
         let about_format = table.options.iter().filter(|o| !is_store_option(&o.key));
-        let draft = Draft {
+        Ok(Place {
             id: QueryId::generate(&self.planner.env),
-            rows: self.rows_of(&dml.input, &state, statement, &view).await?,
             schema: listing.schema(),
             target,
             format,
@@ -74,8 +86,7 @@ impl Session {
                 .map(|o| (o.key.clone(), o.value.clone()))
                 .collect::<HashMap<_, _>>(),
             one_line: true,
-        };
-        draft.plan(&state)
+        })
     }
 }
 

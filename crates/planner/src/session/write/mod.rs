@@ -5,7 +5,10 @@
 
 mod copy;
 mod create;
+mod ingest;
 mod insert;
+
+pub use self::ingest::{Ingest, IngestPlan};
 
 use std::collections::HashMap;
 use std::path::Path as FsPath;
@@ -36,8 +39,13 @@ use crate::write::{Landing, Layout, WritePlan, manifest_schema, staging, table_o
 
 /// What a statement writes, before its plan is put together.
 struct Draft {
-    id: QueryId,
     rows: QueryPlan,
+    place: Place,
+}
+
+/// Where files go, and what they are.
+struct Place {
+    id: QueryId,
     /// The files' columns.
     schema: SchemaRef,
     target: Target,
@@ -64,23 +72,23 @@ impl Session {
     }
 }
 
-impl Draft {
-    /// The whole plan. `Invalid`: columns or options that the format does not have.
-    fn plan(self, state: &SessionState) -> Result<Planned> {
+impl Place {
+    /// How files are written there, and one without rows. `Invalid`: columns or options that the
+    /// format does not have.
+    fn files(&self, wanted: ByteCount, state: &SessionState) -> Result<(WriteFiles, Vec<u8>)> {
         let config = state.config_options();
-        let options = complete(self.format, self.options, state)?;
+        let options = complete(self.format, self.options.clone(), state)?;
         let folder = parsed(&self.target.folder)?;
         let required = self.schema.fields().iter().zip(0..);
         let required = required.filter(|(field, _)| !field.is_nullable()).map(|(_, i)| i).collect();
-        let one_file = !self.target.file.is_empty();
         let layout = v1::Layout {
             format: self.format.name().to_owned(),
             options,
             schema: encode_schema(&self.schema)?,
             required,
             one_line: self.one_line,
-            file_bytes: file_bytes(&self.target, self.rows.settings.write_file_bytes),
-            one_file,
+            file_bytes: file_bytes(&self.target, wanted),
+            one_file: !self.target.file.is_empty(),
         };
         let empty = Layout::new(&layout, config)?.empty_file()?;
         let files = WriteFiles {
@@ -89,17 +97,26 @@ impl Draft {
             ending: self.target.ending.clone(),
             layout: Some(layout),
         };
-        let mut physical = widened(&self.rows.physical, config)?;
+        Ok((files, empty))
+    }
+}
+
+impl Draft {
+    /// The whole plan. `Invalid`: columns or options that the format does not have.
+    fn plan(self, state: &SessionState) -> Result<Planned> {
+        let Self { rows, place } = self;
+        let (files, empty) = place.files(rows.settings.write_file_bytes, state)?;
+        let one_file = !place.target.file.is_empty();
+        let mut physical = widened(&rows.physical, state.config_options())?;
         if one_file && physical.output_partitioning().partition_count() > 1 {
             physical = Arc::new(CoalescePartitionsExec::new(physical));
         }
         let query = QueryPlan {
             physical: Arc::new(WriteFilesExec::new(physical, Arc::new(files))),
             schema: manifest_schema(),
-            ..self.rows
+            ..rows
         };
-        let plan = WritePlan { id: self.id, query, target: self.target, empty };
-        Ok(Planned::Write(Box::new(plan)))
+        Ok(Planned::Write(Box::new(WritePlan { id: place.id, query, target: place.target, empty })))
     }
 }
 

@@ -1,0 +1,191 @@
+//! Bulk ingest: what a client wants of its rows, and the rows as they come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use arrow_flight::PutResult;
+use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::sql::{
+    CommandStatementIngest, TableDefinitionOptions, TableExistsOption, TableNotExistOption,
+};
+use dunlin_base::{Env, Error, Result};
+use dunlin_planner::Ingest;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use tokio::sync::Mutex;
+
+use super::caller::Caller;
+use super::fault::{Fault, Outcome, unsupported};
+use super::put::{self, updated};
+use super::service::Door;
+
+/// How long the rest of rows is taken that nobody wants any more.
+const LEFT_MAX: Duration = Duration::from_secs(20);
+
+/// Where the rows go, checked.
+fn wanted(command: CommandStatementIngest, catalog: &str) -> Outcome<Ingest> {
+    let set = |text: Option<String>| text.filter(|text| !text.is_empty());
+    if command.temporary {
+        return Err(unsupported("a temporary table"));
+    }
+    if command.transaction_id.is_some_and(|id| !id.is_empty()) {
+        return Err(unsupported("a transaction of several statements"));
+    }
+    if let Some(other) = set(command.catalog).filter(|name| name != catalog) {
+        return Err(Error::invalid(format!("there is no catalog '{other}'"))
+            .with_hint(format!("there is one: {catalog}"))
+            .into());
+    }
+    if let Some(option) = command.options.keys().min() {
+        return Err(Error::invalid(format!("bulk ingest has no option '{option}'")).into());
+    }
+    if command.table.is_empty() {
+        return Err(Error::invalid("bulk ingest needs the name of a table").into());
+    }
+    let (create, append) = definition(command.table_definition_options)?;
+    Ok(Ingest { schema: set(command.schema), table: command.table, create, append })
+}
+
+/// Whether the table may be made, and may be there.
+fn definition(options: Option<TableDefinitionOptions>) -> Outcome<(bool, bool)> {
+    let unclear = || {
+        Error::invalid("bulk ingest must say what to do with a table that is there, or is not")
+            .with_hint("create, append or fail")
+    };
+    let options = options.ok_or_else(unclear)?;
+    let create = match TableNotExistOption::try_from(options.if_not_exist) {
+        Ok(TableNotExistOption::Create) => true,
+        Ok(TableNotExistOption::Fail) => false,
+        Ok(TableNotExistOption::Unspecified) | Err(_) => return Err(unclear().into()),
+    };
+    let append = match TableExistsOption::try_from(options.if_exists) {
+        Ok(TableExistsOption::Append) => true,
+        Ok(TableExistsOption::Fail) => false,
+        Ok(TableExistsOption::Replace) => return Err(unsupported("replacing a table")),
+        Ok(TableExistsOption::Unspecified) | Err(_) => return Err(unclear().into()),
+    };
+    Ok((create, append))
+}
+
+/// The rows of a client; whoever has them takes the next. Those of an upload that has failed are
+/// read on by the door.
+type Rows = Arc<Mutex<FlightRecordBatchStream>>;
+
+impl Door {
+    /// Makes the rows that come files of a table: all of them, or none.
+    pub(super) async fn ingest(
+        &self,
+        caller: &Caller,
+        command: CommandStatementIngest,
+        rows: FlightRecordBatchStream,
+    ) -> Outcome<PutResult> {
+        let rows: Rows = Arc::new(Mutex::new(rows));
+        let written = self.written(caller, command, &rows).await;
+        if written.is_err() {
+            self.env.timeout(LEFT_MAX, read_to_end(&rows)).await;
+        }
+        Ok(updated(i64::try_from(written?).unwrap_or(i64::MAX)))
+    }
+
+    async fn written(
+        &self,
+        caller: &Caller,
+        command: CommandStatementIngest,
+        rows: &Rows,
+    ) -> Outcome<u64> {
+        let session = self.sessions.shared(caller)?;
+        let wanted = wanted(command, session.planned().catalog_name())?;
+        let _turn = self.uploads.try_acquire().map_err(|_| {
+            let most = self.options.uploads_max;
+            Error::exhausted(format!("this gateway takes {most} uploads at a time"))
+                .with_hint("try again later, or at another gateway")
+        })?;
+        let silence_max = self.options.upload_silence_max;
+        let (columns, rows) = begun(rows, self.env.clone(), silence_max).await?;
+        Ok(session.upload(&wanted, columns, rows).await?)
+    }
+}
+
+/// Takes what a client still sends of an upload that has failed: one that is told in mid-stream may
+/// see nothing but that its stream has ended.
+async fn read_to_end(rows: &Rows) {
+    let mut rows = rows.lock().await;
+    while let Ok(Some(_)) = put::next(&mut rows).await {}
+}
+
+/// The columns of the rows, and all rows.
+async fn begun(
+    rows: &Rows,
+    env: Env,
+    silence_max: Duration,
+) -> Result<(SchemaRef, BoxStream<'static, Result<RecordBatch>>)> {
+    let first = next(rows, &env, silence_max).await?;
+    let columns = rows.lock().await.schema().cloned();
+    let columns = columns.ok_or_else(|| Error::invalid("the stream has no schema"))?;
+    let rest = stream::try_unfold((Arc::clone(rows), env), move |(rows, env)| async move {
+        let batch = next(&rows, &env, silence_max).await?;
+        Ok(batch.map(|batch| (batch, (rows, env))))
+    });
+    Ok((columns, stream::iter(first.map(Ok)).chain(rest).boxed()))
+}
+
+/// The next rows; `None` if the client has said that there are no more. `Retry`: it has gone, or
+/// says nothing.
+async fn next(rows: &Rows, env: &Env, silence_max: Duration) -> Result<Option<RecordBatch>> {
+    let mut rows = rows.lock().await;
+    let next = env.timeout(silence_max, put::next(&mut rows)).await;
+    let next = next.ok_or_else(|| {
+        Error::retry(format!("no rows came for {silence_max:?}: nothing was written"))
+    })?;
+    next.map_err(Fault::into_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(if_not_exist: i32, if_exists: i32) -> CommandStatementIngest {
+        CommandStatementIngest {
+            table: "t".to_owned(),
+            table_definition_options: Some(TableDefinitionOptions { if_not_exist, if_exists }),
+            ..CommandStatementIngest::default()
+        }
+    }
+
+    #[test]
+    fn options_say_what_may_be_made_and_what_may_be_there() {
+        let (missing_create, missing_fail) = (1, 2);
+        let (there_fail, there_append, there_replace) = (1, 2, 3);
+        for (missing, there, expected) in [
+            (missing_create, there_fail, Some((true, false))),
+            (missing_create, there_append, Some((true, true))),
+            (missing_fail, there_append, Some((false, true))),
+            (missing_create, there_replace, None),
+            (0, there_append, None),
+            (missing_fail, 0, None),
+            (missing_fail, 9, None),
+        ] {
+            let read = wanted(command(missing, there), "dunlin").ok();
+            assert_eq!(read.map(|i| (i.create, i.append)), expected, "{missing} {there}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_done_is_refused() {
+        let good = command(1, 2);
+        assert!(wanted(good.clone(), "dunlin").is_ok());
+        let options = [("x".to_owned(), "y".to_owned())];
+        for bad in [
+            CommandStatementIngest { temporary: true, ..good.clone() },
+            CommandStatementIngest { transaction_id: Some("t".into()), ..good.clone() },
+            CommandStatementIngest { catalog: Some("other".to_owned()), ..good.clone() },
+            CommandStatementIngest { table: String::new(), ..good.clone() },
+            CommandStatementIngest { options: options.into(), ..good.clone() },
+            CommandStatementIngest { table_definition_options: None, ..good },
+        ] {
+            assert!(wanted(bad.clone(), "dunlin").is_err(), "{bad:?}");
+        }
+    }
+}

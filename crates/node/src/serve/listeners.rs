@@ -1,0 +1,49 @@
+//! The listeners of a process that serves, as a list: what it announces is made from it, and the
+//! test with hostile clients goes through it.
+
+use std::net::SocketAddr;
+
+/// A socket on which `dunlin serve` takes connections. Every listener that it opens is one of
+/// these and stands in its ready line as `name=address`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// Flight SQL, for clients.
+    Flight,
+    /// Shuffle data, for other processes of the cluster.
+    Shuffle,
+    /// Probes and metrics.
+    Admin,
+}
+
+impl Listener {
+    /// All of them, in the order of the ready line.
+    pub const ALL: [Self; 3] = [Self::Flight, Self::Shuffle, Self::Admin];
+
+    /// What it is called in the ready line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Flight => "flight",
+            Self::Shuffle => "shuffle",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Where it listens, by a ready line; `None`: the process does not have it.
+    pub fn announced(self, line: &str) -> Option<SocketAddr> {
+        let address = |word: &str| word.strip_prefix(self.name())?.strip_prefix('=')?.parse().ok();
+        line.split(' ').find_map(address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_found_in_a_ready_line() {
+        let line = "dunlin: ready flight=127.0.0.1:8815 admin=[::1]:8816 executors=1";
+        let found = Listener::ALL.map(|listener| listener.announced(line));
+        let parsed = |text: &str| text.parse().ok();
+        assert_eq!(found, [parsed("127.0.0.1:8815"), None, parsed("[::1]:8816")]);
+    }
+}
