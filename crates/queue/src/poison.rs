@@ -104,6 +104,10 @@ mod tests {
         }
     }
 
+    fn one(run: Range<u32>) -> Vec<Range<u32>> {
+        std::iter::once(run).collect()
+    }
+
     /// Slices 0..8 after these claims ended with the deaths of their executors.
     fn after(claims: &[(Range<u32>, &str)]) -> Segment {
         let first = Segment { slice_count: 8, ..Segment::default() };
@@ -117,8 +121,8 @@ mod tests {
 
     #[test]
     fn nothing_is_split_where_nobody_died() {
-        let free = sort(&after(&[]), vec![0..8]);
-        assert_eq!(free, Free { runs: vec![0..8], suspects: vec![] });
+        let free = sort(&after(&[]), one(0..8));
+        assert_eq!(free, Free { runs: one(0..8), suspects: vec![] });
         let alive = Segment { claims: vec![claim(0..8, "a")], ..Segment::default() };
         assert_eq!(bury(&alive, |_| false), alive);
     }
@@ -126,10 +130,10 @@ mod tests {
     #[test]
     fn a_death_has_its_slices_claimed_one_by_one_and_two_alone() {
         let once = after(&[(2..5, "a")]);
-        let free = sort(&once, vec![0..8]);
+        let free = sort(&once, one(0..8));
         assert_eq!(free, Free { runs: vec![0..2, 2..3, 3..4, 4..5, 5..8], suspects: vec![] });
         let twice = after(&[(2..5, "a"), (3..4, "b")]);
-        let free = sort(&twice, vec![1..8]);
+        let free = sort(&twice, one(1..8));
         assert_eq!(free.suspects, [3]);
         assert_eq!(free.runs, [1..2, 2..3, 4..5, 5..8]);
         assert!(verdict(&twice).is_none());

@@ -165,7 +165,10 @@ impl Upload {
         for _ in 0..DECIDE_TRIES {
             let seen = records.write(self.id).await?.ok_or_else(given_up)?;
             match seen.record.phase() {
-                Phase::Open => drop(records.decide(self.id, &seen, rows).await?),
+                // Whoever was faster is seen at the next look.
+                Phase::Open => {
+                    records.decide(self.id, &seen, rows).await?;
+                }
                 Phase::Decided | Phase::Done => return Ok(()),
                 Phase::Aborted | Phase::Unspecified => return Err(given_up()),
             }
