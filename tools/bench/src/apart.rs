@@ -34,7 +34,8 @@ pub async fn run(args: &ClusterArgs) -> Result<(Report, Sheet)> {
     let suite = Suite::open(SuiteName::Tpch, &args.data, args.scale, &args.queries)?;
     let plain = Plain::open(&suite.data, setup).await?;
     let cluster = Cluster::start(args.dunlin.as_deref(), &suite.data, SIZE, setup).await?;
-    let report = compare_engines(&suite, setup, args.runs, &plain, Some(&cluster)).await?;
+    let mut report = compare_engines(&suite, setup, args.runs, &plain, Some(&cluster)).await?;
+    report.title = format!("{} on a cluster", report.title);
     Ok((report, short(&cluster, args, setup).await?))
 }
 
