@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use dunlin_base::{Error, Result, fail};
-use tokio::sync::MutexGuard;
+use tokio::sync::{MutexGuard, SemaphorePermit};
 
 use super::expected::LONG;
 use super::faults::{Act, Link, Point};
@@ -22,6 +22,8 @@ const PASSAGE_MAX: Duration = Duration::from_secs(15);
 struct Target<'a> {
     server: &'a Server,
     child: MutexGuard<'a, Option<Child>>,
+    /// Of a gateway: leave for it to be away.
+    _away: Option<SemaphorePermit<'a>>,
 }
 
 impl Target<'_> {
@@ -78,17 +80,21 @@ pub(super) async fn strike(load: &Load, strike: &Strike) -> Result<bool> {
 /// The process of a role with this number, modulo how many there are, or the next one that nobody
 /// does anything to.
 async fn target(cluster: &Cluster, role: Role, number: usize) -> Result<Target<'_>> {
+    let away = match role {
+        Role::Gateway => cluster.gateways_away.acquire().await.ok(),
+        Role::Executor | Role::Shuffle => None,
+    };
     let servers = cluster.of(role);
     let count = servers.len().max(1);
     for turn in 0..count {
         let Some(server) = servers.get((number + turn) % count) else { break };
         if let Ok(child) = server.child.try_lock() {
-            return Ok(Target { server, child });
+            return Ok(Target { server, child, _away: away });
         }
     }
     let none = || Error::invalid(format!("the cluster has no {}", role.as_str()));
     let server = *servers.get(number % count).ok_or_else(none)?;
-    Ok(Target { server, child: server.child.lock().await })
+    Ok(Target { server, child: server.child.lock().await, _away: away })
 }
 
 async fn kill(cluster: &Cluster, mut target: Target<'_>, time: Duration) -> Result<bool> {

@@ -9,7 +9,7 @@ use dunlin_gateway::flight::{Client, ClientOptions, Credentials};
 use dunlin_metadata::StoreRef;
 use futures::future::try_join_all;
 use parking_lot::Mutex as Lock;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::child::{Child, Signal};
 use super::etcd::Etcd;
@@ -50,6 +50,8 @@ pub struct Cluster {
     /// All `dunlin serve` processes.
     pub servers: Vec<Server>,
     store: StoreRef,
+    /// One gateway may not be away while it is the last: clients would rightly be told to retry.
+    pub gateways_away: Semaphore,
 }
 
 /// What all processes are told.
@@ -106,7 +108,8 @@ impl Cluster {
         )
         .await?;
         let store = etcd.store().await?;
-        Ok(Self { env: env.clone(), folder, etcd, servers, store })
+        let away = Semaphore::new(shape.gateways.saturating_sub(1).max(1));
+        Ok(Self { env: env.clone(), folder, etcd, servers, store, gateways_away: away })
     }
 
     /// The world it runs in.
