@@ -54,7 +54,7 @@ fn a_table_is_its_owners_until_it_is_granted() {
             ("drop table secret", "user 'cid' has no DROP on table 'public.secret'"),
             ("grant select on secret to dan", "user 'cid' does not own table 'public.secret'"),
             ("create schema mine", "user 'cid' has no CREATE on catalog 'dunlin'"),
-            ("copy region to '/tmp/x/' stored as csv", "user 'cid' has no CREATE on catalog"),
+            ("copy region to '/nowhere/x/' stored as csv", "user 'cid' has no CREATE on catalog"),
         ] {
             let error = failure(&cid, sql).await;
             assert!(error.message().starts_with(lacks), "{sql}: {error}");

@@ -171,7 +171,7 @@ async fn writes_and_changes_need_their_own_privileges() {
         ("CREATE VIEW w AS SELECT 1 AS x", "CREATE on schema 'public'"),
         ("CREATE TABLE w AS SELECT 1 AS x", "CREATE on schema 'public'"),
         ("CREATE SCHEMA mine", "CREATE on catalog 'dunlin'"),
-        ("COPY (SELECT 1 AS x) TO '/tmp/x.csv'", "CREATE on catalog 'dunlin'"),
+        ("COPY (SELECT 1 AS x) TO '/nowhere/x.csv'", "CREATE on catalog 'dunlin'"),
     ] {
         let error = shared.refused(&shared.ann, sql).await;
         assert_eq!(error, format!("user 'ann' has no {lacks}"), "{sql}");
@@ -182,7 +182,7 @@ async fn writes_and_changes_need_their_own_privileges() {
     let place = shared.lab.path("t/a.csv").display().to_string();
     for sql in [
         format!("CREATE EXTERNAL TABLE mine STORED AS CSV LOCATION '{place}'"),
-        "CREATE TABLE mine WITH (location = '/tmp/x') AS SELECT 1 AS x".to_owned(),
+        "CREATE TABLE mine WITH (location = '/nowhere/x') AS SELECT 1 AS x".to_owned(),
         "SET dunlin.warehouse = '/tmp'; CREATE TABLE mine AS SELECT 1 AS x".to_owned(),
     ] {
         let error = shared.refused(&shared.ann, &sql).await;
