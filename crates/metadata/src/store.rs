@@ -47,14 +47,16 @@ pub enum Compare {
     Modified(Key, Revision),
     /// The key exists and came into being at this revision (the fence of an owner's card).
     Created(Key, Revision),
+    /// No key that begins with this prefix was written after this revision. Deletions do not count.
+    Unwritten(Key, Revision),
 }
 
 impl Compare {
-    /// The key that the condition is on.
+    /// The key that the condition is on, or the prefix of the keys.
     pub fn key(&self) -> &Key {
         match self {
             Self::Absent(key) | Self::Present(key) => key,
-            Self::Modified(key, _) | Self::Created(key, _) => key,
+            Self::Modified(key, _) | Self::Created(key, _) | Self::Unwritten(key, _) => key,
         }
     }
 }
@@ -102,7 +104,8 @@ pub enum TxnOutcome {
     /// commits at the current one.
     Committed(Revision),
     /// A condition did not hold: nothing changed. The current entries of the compared keys, in the
-    /// order of the conditions, spare the caller a read.
+    /// order of the conditions, spare the caller a read. (Of a prefix: the entry of the key that is
+    /// the prefix itself.)
     Conflict(Vec<Option<Entry>>),
 }
 

@@ -69,7 +69,7 @@ pub fn cases() -> Vec<Case> {
         reads: an_absent_key_is_none, a_range_is_ordered_and_exact, a_range_is_one_revision,
             a_big_range_is_whole, writes_are_read_at_once;
         txns: absent_creates_once, present_needs_the_key, modified_swaps_once,
-            created_fences_a_reborn_key, conflict_returns_entries_in_order,
+            created_fences_a_reborn_key, unwritten_looks_at_a_whole_prefix, conflict_returns_entries_in_order,
             a_conflict_changes_nothing, delete_prefix_is_part_of_a_txn,
             revisions_grow_by_one, an_idle_txn_makes_no_revision, increments_are_not_lost;
         watches: a_watch_has_no_gap_and_no_double, a_watch_starts_in_the_past,

@@ -50,6 +50,24 @@ pub(super) async fn created_fences_a_reborn_key(ctx: Ctx) -> Result<()> {
     check_eq("value", ctx.text("x").await?, Some("1".into()))
 }
 
+pub(super) async fn unwritten_looks_at_a_whole_prefix(ctx: Ctx) -> Result<()> {
+    let unwritten = |revision| vec![Compare::Unwritten("p/".into(), revision)];
+    let before = ctx.write(vec![put("other", "1"), put("p0", "1")]).await?;
+    // Of no keys none was written.
+    ctx.commit(unwritten(Revision(0)), vec![put("x", "0")]).await?;
+    let first = ctx.write(vec![put("p/1", "1")]).await?;
+    ctx.conflict(unwritten(before), vec![put("x", "1")]).await?;
+    ctx.commit(unwritten(first), vec![put("x", "2"), put("p0", "2")]).await?;
+    let second = ctx.write(vec![put("p/2", "1")]).await?;
+    check_eq("current", ctx.conflict(unwritten(first), vec![put("x", "3")]).await?, vec![None])?;
+    ctx.write(vec![put("p/1", "2"), Op::Delete("p/2".into())]).await?;
+    ctx.conflict(unwritten(second), vec![put("x", "3")]).await?;
+    ctx.write(vec![Op::Delete("p/1".into())]).await?;
+    // What is gone was not written.
+    ctx.commit(unwritten(second), vec![]).await?;
+    check_eq("value", ctx.text("x").await?, Some("2".into()))
+}
+
 pub(super) async fn conflict_returns_entries_in_order(ctx: Ctx) -> Result<()> {
     ctx.write(vec![put("b", "2"), put("a", "1")]).await?;
     let compares = vec![

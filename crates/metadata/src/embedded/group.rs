@@ -123,6 +123,10 @@ impl<'a> Group<'a> {
             Compare::Present(_) => entry.is_some(),
             Compare::Modified(_, revision) => entry.is_some_and(|e| e.modified == *revision),
             Compare::Created(_, revision) => entry.is_some_and(|e| e.created == *revision),
+            Compare::Unwritten(prefix, revision) => {
+                let mut entries = self.keys(prefix).into_iter();
+                entries.all(|key| self.get(&key).is_none_or(|e| e.modified <= *revision))
+            }
         }
     }
 

@@ -89,6 +89,12 @@ impl Root {
             Compare::Created(_, revision) => {
                 EtcdCompare::create_revision(key, CompareOp::Equal, revision.0)
             }
+            // Where there is no key etcd compares with revision 0.
+            Compare::Unwritten(ref prefix, revision) => {
+                let end = self.end_of(prefix);
+                let after = revision.0.saturating_add(1);
+                EtcdCompare::mod_revision(key, CompareOp::Less, after).with_range(end)
+            }
         }
     }
 

@@ -152,6 +152,11 @@ impl State {
             Compare::Present(_) => entry.is_some(),
             Compare::Modified(_, at) => entry.is_some_and(|e| e.modified == *at),
             Compare::Created(_, at) => entry.is_some_and(|e| e.created == *at),
+            Compare::Unwritten(prefix, at) => {
+                let below = self.entries.range(prefix.clone()..);
+                let mut below = below.take_while(|(key, _)| key.starts_with(prefix));
+                below.all(|(_, e)| e.modified <= *at)
+            }
         }
     }
 
