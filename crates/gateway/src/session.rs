@@ -12,6 +12,7 @@ use dunlin_planner::{
     CutOptions, DecideOptions, Planned, QueryPlan, Settings, Statement, cut, session_config,
 };
 use dunlin_proto::plan::{Graph, Header, TableSnapshot};
+use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use prost::Message;
@@ -61,7 +62,14 @@ impl Session {
     /// Plans and starts one statement. Returns when the query is durable and before its rows are
     /// there; dropping the future before that leaves no query behind, or one that nobody reads and
     /// the sweeper removes.
-    pub async fn execute(&self, statement: &Statement) -> Result<Reply> {
+    ///
+    /// Boxed, as [`Session::sql`] is: that such a future may change threads takes the compiler
+    /// seconds to prove, and so it is proven here, and not wherever one is awaited.
+    pub fn execute<'a>(&'a self, statement: &'a Statement) -> BoxFuture<'a, Result<Reply>> {
+        Box::pin(self.execute_here(statement))
+    }
+
+    async fn execute_here(&self, statement: &Statement) -> Result<Reply> {
         if statement.writes() {
             return self.write(statement, None).await;
         }
@@ -75,8 +83,16 @@ impl Session {
         }
     }
 
-    /// Plans one statement. What it reads has all files of a write or none.
+    /// Plans one statement. What it reads has all files of a write or none, once it is published.
     pub(crate) async fn step(&self, statement: &Statement) -> Result<Step> {
+        match self.unlooked(statement).await? {
+            Some(query) => Ok(Step::Run(query)),
+            None => self.look_and_step(statement).await,
+        }
+    }
+
+    /// The same with a look at the catalog and at the writes under way.
+    pub(crate) async fn look_and_step(&self, statement: &Statement) -> Result<Step> {
         for _ in 0..READ_TRIES {
             let before = View::now(&self.gateway).await?;
             let (step, locations) = self.step_once(statement).await?;
@@ -151,17 +167,20 @@ impl Session {
     }
 
     /// Prepares and executes a text of one statement.
-    pub async fn sql(&self, sql: &str) -> Result<Reply> {
-        let statements = self.prepare(sql)?;
-        match statements.as_slice() {
-            [statement] => self.execute(statement).await,
-            [] => Err(Error::invalid("there is no statement in the text")),
-            _ => Err(Error::invalid("there are several statements in the text")),
-        }
+    pub fn sql<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<Reply>> {
+        Box::pin(async move {
+            let statements = self.prepare(sql)?;
+            match statements.as_slice() {
+                [statement] => self.execute(statement).await,
+                [] => Err(Error::invalid("there is no statement in the text")),
+                _ => Err(Error::invalid("there are several statements in the text")),
+            }
+        })
     }
 
     async fn run(&self, query: Prepared, statement: &Statement) -> Result<Reply> {
-        let rows = self.gateway.submit(query).await?;
+        let (id, schema) = self.publish_query(query, statement).await?;
+        let rows = self.gateway.attach(id, schema);
         let (session, statement) = (Arc::clone(&self.session), statement.clone());
         let forget = move |batch: &Result<RecordBatch>| {
             if batch.is_err() {
@@ -192,6 +211,7 @@ impl Session {
             graph,
             schema: Arc::clone(&plan.schema),
             deadline_unix_ms: None,
+            guards: Vec::new(),
         })
     }
 

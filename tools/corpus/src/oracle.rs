@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use arrow::array::RecordBatch;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+use futures::future::BoxFuture;
 
 /// A session with each `*.parquet` file of `dir` as a table named by its stem, and with
 /// `partitions` target partitions. Statistics are collected, as the engine does.
@@ -36,7 +37,11 @@ pub async fn open(dir: &Path, partitions: usize) -> Result<SessionContext> {
     Ok(context)
 }
 
-/// The rows of one query.
-pub async fn rows(context: &SessionContext, sql: &str) -> Result<Vec<RecordBatch>> {
-    Ok(context.sql(sql).await?.collect().await?)
+/// The rows of one query. Boxed: that the future may change threads is proven here, and not again
+/// wherever it is awaited.
+pub fn rows<'a>(
+    context: &'a SessionContext,
+    sql: &'a str,
+) -> BoxFuture<'a, Result<Vec<RecordBatch>>> {
+    Box::pin(async move { Ok(context.sql(sql).await?.collect().await?) })
 }

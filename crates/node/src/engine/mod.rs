@@ -17,9 +17,11 @@ use dunlin_executor::{Executor, ExecutorOptions};
 use dunlin_gateway::{Gateway, GatewayOptions, MetadataCatalog, Session};
 use dunlin_metadata::{StoreRef, blob};
 use dunlin_planner::{Contexts, Decider, ObjectStores, Planner};
+use dunlin_proto::queue::Card;
 use dunlin_queue::Queue;
 use dunlin_shuffle::{LocalWorkers, Workers};
 use dunlin_shuffle_service::ShuffleWorker;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use self::options::store_variables;
@@ -79,7 +81,10 @@ impl Engine {
         let planner = Planner::new(env.clone(), settings, catalog, Arc::clone(&stores))?;
         let contexts = Contexts::new(task_runtime(&options.scratch, &stores, planner.runtime())?)?;
         let decider = Arc::new(Decider::new(contexts.base()));
-        let tuning = options.tuning.clone();
+        let mut tuning = options.tuning.clone();
+        if tuning.build.is_empty() {
+            tuning.build = dunlin_planner::build();
+        }
         let queue = Queue::with_tuning(Arc::clone(&store), blobs, env.clone(), decider, tuning);
         let local = Arc::new(LocalWorkers::new());
         let shuffle = match options.shuffle {
@@ -166,7 +171,11 @@ impl Engine {
     }
 
     /// Starts one more executor role.
-    pub async fn add_executor(&self) -> Result<Arc<Executor>> {
+    pub fn add_executor(&self) -> BoxFuture<'_, Result<Arc<Executor>>> {
+        Box::pin(self.one_more_executor())
+    }
+
+    async fn one_more_executor(&self) -> Result<Arc<Executor>> {
         let options = ExecutorOptions {
             slots: self.options.threads as u32,
             memory_limit: self.options.memory_limit,
@@ -248,6 +257,7 @@ async fn start_gateway(parts: &dunlin_executor::Parts, options: &EngineOptions) 
         stores: parts.stores,
     };
     let options = GatewayOptions {
+        card: Card { build: parts.queue.build().to_owned(), ..Card::default() },
         lease_ttl: options.lease_ttl,
         sweep_every: options.sweep_every,
         executor_wait: options.executor_wait,

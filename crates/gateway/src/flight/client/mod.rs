@@ -9,6 +9,7 @@ use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
 use arrow_flight::{Action, CancelFlightInfoRequest, FlightDescriptor, FlightEndpoint, FlightInfo};
 use bytes::Bytes;
 use dunlin_base::{Env, Error, Result};
+use futures::future::BoxFuture;
 use prost::Message;
 
 pub use answer::Answer;
@@ -39,11 +40,13 @@ impl Client {
     /// statements are done then. Errors are the gateway's, with kind and hint. A query whose
     /// gateway dies before it answers is started again at another (the first one is removed
     /// unread); a change is not: `Retry` then means that it has happened or not.
-    pub async fn sql(&self, sql: &str) -> Result<Answer> {
-        let command = CommandStatementQuery { query: sql.to_owned(), transaction_id: None };
-        let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
-        let info = self.link.flight_info(descriptor, twice(sql)).await?;
-        Answer::new(self.link.clone(), info)
+    pub fn sql<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<Answer>> {
+        Box::pin(async move {
+            let command = CommandStatementQuery { query: sql.to_owned(), transaction_id: None };
+            let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
+            let info = self.link.flight_info(descriptor, twice(sql)).await?;
+            Answer::new(self.link.clone(), info)
+        })
     }
 
     /// How far the query of an answer has come, 0 to 1; `None` when it has ended. Waits a while for
