@@ -9,7 +9,7 @@ use dunlin_base::{Error, Result};
 use dunlin_planner::errors::{from_datafusion, name_files};
 use dunlin_planner::nodes::{ExchangeSource, bind_files};
 use dunlin_planner::{StoreSpec, TaskOutput, Template};
-use dunlin_proto::block::ShuffleId;
+use dunlin_proto::block::{Codec, ShuffleId};
 use dunlin_proto::output::{MapOutput, TaskStats};
 use dunlin_proto::plan::{Header, Slice, SliceList};
 use dunlin_queue::ClaimedSlices;
@@ -135,6 +135,10 @@ async fn writer(
         options.inline_max = shared.options.inline_result_bytes.as_usize();
     }
     let worker = shared.choose_worker(claim).await?;
+    // Within a machine the codec costs more than the bytes that it saves.
+    if shared.parts.workers.leaves_host(worker) {
+        options.codec = Codec::Lz4;
+    }
     // Chosen by one view of the live workers, connected to by another, which may be behind.
     let api = shared.parts.workers.connect(worker);
     let api = api.map_err(|error| PushFault::attach(error, worker))?;

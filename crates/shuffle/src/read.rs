@@ -23,6 +23,11 @@ pub trait Workers: Send + Sync {
     /// The worker of this process id. Does no I/O: a connection is made by the first call. `Lost`
     /// if it is known to be gone.
     fn connect(&self, worker: ProcessId) -> Result<Arc<dyn ShuffleApi>>;
+
+    /// Whether what goes to this worker leaves the machine: then compressing it pays. Does no I/O.
+    fn leaves_host(&self, _worker: ProcessId) -> bool {
+        false
+    }
 }
 
 /// Reads one partition of a sealed stage.

@@ -43,7 +43,11 @@ impl Wire {
 
     pub(super) fn client(&self) -> TcpOptions {
         let config = |tls: &WireTls| Tls { config: Arc::clone(&tls.client), name: None };
-        TcpOptions { tls: self.tls.as_ref().map(config), ..TcpOptions::default() }
+        let host = self.advertise.clone().or_else(|| {
+            let listens = self.listen.rsplit_once(':').map(|(host, _)| host);
+            listens.map(|host| host.trim_matches(['[', ']']).to_owned())
+        });
+        TcpOptions { tls: self.tls.as_ref().map(config), host, ..TcpOptions::default() }
     }
 }
 

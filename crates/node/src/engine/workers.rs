@@ -35,4 +35,8 @@ impl Workers for ClusterWorkers {
     fn connect(&self, worker: ProcessId) -> Result<Arc<dyn ShuffleApi>> {
         self.local.connect(worker).or_else(|_| self.remote.connect(worker))
     }
+
+    fn leaves_host(&self, worker: ProcessId) -> bool {
+        self.local.connect(worker).is_err() && self.remote.leaves_host(worker)
+    }
 }

@@ -13,6 +13,9 @@ pub struct TcpOptions {
     pub tls: Option<Tls>,
     /// The name of this build, for the peer's logs.
     pub build: String,
+    /// The host by which others reach this process, if they do. Workers at the same host, or at a
+    /// loopback address, are on this machine.
+    pub host: Option<String>,
     /// A connection, with its first exchange, must stand within this. Default: 2 s.
     pub connect_max: Duration,
     /// A call must be answered within this, and so must the wait for each next block of a read
@@ -51,6 +54,7 @@ impl Default for TcpOptions {
         Self {
             tls: None,
             build: env!("CARGO_PKG_VERSION").to_owned(),
+            host: None,
             connect_max: Duration::from_secs(2),
             request_max: Duration::from_secs(60),
             read_window: ByteCount::mib(4),

@@ -1,6 +1,7 @@
 //! All workers of other processes, by id.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use dunlin_base::{Env, ProcessId, Result};
@@ -87,5 +88,35 @@ impl Workers for TcpWorkers {
         self.sweep();
         let new = || Arc::new(Remote::new(worker, Arc::clone(&self.shared)));
         Ok(Arc::clone(self.pool.lock().entry(worker).or_insert_with(new)) as _)
+    }
+
+    fn leaves_host(&self, worker: ProcessId) -> bool {
+        let own = self.shared.options.host.as_deref();
+        self.shared.address(worker).is_ok_and(|address| !is_here(&address, own))
+    }
+}
+
+/// Whether an address (`host:port`) is on the machine that others reach at `own`.
+fn is_here(address: &str, own: Option<&str>) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let loopback = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    loopback || host == "localhost" || own == Some(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_this_one_by_loopback_or_by_the_name_that_others_know() {
+        for address in ["127.0.0.1:7", "127.3.0.9:7", "[::1]:7", "localhost:7", "db4:7"] {
+            assert!(is_here(address, Some("db4")), "{address}");
+        }
+        assert!(is_here("[2001:db8::4]:7", Some("2001:db8::4")));
+        for address in ["db5:7", "10.0.0.4:7", "[2001:db8::5]:7"] {
+            assert!(!is_here(address, Some("db4")), "{address}");
+            assert!(!is_here(address, None), "{address}");
+        }
     }
 }
