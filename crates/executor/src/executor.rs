@@ -20,6 +20,7 @@ use crate::leaving::{self, Leaving};
 use crate::options::ExecutorOptions;
 use crate::recover::Avoided;
 use crate::slots::Slots;
+use crate::upgrade;
 
 /// What an executor works with; made by the node.
 #[derive(Clone)]
@@ -49,7 +50,7 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Slots>,
     pub(crate) avoided: Avoided,
     shuffles: LiveSet,
-    id: Mutex<Option<ProcessId>>,
+    pub(crate) id: Mutex<Option<ProcessId>>,
     draining: AtomicBool,
     stop: Notify,
     pub(crate) leaving: Leaving,
@@ -102,7 +103,17 @@ impl Executor {
 
     /// Takes nothing new, hands back what is not started, finishes what runs, leaves. Costs no
     /// recomputation, unless tasks still run after `limit`: those are stopped and handed back.
+    ///
+    /// The last executor of its build goes on, within the limit, while executors of another build are
+    /// alive and queries of its own run or gateways of its own are alive: nobody else can run their
+    /// queries, so an upgrade would lose them.
     pub async fn drain(&self, limit: Duration) {
+        let env = &self.shared.parts.env;
+        let began = env.now();
+        while env.now() - began < limit && upgrade::is_needed(&self.shared).await {
+            env.sleep(upgrade::LOOK).await;
+        }
+        let limit = limit.saturating_sub(env.now() - began);
         self.shared.leaving.limit(limit);
         self.shared.draining.store(true, Ordering::Release);
         self.shared.stop.notify_waiters();
@@ -183,7 +194,7 @@ const WORKER_WAIT: Duration = Duration::from_secs(30);
 
 async fn join(shared: &Arc<Shared>) -> Result<ClaimLoop> {
     let parts = &shared.parts;
-    let build = dunlin_planner::BUILD.to_owned();
+    let build = parts.queue.build().to_owned();
     // Others see that this process did not die of what its former lives held.
     let former = shared.former.lock().clone();
     let card = Card { build, slots: shared.options.slots, former, ..Card::default() };

@@ -50,6 +50,7 @@ impl Stride {
 #[cfg(test)]
 mod tests {
     use dunlin_base::{Revision, StageId};
+    use dunlin_queue::AtHand;
 
     use super::*;
 
@@ -64,6 +65,8 @@ mod tests {
             opened_unix_ms: 0,
             epoch: 0,
             touched: Revision(1),
+            build: String::new(),
+            at_hand: AtHand::default(),
         }
     }
 

@@ -18,6 +18,7 @@ mod slots;
 mod source;
 mod stats;
 mod task;
+mod upgrade;
 
 pub use executor::{Executor, Parts};
 pub use options::ExecutorOptions;

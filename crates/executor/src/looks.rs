@@ -96,7 +96,7 @@ impl Looks {
 
 #[cfg(test)]
 mod tests {
-    use dunlin_queue::Lane;
+    use dunlin_queue::{AtHand, Lane};
 
     use super::*;
 
@@ -111,6 +111,8 @@ mod tests {
             opened_unix_ms: 0,
             epoch: 0,
             touched: Revision(1),
+            build: String::new(),
+            at_hand: AtHand::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! `EXPLAIN ANALYZE`: run the query, then show what each stage did.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use dunlin_base::{ByteCount, Error, Result};
 use dunlin_queue::{QueryStatus, Spread, StageStatus};
@@ -10,8 +11,10 @@ use crate::gateway::{Gateway, Prepared};
 
 /// Runs `query`, throws its rows away and reports.
 pub(crate) async fn run(gateway: &Gateway, query: Prepared, verbose: bool) -> Result<String> {
-    let mut rows = gateway.submit(query).await?;
-    let id = rows.query.ok_or_else(|| Error::bug("a query without an id"))?;
+    let schema = Arc::clone(&query.schema);
+    let id = gateway.publish(query).await?;
+    let id = id.ok_or_else(|| Error::bug("a publication without conditions failed"))?;
+    let mut rows = gateway.attach(id, schema);
     // The records are there until the last row was taken.
     let ended = gateway.queue().wait_ended(id).await?;
     let status = gateway.queue().status(id).await?;

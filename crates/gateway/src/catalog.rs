@@ -117,6 +117,14 @@ pub(crate) fn version() -> Op {
     Op::Put(VERSION.to_owned(), bytes::Bytes::new(), None)
 }
 
+/// Holds while the catalog has this version.
+pub(crate) fn unchanged(version: Revision) -> Compare {
+    match version {
+        Revision(0) => Compare::Absent(VERSION.to_owned()),
+        version => Compare::Modified(VERSION.to_owned(), version),
+    }
+}
+
 /// The key of a table, for transactions that create it with something else.
 pub(crate) fn object_key(schema: &str, object: &str) -> String {
     key_of(&Name::object(schema, object))

@@ -10,11 +10,11 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use dunlin_base::env::Task;
 use dunlin_base::{Env, Kind, ProcessId, QueryId, Result};
-use dunlin_metadata::StoreRef;
+use dunlin_metadata::{Compare, StoreRef};
 use dunlin_planner::{Contexts, ObjectStores};
 use dunlin_proto::queue::Card;
 use dunlin_proto::shuffle::ShuffleApi;
-use dunlin_queue::{LiveSet, NewQuery, Queue, Role, Seat, SeatOptions};
+use dunlin_queue::{LiveSet, NewQuery, Published, Queue, Role, Seat, SeatOptions};
 use dunlin_shuffle::Workers;
 use futures::StreamExt;
 use parking_lot::Mutex;
@@ -22,6 +22,8 @@ use parking_lot::Mutex;
 use crate::face::{Progress, Rows, StageProgress};
 use crate::forsaken;
 use crate::query::{Reading, RowStream};
+use crate::removals::Removals;
+use crate::writes::View;
 
 /// What a gateway works with; made by the node.
 #[derive(Clone)]
@@ -80,6 +82,8 @@ pub(crate) struct Inner {
     seat: Seat,
     shuffles: LiveSet,
     background: Mutex<BTreeMap<u64, Task<()>>>,
+    removals: Removals,
+    last_view: Mutex<Option<Arc<View>>>,
     killed: AtomicBool,
     leaving: AtomicBool,
 }
@@ -96,6 +100,8 @@ pub struct Prepared {
     pub schema: SchemaRef,
     /// When its time is up, in milliseconds since 1970.
     pub deadline_unix_ms: Option<u64>,
+    /// What must still be so in the store when it is published: what its plan was made of.
+    pub(crate) guards: Vec<Compare>,
 }
 
 impl Gateway {
@@ -108,7 +114,9 @@ impl Gateway {
         let seat = Seat::take(store, parts.leases.clone(), role, |_| ()).await?;
         let background = Mutex::new(BTreeMap::new());
         let (killed, leaving) = (AtomicBool::new(false), AtomicBool::new(false));
-        let inner = Inner { parts, seat, shuffles, background, killed, leaving };
+        let (removals, last_view) = (Removals::default(), Mutex::default());
+        let inner =
+            Inner { parts, seat, shuffles, background, removals, last_view, killed, leaving };
         let gateway = Self { inner: Arc::new(inner) };
         gateway.keep_sweeping(options.sweep_every);
         let weak = Arc::downgrade(&gateway.inner);
@@ -125,24 +133,17 @@ impl Gateway {
         &self.inner.parts
     }
 
-    /// Publishes a query and returns its rows to come. Once this returns, the query survives the
-    /// crash of any process, this one included.
-    pub async fn submit(&self, query: Prepared) -> Result<Rows> {
-        let schema = Arc::clone(&query.schema);
-        let id = self.publish(query).await?;
-        Ok(self.attach(id, schema))
-    }
-
-    /// Publishes a query that may be read later, here or elsewhere. Nobody reading it, it is
-    /// removed some time after its end.
-    pub async fn publish(&self, query: Prepared) -> Result<QueryId> {
+    /// Publishes a query that may be read later, here or elsewhere. Once this returns, the query
+    /// survives the crash of any process, this one included. Nobody reading it, it is removed some
+    /// time after its end. `None`: one of its guards does not hold, and nothing was done.
+    pub(crate) async fn publish(&self, query: Prepared) -> Result<Option<QueryId>> {
         let id = QueryId::generate(&self.parts().env);
-        self.publish_as(id, query).await?;
-        Ok(id)
+        let published = self.publish_as(id, query).await?;
+        Ok((published == Published::Here).then_some(id))
     }
 
     /// Publishes a query under an id that is the caller's alone.
-    pub(crate) async fn publish_as(&self, id: QueryId, query: Prepared) -> Result<()> {
+    pub(crate) async fn publish_as(&self, id: QueryId, query: Prepared) -> Result<Published> {
         let new = NewQuery {
             id,
             sql: query.sql,
@@ -150,8 +151,22 @@ impl Gateway {
             gateway: self.id(),
             deadline_unix_ms: query.deadline_unix_ms,
             graph: query.graph,
+            guards: query.guards,
         };
         self.parts().queue.publish(new).await
+    }
+
+    /// The writes as this gateway last looked at them.
+    pub(crate) fn last_view(&self) -> Option<Arc<View>> {
+        self.inner.last_view.lock().clone()
+    }
+
+    /// Remembers a look at the writes.
+    pub(crate) fn looked(&self, view: &Arc<View>) {
+        let mut last = self.inner.last_view.lock();
+        if last.as_ref().is_none_or(|last| last.revision() < view.revision()) {
+            *last = Some(Arc::clone(view));
+        }
     }
 
     /// The rows of a query that any gateway published.
@@ -220,11 +235,23 @@ impl Gateway {
         self.inner.seat.leave().await
     }
 
-    /// Removes an ended query: records, blobs, shuffle blocks.
+    /// Removes an ended query: records, blobs, shuffle blocks. Queries that end at about the same
+    /// time go together: when this returns, the query may still be another call's to remove.
     pub(crate) async fn clean_up(&self, id: QueryId) {
-        self.delete_shuffles(id).await;
-        if let Err(error) = self.parts().queue.remove(id).await {
-            tracing::debug!(query = %id, %error, "left to the sweeper");
+        self.inner.removals.add(id, |ids| self.remove_all(ids)).await;
+    }
+
+    async fn remove_all(&self, ids: Vec<QueryId>) {
+        let queue = &self.parts().queue;
+        let pushed: Vec<QueryId> =
+            ids.iter().copied().filter(|id| !queue.pushed_nothing(*id)).collect();
+        for (id, removed) in queue.remove_all(ids).await {
+            match removed {
+                // Records first: of a query that still runs nothing may go.
+                Ok(()) if pushed.contains(&id) => self.delete_shuffles(id).await,
+                Ok(()) => {}
+                Err(error) => tracing::debug!(query = %id, %error, "left to the sweeper"),
+            }
         }
     }
 

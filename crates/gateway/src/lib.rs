@@ -7,8 +7,10 @@ mod face;
 pub mod flight;
 mod forsaken;
 mod gateway;
+mod glance;
 mod publish;
 mod query;
+mod removals;
 mod session;
 mod writes;
 

@@ -33,8 +33,7 @@ impl Session {
             Step::Reply(reply) => Ok(Published::Reply(reply)),
             Step::Run(mut query) => {
                 query.deadline_unix_ms = Some(deadline_unix_ms);
-                let schema = SchemaRef::clone(&query.schema);
-                let id = self.gateway().publish(query).await?;
+                let (id, schema) = self.publish_query(query, statement).await?;
                 Ok(Published::Query { id, schema })
             }
             Step::Analyze(query, verbose) => {

@@ -23,7 +23,8 @@ pub mod write;
 pub use bind::{BoundTask, TaskOutput, Template};
 pub use catalog::Who;
 pub use codec::{
-    BUILD, CODEC_VERSION, DATAFUSION_VERSION, PlanCodec, ProtoCodec, check_header, decode_expr,
+    BUILD, CODEC_VERSION, DATAFUSION_VERSION, PlanCodec, ProtoCodec, build, check_header,
+    decode_expr,
 };
 pub use context::{Contexts, TaskContexts, header};
 pub use cut::{CutOptions, cut};

@@ -3,18 +3,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use dunlin_base::{Error, Result, StageEpoch, StageId};
-use dunlin_proto::output::StageOutput;
-use dunlin_proto::queue::{Decision, Live, Phase, Query, Ready, Stage, StagePhase};
+use dunlin_proto::output::{MapOutput, StageOutput};
+use dunlin_proto::queue::{
+    Decision, InputOutput, Live, Phase, Query, Ready, Segment, Stage, StagePhase,
+};
+use prost::Message;
 
 use crate::failure;
 use crate::keys;
 use crate::ready::Lane;
-use crate::record::Batch;
+use crate::record::{AT_HAND_MAX, Batch};
 use crate::records::Records;
 
-/// Bytes of SQL kept in `live/`.
-const LIVE_SQL_MAX: usize = 256;
+/// Bytes of SQL kept in `live/` and in the history.
+pub(crate) const SHOWN_SQL_MAX: usize = 2048;
+
+/// Most bytes of a result that travels with the news that its query is done.
+const NEWS_MAX: usize = 8 << 10;
+
+/// Most bytes of the records of a last step that surely stay inline.
+const SURELY_INLINE: usize = 32 << 10;
 
 /// The changes that are due.
 #[derive(Clone, Debug, Default)]
@@ -96,9 +106,73 @@ impl Changes {
         self.outputs.iter().any(|(sealed, ..)| *sealed == stage)
     }
 
+    /// For each stage that becomes claimable the outputs that it reads, if they are small.
+    fn inputs_of_ready(&self, records: &Records) -> BTreeMap<u32, Vec<InputOutput>> {
+        let ready = self.ready.iter().filter_map(|number| Some((number, self.stages.get(number)?)));
+        ready.map(|(number, stage)| (*number, self.inputs_at_hand(records, stage))).collect()
+    }
+
+    /// The outputs that a stage reads, if they are small.
+    fn inputs_at_hand(&self, records: &Records, stage: &Stage) -> Vec<InputOutput> {
+        let mut found = Vec::with_capacity(stage.inputs.len());
+        let mut bytes = 0;
+        for input in &stage.inputs {
+            let new = self.outputs.iter().find(|(number, ..)| number.0 == *input);
+            let (epoch, output) = match (new, records.stages.get(input)) {
+                (Some((_, epoch, output)), _) => (epoch.0, output.encode_to_vec().into()),
+                (None, Some(stored)) => match records.body(stored.record.output.as_ref()) {
+                    Ok(output) => (stored.record.epoch, output),
+                    Err(_) => return Vec::new(),
+                },
+                (None, None) => return Vec::new(),
+            };
+            bytes += output.len();
+            if bytes > AT_HAND_MAX {
+                return Vec::new();
+            }
+            found.push(InputOutput { stage: *input, epoch, output });
+        }
+        found
+    }
+
+    /// What the end of the query tells those who wait for it, and who removes it.
+    fn news(&self, records: &Records) -> Live {
+        let mut stages: BTreeMap<u32, &Stage> =
+            records.stages.iter().map(|(number, stored)| (*number, &stored.record)).collect();
+        stages.extend(self.stages.iter().map(|(number, stage)| (*number, stage)));
+        let segments = || records.segments.values().map(|stored| &stored.record);
+        let attempts = segments().map(|segment| segment.next_attempt).sum();
+        let done = self.ended == Some(Phase::Done);
+        let sealed = stages.values().all(|stage| stage.phase() == StagePhase::Sealed);
+        let mut live = Live {
+            stages: stages.len() as u32,
+            slices: stages.values().map(|stage| stage.slice_count).sum(),
+            attempts,
+            settled: done && sealed && self.stays_inline(records),
+            ..live_entry(&self.meta)
+        };
+        let result = |output: &&(StageId, StageEpoch, StageOutput)| output.0.0 == live.result_stage;
+        if done && let Some((_, epoch, output)) = self.outputs.iter().find(result) {
+            live.nothing_pushed = live.stages == 1 && attempts == 1 && is_inlined(output);
+            (live.output, live.result_epoch) = (small_output(output), epoch.0);
+        }
+        live
+    }
+
+    /// True if no record of the query names a blob, and none will when these changes are written.
+    fn stays_inline(&self, records: &Records) -> bool {
+        let stages: usize = self.stages.values().map(Message::encoded_len).sum();
+        let decisions: usize = self.decisions.values().map(Message::encoded_len).sum();
+        let packed = |segment: &Segment| !segment.packs.is_empty();
+        let packed = records.segments.values().any(|stored| packed(&stored.record));
+        !packed && !records.names_blobs() && stages + decisions <= SURELY_INLINE
+    }
+
     /// Adds the changes to a batch.
     pub(crate) fn write(self, records: &Records, batch: &mut Batch) -> Result<()> {
         let query = records.query;
+        let news = self.ended.is_some().then(|| self.news(records));
+        let mut inputs = self.inputs_of_ready(records);
         let is_sealed = |stage: &Stage| stage.phase() == StagePhase::Sealed;
         let before = records.stages.iter().filter(|(_, s)| is_sealed(&s.record));
         let before: BTreeSet<u32> = before.map(|(number, _)| *number).collect();
@@ -112,7 +186,11 @@ impl Changes {
             let old = records.stages.get(&number);
             let absent = crate::record::Stored::absent(Stage::default());
             if index_stages && self.ready.contains(&number) {
-                put_ready(batch, records, StageId(number), &stage);
+                let mut entry = ready_entry(&stage);
+                entry.inputs = inputs.remove(&number).unwrap_or_default();
+                let (lane, number) = (Lane::of(stage.slice_count), StageId(number));
+                let key = keys::ready(lane, query, number);
+                batch.put_ready(key, keys::stage(query, number), entry);
             } else if index_stages && old.is_some() {
                 let lane = Lane::of(stage.slice_count);
                 batch.delete(keys::ready(lane, query, StageId(number)));
@@ -127,13 +205,23 @@ impl Changes {
             batch.put_index(keys::live(query), &live_entry(&self.meta));
             batch.delete(keys::cancel(query));
         }
-        write_meta(batch, records, self.meta, self.stop)
+        write_meta(batch, records, self.meta, (self.stop, news))
     }
 }
 
-fn put_ready(batch: &mut Batch, records: &Records, number: StageId, stage: &Stage) {
-    let key = keys::ready(Lane::of(stage.slice_count), records.query, number);
-    batch.put_index(key, &ready_entry(stage));
+/// All rows of an output are in its record.
+fn is_inlined(output: &StageOutput) -> bool {
+    output.maps.iter().all(|map| map.inlined || map.partitions.is_empty())
+}
+
+/// An output that needs no worker to be read, without what only reports need; none if it is large.
+fn small_output(output: &StageOutput) -> Bytes {
+    if !is_inlined(output) {
+        return Bytes::new();
+    }
+    let maps = output.maps.iter().map(|map| MapOutput { stats: None, ..map.clone() });
+    let output = StageOutput { maps: maps.collect() };
+    if output.encoded_len() > NEWS_MAX { Bytes::new() } else { output.encode_to_vec().into() }
 }
 
 /// The ready entry of an open stage.
@@ -144,15 +232,22 @@ pub(crate) fn ready_entry(stage: &Stage) -> Ready {
         segment_count: stage.segment_count,
         opened_unix_ms: stage.opened_unix_ms,
         epoch: stage.epoch,
+        build: stage.build.clone(),
+        ..Ready::default()
     }
 }
 
 /// Writes meta and what follows it: the index entry and, at the end, the end of all work.
-fn write_meta(batch: &mut Batch, records: &Records, meta: Query, stop: bool) -> Result<()> {
+fn write_meta(
+    batch: &mut Batch,
+    records: &Records,
+    meta: Query,
+    (stop, news): (bool, Option<Live>),
+) -> Result<()> {
     let query = records.query;
     let ended = !matches!(meta.phase(), Phase::Running | Phase::Queued);
     if ended || records.meta.modified.is_none() {
-        batch.put_index(keys::live(query), &live_entry(&meta));
+        batch.put_index(keys::live(query), &news.unwrap_or_else(|| live_entry(&meta)));
     }
     if ended {
         for lane in Lane::ALL {
@@ -168,7 +263,7 @@ fn write_meta(batch: &mut Batch, records: &Records, meta: Query, stop: bool) -> 
 fn live_entry(meta: &Query) -> Live {
     Live {
         phase: meta.phase,
-        sql: failure::cut(&meta.sql, LIVE_SQL_MAX),
+        sql: failure::cut(&meta.sql, SHOWN_SQL_MAX),
         user: meta.user.clone(),
         gateway: meta.gateway.clone(),
         created_unix_ms: meta.created_unix_ms,
@@ -177,6 +272,8 @@ fn live_entry(meta: &Query) -> Live {
         read_unix_ms: 0,
         result_stage: meta.result_stage,
         rows: meta.rows,
+        build: meta.build.clone(),
+        ..Live::default()
     }
 }
 
@@ -188,7 +285,7 @@ pub(crate) fn write_end(
     error: &Error,
     now_unix_ms: u64,
 ) -> Result<()> {
-    write_meta(batch, records, failed_meta(records, phase, error, now_unix_ms), true)
+    write_meta(batch, records, failed_meta(records, phase, error, now_unix_ms), (true, None))
 }
 
 fn failed_meta(records: &Records, phase: Phase, error: &Error, now_unix_ms: u64) -> Query {

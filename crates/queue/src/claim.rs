@@ -11,11 +11,12 @@ use futures::future::try_join_all;
 use crate::attempt::{ClaimAttempt, Tried};
 use crate::choose;
 use crate::claimed::{ClaimedSlices, InputStage, StageView};
+use crate::depot;
 use crate::keys::{self, Part};
 use crate::live::LiveSet;
 use crate::member::Member;
 use crate::queue::Queue;
-use crate::ready::{self, ReadyStage, ReadyWatch};
+use crate::ready::{self, AtHand, ReadyStage, ReadyWatch};
 use crate::record::Stored;
 use crate::records::Records;
 use crate::voided::Voided;
@@ -67,7 +68,8 @@ impl Queue {
 
     /// The same, kept current.
     pub async fn watch_ready(&self) -> Result<ReadyWatch> {
-        self.mirror(keys::READY.to_owned()).await.map(ReadyWatch::new)
+        let mirror = self.mirror(keys::READY.to_owned()).await?;
+        Ok(ReadyWatch::new(mirror, self.build().to_owned()))
     }
 
     /// Takes a run of slices of the stage, as many as guided self-scheduling gives for the free
@@ -81,11 +83,31 @@ impl Queue {
         live: &LiveSet,
     ) -> Result<Offer> {
         member.check()?;
-        if room.slots == 0 {
+        if room.slots == 0 || !self.reads(&stage.build) {
             return Ok(Offer::Nothing);
         }
-        let Some((view, mut seen)) = self.open_view(stage).await? else {
+        if let Some(offer) = self.claim_as_seen(member, stage, room, live).await? {
+            return Ok(offer);
+        }
+        if stage.at_hand.is_empty() {
             return Ok(Offer::Nothing);
+        }
+        // What came with the news is a hint: what is there decides.
+        let stage = ReadyStage { at_hand: AtHand::default(), ..stage.clone() };
+        let offer = self.claim_as_seen(member, &stage, room, live).await?;
+        Ok(offer.unwrap_or(Offer::Nothing))
+    }
+
+    /// `None`: the stage is over, or is not as it came with the news of it.
+    async fn claim_as_seen(
+        &self,
+        member: &Member,
+        stage: &ReadyStage,
+        room: Room,
+        live: &LiveSet,
+    ) -> Result<Option<Offer>> {
+        let Some((view, mut seen)) = self.open_view(stage).await? else {
+            return Ok(Some(Offer::Nothing));
         };
         let random = |below| self.env().random_below(below);
         let segments = view.stage.segment_count;
@@ -100,25 +122,24 @@ impl Queue {
             let mut attempt = ClaimAttempt::new(self, member, &view, room, live);
             attempt.records = seen.records.take();
             match attempt.run(segment, stored).await? {
-                Tried::Taken(claim) => return Ok(Offer::Taken(claim)),
+                Tried::Taken(claim) => return Ok(Some(Offer::Taken(claim))),
                 Tried::Nothing => {}
                 Tried::Alone => alone = alone.or(Some(segment)),
                 Tried::Over => {
                     self.forget(view.query, view.number);
-                    return Ok(Offer::Nothing);
+                    return Ok(None);
                 }
             }
         }
         if let Some(segment) = alone {
-            let all = live.cards().into_iter().map(|(id, _)| id);
-            let first = choose::first(all, view.query, view.number, segment);
-            return Ok(Offer::Alone { first_choice: first == Some(member.id()) });
+            let first = live.first(&stage.build, (view.query, view.number, segment));
+            return Ok(Some(Offer::Alone { first_choice: first == Some(member.id()) }));
         }
         if (0..segments).all(|segment| view.is_complete(segment)) {
             // Whoever committed the last slice did not get to seal the stage.
             self.advance(view.query).await?;
         }
-        Ok(Offer::Nothing)
+        Ok(Some(Offer::Nothing))
     }
 
     async fn read_segment(
@@ -155,18 +176,7 @@ impl Queue {
         if let Some(view) = known.filter(|view| view.stage.epoch >= ready.epoch) {
             return Ok(Some((view, Seen::default())));
         }
-        let key = keys::stage(ready.query, ready.stage);
-        let mut seen = Seen::default();
-        let entry = if ready.segment_count <= 1 {
-            let begins = ready.stage == StageId(0);
-            let prefix = if begins { keys::query(ready.query) } else { key.clone() };
-            let entries = self.store().range(&prefix).await?.entries;
-            let records = if begins { alone(ready.query, &entries)? } else { None };
-            seen = Seen { segments: segments_in(ready.stage, &entries)?, all: true, records };
-            entries.into_iter().find(|entry| entry.key == key)
-        } else {
-            self.store().get(&key).await?
-        };
+        let (entry, seen) = self.stage_entry(ready).await?;
         let Some(entry) = entry else { return Ok(None) };
         let stored = match Stored::<Stage>::read(&entry) {
             Ok(stored) => stored,
@@ -188,6 +198,40 @@ impl Queue {
         };
         self.views().lock().insert(id, view.clone());
         Ok(Some((view, seen)))
+    }
+
+    /// The stage's record as it came with the news of it, or as it is now; with it what else was
+    /// read. What came may be out of date: then the claim conflicts, and learns what is there.
+    async fn stage_entry(&self, ready: &ReadyStage) -> Result<(Option<Entry>, Seen)> {
+        let key = keys::stage(ready.query, ready.stage);
+        let is_stage = |entry: &Entry| entry.key == key;
+        let (single, begins) = (ready.segment_count <= 1, ready.stage == StageId(0));
+        let at_hand = &ready.at_hand.written;
+        let entries = if at_hand.iter().any(is_stage) {
+            self.recall(ready)?;
+            at_hand.to_vec()
+        } else if single {
+            let prefix = if begins { keys::query(ready.query) } else { key.clone() };
+            self.store().range(&prefix).await?.entries
+        } else {
+            return Ok((self.store().get(&key).await?, Seen::default()));
+        };
+        let mut seen = Seen::default();
+        if single {
+            let records = if begins { alone(ready.query, &entries)? } else { None };
+            seen = Seen { segments: segments_in(ready.stage, &entries)?, all: true, records };
+        }
+        Ok((entries.into_iter().find(is_stage), seen))
+    }
+
+    /// Remembers the outputs that came with the news of a stage.
+    fn recall(&self, ready: &ReadyStage) -> Result<()> {
+        for input in ready.at_hand.inputs.iter() {
+            let output = depot::decode(input.output.clone(), "the output of a stage")?;
+            let (stage, epoch) = (StageId(input.stage), StageEpoch(input.epoch));
+            self.remember(ready.query, vec![(stage, epoch, output)]);
+        }
+        Ok(())
     }
 
     /// Parts of a stage are gone or damaged: either the whole query is, meanwhile, or it cannot go on.

@@ -1,19 +1,21 @@
 //! How a query ends other than by success, and how its records go.
 
-use dunlin_base::{Error, QueryId, Result};
-use dunlin_metadata::Compare;
-use dunlin_proto::queue::{History, Phase};
+use dunlin_base::{Error, QueryId, Result, StageId};
+use dunlin_metadata::{Compare, Durability, Op, Txn, TxnOutcome};
+use dunlin_proto::queue::{History, Live, Phase};
+use prost::Message;
 
-use crate::changes;
+use crate::changes::{self, SHOWN_SQL_MAX};
+use crate::ends::Seen;
 use crate::failure;
 use crate::keys;
-use crate::queue::{CONFLICTS_MAX, Outcome, Queue};
+use crate::queue::{CONFLICTS_MAX, Outcome, Queue, settle};
 use crate::ready::Lane;
 use crate::record::Batch;
 use crate::records::Records;
 
-/// Bytes of SQL kept in the history.
-const HISTORY_SQL_MAX: usize = 2048;
+/// Queries removed by one transaction.
+const TOGETHER_MAX: usize = 32;
 
 /// One removal in so many trims the history.
 const TRIM_EVERY: u64 = 16;
@@ -84,14 +86,96 @@ impl Queue {
         Err(Error::retry(format!("query {query} changes too fast to be removed")))
     }
 
+    /// Whether the query is known to be done, with nothing left of it but its records.
+    pub fn is_settled(&self, query: QueryId) -> bool {
+        self.seen(query).is_some_and(|seen| seen.live.settled)
+    }
+
+    /// Whether the query is known to have left no blocks with shuffle workers.
+    pub fn pushed_nothing(&self, query: QueryId) -> bool {
+        self.seen(query).is_some_and(|seen| seen.live.nothing_pushed)
+    }
+
+    /// [Removes](Queue::remove) ended queries: those that are known to be settled together and
+    /// unread, the others one by one. What became of each.
+    pub async fn remove_all(&self, queries: Vec<QueryId>) -> Vec<(QueryId, Result<()>)> {
+        let mut outcomes = Vec::with_capacity(queries.len());
+        let (mut settled, mut others) = (Vec::new(), Vec::new());
+        for query in queries {
+            match self.seen(query).filter(|_| self.may_go_unread(query)) {
+                Some(seen) => settled.push((query, seen)),
+                None => others.push(query),
+            }
+        }
+        for group in settled.chunks(TOGETHER_MAX) {
+            let ids = group.iter().map(|(query, _)| *query);
+            match self.remove_settled(group).await {
+                Ok(true) => outcomes.extend(ids.map(|query| (query, Ok(())))),
+                Ok(false) => others.extend(ids),
+                Err(error) => outcomes.extend(ids.map(|query| (query, Err(error.clone())))),
+            }
+        }
+        for query in others {
+            outcomes.push((query, self.remove(query).await));
+        }
+        outcomes
+    }
+
+    fn may_go_unread(&self, query: QueryId) -> bool {
+        self.is_settled(query) && !self.depot().wrote(query)
+    }
+
+    /// One transaction for all. False: one of them is not as it was seen.
+    async fn remove_settled(&self, group: &[(QueryId, Seen)]) -> Result<bool> {
+        let mut txn = Txn { durability: Durability::Lazy, ..Txn::default() };
+        for (query, Seen { live, modified }) in group {
+            // Written with every change of the query's phase.
+            txn.compares.push(Compare::Modified(keys::live(*query), *modified));
+            let history = history_of(live).encode_to_vec().into();
+            txn.ops.push(Op::Put(keys::history(*query), history, None));
+            txn.ops.push(Op::DeletePrefix(keys::query(*query)));
+            txn.ops.push(Op::Delete(keys::live(*query)));
+        }
+        let removed =
+            matches!(settle(&self.store_ref(), self.env(), txn).await?, TxnOutcome::Committed(_));
+        if removed {
+            for (query, seen) in group {
+                (0..seen.live.stages).for_each(|stage| self.forget(*query, StageId(stage)));
+            }
+            self.trim_sometimes(group.len() as u64).await?;
+        }
+        Ok(removed)
+    }
+
+    /// Trims the history after one removal in [`TRIM_EVERY`].
+    async fn trim_sometimes(&self, removals: u64) -> Result<()> {
+        if self.env().random_below(TRIM_EVERY) < removals {
+            self.trim_history().await?;
+        }
+        Ok(())
+    }
+
     async fn after_removal(&self, query: QueryId, blobs: bool) -> Result<()> {
         if blobs {
             self.depot().remove(query).await?;
         }
-        if self.env().random_below(TRIM_EVERY) == 0 {
-            self.trim_history().await?;
-        }
-        Ok(())
+        self.trim_sometimes(1).await
+    }
+}
+
+/// What is kept of a query that was seen to be done.
+fn history_of(live: &Live) -> History {
+    History {
+        phase: live.phase,
+        sql: live.sql.clone(),
+        user: live.user.clone(),
+        created_unix_ms: live.created_unix_ms,
+        ended_unix_ms: live.ended_unix_ms,
+        rows: live.rows,
+        failure: None,
+        stages: live.stages,
+        slices: live.slices,
+        attempts: live.attempts,
     }
 }
 
@@ -114,7 +198,7 @@ fn history(records: &Records) -> History {
     let meta = &records.meta.record;
     History {
         phase: meta.phase,
-        sql: failure::cut(&meta.sql, HISTORY_SQL_MAX),
+        sql: failure::cut(&meta.sql, SHOWN_SQL_MAX),
         user: meta.user.clone(),
         created_unix_ms: meta.created_unix_ms,
         ended_unix_ms: meta.ended_unix_ms,

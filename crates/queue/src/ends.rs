@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dunlin_base::env::Task;
-use dunlin_base::{Env, QueryId};
+use dunlin_base::{Env, QueryId, Revision};
 use dunlin_metadata::{Entry, StoreRef};
 use dunlin_proto::queue::Live;
 use parking_lot::Mutex;
@@ -31,8 +31,15 @@ struct Shared(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    live: BTreeMap<QueryId, Live>,
+    live: BTreeMap<QueryId, Seen>,
     waiting: BTreeMap<QueryId, Vec<Arc<Notify>>>,
+}
+
+/// An entry of `live/` as it was last seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) live: Live,
+    pub(crate) modified: Revision,
 }
 
 /// One who waits. Dropping it ends that.
@@ -60,6 +67,11 @@ impl Ends {
         });
         Following { shared, query, notify }
     }
+
+    /// A query's entry as the watch last saw it; `None` if it has not seen it, or saw it go.
+    pub(crate) fn seen(&self, query: QueryId) -> Option<Seen> {
+        self.shared.0.lock().live.get(&query).cloned()
+    }
 }
 
 impl Drop for Ends {
@@ -73,7 +85,7 @@ impl Drop for Ends {
 impl Following {
     /// The query's entry as the watch last saw it; `None` if it has not seen it, or saw it go.
     pub(crate) fn live(&self) -> Option<Live> {
-        self.shared.0.lock().live.get(&self.query).cloned()
+        self.shared.0.lock().live.get(&self.query).map(|seen| seen.live.clone())
     }
 
     /// Returns when the entry may have changed since the last call returned.
@@ -120,8 +132,9 @@ impl Shared {
     }
 }
 
-fn read(entry: &Entry) -> Option<Live> {
-    Live::decode(entry.value.clone()).ok()
+fn read(entry: &Entry) -> Option<Seen> {
+    let live = Live::decode(entry.value.clone()).ok()?;
+    Some(Seen { live, modified: entry.modified })
 }
 
 async fn watch(shared: &Shared, store: StoreRef, env: Env, reread: Duration) {

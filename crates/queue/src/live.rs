@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dunlin_base::env::Task;
-use dunlin_base::{Env, ProcessId, Result, Revision};
+use dunlin_base::{Env, ProcessId, QueryId, Result, Revision, StageId};
 use dunlin_metadata::StoreRef;
 use dunlin_proto::queue::Card;
 use parking_lot::RwLock;
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use crate::choose;
 use crate::member::Role;
 use crate::mirror::Mirror;
+use crate::queue::is_readable;
 use crate::ready::ReadyStage;
 
 /// Middle of the interval of safety re-reads, and of the wait after a failed one.
@@ -31,8 +32,16 @@ pub struct LiveSet {
 
 #[derive(Debug, Default)]
 struct Shared {
-    cards: RwLock<BTreeMap<ProcessId, (Revision, Bytes)>>,
+    cards: RwLock<BTreeMap<ProcessId, Seen>>,
     changed: Notify,
+}
+
+/// A card as it was last seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    fence: Revision,
+    card: Bytes,
+    build: String,
 }
 
 impl LiveSet {
@@ -53,31 +62,46 @@ impl LiveSet {
 
     /// The fence (revision at which the card came into being) of a live process.
     pub fn fence(&self, id: ProcessId) -> Option<Revision> {
-        self.shared.cards.read().get(&id).map(|(fence, _)| *fence)
+        self.shared.cards.read().get(&id).map(|seen| seen.fence)
     }
 
     /// All live processes with their cards.
     pub fn cards(&self) -> Vec<(ProcessId, Bytes)> {
-        self.shared.cards.read().iter().map(|(id, (_, card))| (*id, card.clone())).collect()
+        self.shared.cards.read().iter().map(|(id, seen)| (*id, seen.card.clone())).collect()
+    }
+
+    /// The builds of the live processes.
+    pub fn builds(&self) -> BTreeMap<ProcessId, String> {
+        self.shared.cards.read().iter().map(|(id, seen)| (*id, seen.build.clone())).collect()
     }
 
     /// The card of the process that `id` is a life of, present or former.
     pub fn card_of(&self, id: ProcessId) -> Option<Card> {
         let cards = self.shared.cards.read();
         let read = |bytes: &Bytes| Card::decode(bytes.as_ref()).ok();
-        if let Some((_, bytes)) = cards.get(&id) {
-            return read(bytes);
+        if let Some(seen) = cards.get(&id) {
+            return read(&seen.card);
         }
         let name = id.to_string();
         let former = |card: &Card| card.former.contains(&name);
-        cards.values().filter_map(|(_, bytes)| read(bytes)).find(former)
+        cards.values().filter_map(|seen| read(&seen.card)).find(former)
     }
 
     /// Of the live processes the first choice for a stage of one slice: the same wherever the same
     /// ones are known, another one for each stage.
     pub fn first_choice(&self, stage: &ReadyStage) -> Option<ProcessId> {
+        self.first(&stage.build, (stage.query, stage.stage, 0))
+    }
+
+    /// Of the live processes that can run plans of a build the first choice for a segment.
+    pub(crate) fn first(
+        &self,
+        build: &str,
+        (query, stage, segment): (QueryId, StageId, u32),
+    ) -> Option<ProcessId> {
         let cards = self.shared.cards.read();
-        choose::first(cards.keys().copied(), stage.query, stage.stage, 0)
+        let able = cards.iter().filter(|(_, seen)| is_readable(&seen.build, build));
+        choose::first(able.map(|(id, _)| *id), query, stage, segment)
     }
 
     /// Returns when a process came or went since the last call returned. For one waiter; dropping
@@ -100,7 +124,9 @@ impl Shared {
             .values()
             .filter_map(|entry| {
                 let id = entry.key.strip_prefix(role.prefix())?.parse().ok()?;
-                Some((id, (entry.created, entry.value.clone())))
+                let build = Card::decode(entry.value.as_ref()).map(|card| card.build);
+                let build = build.unwrap_or_default();
+                Some((id, Seen { fence: entry.created, card: entry.value.clone(), build }))
             })
             .collect();
         let mut current = self.cards.write();

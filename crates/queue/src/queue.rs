@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dunlin_base::{Env, Error, Kind, ProcessId, QueryId, Result, Revision, StageEpoch, StageId};
 use dunlin_metadata::blob::BlobsRef;
-use dunlin_metadata::{Entry, Key, Store, StoreRef, Txn, TxnOutcome};
+use dunlin_metadata::{Compare, Entry, Key, Store, StoreRef, Txn, TxnOutcome};
 use dunlin_proto::decide::Decide;
 use dunlin_proto::output::StageOutput;
 use dunlin_proto::queue::{Plan, Stage, StagePhase};
@@ -19,7 +19,7 @@ use crate::bounded::Bounded;
 use crate::changes::Changes;
 use crate::claimed::StageView;
 use crate::depot::{self, Depot};
-use crate::ends::{Ends, Following};
+use crate::ends::{Ends, Following, Seen};
 use crate::keys;
 use crate::mirror::jittered;
 use crate::record::{Batch, Stored};
@@ -53,6 +53,9 @@ pub struct Tuning {
     pub reread: Duration,
     /// Entries kept of the history. Default 200.
     pub history: usize,
+    /// The build of the process. Queries that it publishes are for processes of this build, and it
+    /// claims nothing of queries of another one and takes no step of theirs. Default empty: any.
+    pub build: String,
 }
 
 impl Default for Tuning {
@@ -63,6 +66,7 @@ impl Default for Tuning {
             grace: Duration::from_secs(600),
             reread: Duration::from_secs(5),
             history: 200,
+            build: String::new(),
         }
     }
 }
@@ -82,6 +86,8 @@ pub struct NewQuery {
     pub deadline_unix_ms: Option<u64>,
     /// The encoded stage graph.
     pub graph: Bytes,
+    /// What must still be so in the store when it is published: what the graph was made of.
+    pub guards: Vec<Compare>,
 }
 
 /// What a commit led to.
@@ -136,6 +142,11 @@ struct Inner {
     ends: Ends,
     /// Queries that a sweep saw blobs but no records of, and when it first did.
     orphans: Mutex<BTreeMap<QueryId, u64>>,
+}
+
+/// Whether a process of build `own` can read plans of another one.
+pub(crate) fn is_readable(own: &str, build: &str) -> bool {
+    own.is_empty() || build.is_empty() || own == build
 }
 
 /// A sealed stage's epoch and output.
@@ -253,6 +264,11 @@ impl Queue {
         ends.follow(query, store, env, tuning.reread)
     }
 
+    /// A query as the watch of ends last saw it.
+    pub(crate) fn seen(&self, query: QueryId) -> Option<Seen> {
+        self.inner.ends.seen(query)
+    }
+
     /// Writes the batch's blobs, then sends its transaction until the outcome is known.
     pub(crate) async fn apply(&self, batch: Batch) -> Result<Outcome> {
         let txn = batch.into_txn(self.depot()).await?;
@@ -281,8 +297,22 @@ impl Queue {
         Ok(Some(records))
     }
 
-    /// The changes that are due by these records.
+    /// The build of this process.
+    pub fn build(&self) -> &str {
+        &self.tuning().build
+    }
+
+    /// Whether this process can read the plans of queries of a build.
+    pub(crate) fn reads(&self, build: &str) -> bool {
+        is_readable(self.build(), build)
+    }
+
+    /// The changes that are due by these records. Of a query that is for another build only its
+    /// deadline is looked at.
     pub(crate) fn unfold(&self, records: &Records) -> Result<Option<Changes>> {
+        if !self.reads(&records.meta.record.build) {
+            return Ok(unfold::overdue(records, self.env().unix_ms()));
+        }
         let segment_slices = self.tuning().segment_slices;
         unfold::unfold(records, &*self.inner.decide, self.env().unix_ms(), segment_slices)
     }
@@ -291,7 +321,10 @@ impl Queue {
     pub(crate) fn remember(&self, query: QueryId, sealed: Vec<(StageId, StageEpoch, StageOutput)>) {
         let mut outputs = self.inner.outputs.lock();
         for (stage, epoch, output) in sealed {
-            outputs.insert((query, stage), (epoch, Arc::new(output)));
+            let known = outputs.get(&(query, stage));
+            if known.is_none_or(|(known, _)| known < epoch) {
+                outputs.insert((query, stage), (epoch, Arc::new(output)));
+            }
         }
     }
 

@@ -1,14 +1,16 @@
 //! Claimable stages and the watch that tells of them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use dunlin_base::{QueryId, Result, Revision, StageId};
 use dunlin_metadata::{Entry, Key};
-use dunlin_proto::queue::Ready;
+use dunlin_proto::queue::{InputOutput, Ready, Written};
 use prost::Message;
 
 use crate::keys;
 use crate::mirror::Mirror;
+use crate::queue::is_readable;
 
 /// Which executors' slots a stage competes for. A few slots are kept for short stages, so that a
 /// stage of ten thousand slices does not stand before one of four.
@@ -66,6 +68,34 @@ pub struct ReadyStage {
     pub epoch: u32,
     /// Grows whenever slices of the stage became claimable again: look at it again then.
     pub touched: Revision,
+    /// The build whose executors can run it; empty: any.
+    pub build: String,
+    /// What a claimer need not read any more.
+    pub at_hand: AtHand,
+}
+
+/// What came with the news of a stage: records as they were when it became claimable, and the small
+/// outputs that it reads. A claim compares revisions, so what has changed since is noticed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AtHand {
+    pub(crate) written: Arc<[Entry]>,
+    pub(crate) inputs: Arc<[InputOutput]>,
+}
+
+impl AtHand {
+    /// Nothing came, or nothing is to be believed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.written.is_empty()
+    }
+
+    fn of(ready: Ready, at: Revision) -> Self {
+        let entry = |written: Written| {
+            let Written { key, value } = written;
+            Entry { key, value, created: at, modified: at, lease: None }
+        };
+        let written = ready.written.into_iter().map(entry).collect();
+        Self { written, inputs: ready.inputs.into() }
+    }
 }
 
 impl ReadyStage {
@@ -83,6 +113,8 @@ impl ReadyStage {
             opened_unix_ms: ready.opened_unix_ms,
             epoch: ready.epoch,
             touched: entry.modified,
+            build: ready.build.clone(),
+            at_hand: AtHand::of(ready, entry.modified),
         })
     }
 }
@@ -94,18 +126,19 @@ pub(crate) fn sorted<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<ReadyS
     stages
 }
 
-/// The claimable stages, kept current by a watch.
+/// The claimable stages of queries that this build can run, kept current by a watch.
 #[derive(Debug)]
 pub struct ReadyWatch {
     mirror: Mirror,
+    build: String,
     /// By key, since every change of one stage wakes every executor, which looks at all of them.
     read: HashMap<Key, ReadyStage>,
     stages: Vec<ReadyStage>,
 }
 
 impl ReadyWatch {
-    pub(crate) fn new(mirror: Mirror) -> Self {
-        let mut watch = Self { mirror, read: HashMap::new(), stages: Vec::new() };
+    pub(crate) fn new(mirror: Mirror, build: String) -> Self {
+        let mut watch = Self { mirror, build, read: HashMap::new(), stages: Vec::new() };
         watch.read_changed();
         watch
     }
@@ -133,7 +166,8 @@ impl ReadyWatch {
             }
         }
         let in_order = self.mirror.entries().keys().filter_map(|key| self.read.get(key));
-        self.stages = in_order.cloned().collect();
+        let readable = in_order.filter(|stage| is_readable(&self.build, &stage.build));
+        self.stages = readable.cloned().collect();
         self.stages.sort_by_key(|stage| stage.lane);
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use dunlin_base::{Body as BaseBody, Error, QueryId, Result, Revision};
 use dunlin_metadata::{Compare, Durability, Entry, Key, Op, Txn, VALUE_LEN_MAX};
 use dunlin_proto::queue::{
-    Body, Decision, History, Live, Plan, Query, Ready, Segment, Stage, body,
+    Body, Decision, History, Live, Plan, Query, Ready, Segment, Stage, Written, body,
 };
 use futures::{StreamExt, TryStreamExt};
 use prost::Message;
@@ -25,6 +25,10 @@ const TXN_BYTES_MAX: usize = 900 << 10;
 
 /// Blobs written at once.
 const BLOB_WRITES_MAX: usize = 8;
+
+/// Most bytes of records, and of outputs, that travel with the news of a stage: every executor
+/// hears of every stage.
+pub(crate) const AT_HAND_MAX: usize = 16 << 10;
 
 /// A record that is changed by compare-and-swap.
 pub(crate) trait Record: Message + Clone + Default + 'static {
@@ -80,13 +84,48 @@ pub(crate) struct Batch {
     context: Context,
     compares: Vec<Compare>,
     writes: Vec<Write>,
+    ready: Vec<Opened>,
     ops: Vec<Op>,
     durability: Durability,
+}
+
+/// A stage that becomes claimable with the batch.
+struct Opened {
+    key: Key,
+    stage: Key,
+    entry: Ready,
 }
 
 struct Write {
     key: Key,
     record: Box<dyn Pending>,
+}
+
+impl Write {
+    fn into_written(self) -> Written {
+        Written { key: self.key, value: self.record.bytes() }
+    }
+}
+
+/// Which of the records that a batch writes go with the news of a stage that it opens: if the query
+/// begins with this one stage all of them, since its claimer will take the next step, too; else the
+/// stage's own. None if they are large, or if there was a record before (its segments may exist).
+fn at_hand(
+    written: &[Written],
+    stage: &Key,
+    meta: &Key,
+    fresh: impl Fn(&Key) -> bool,
+) -> Vec<Written> {
+    if !fresh(stage) {
+        return Vec::new();
+    }
+    let is_stage = |w: &&Written| {
+        matches!(keys::parse(&w.key), Some((_, keys::Part::Stage(_) | keys::Part::Segment(..))))
+    };
+    let begins = fresh(meta) && written.iter().filter(is_stage).count() == 1;
+    let wanted: Vec<&Written> = written.iter().filter(|w| begins || w.key == *stage).collect();
+    let bytes: usize = wanted.iter().map(|w| w.key.len() + w.value.len()).sum();
+    if bytes > AT_HAND_MAX { Vec::new() } else { wanted.into_iter().cloned().collect() }
 }
 
 /// A checked record whose bodies may still move to blobs.
@@ -119,6 +158,7 @@ impl Batch {
             context,
             compares: Vec::new(),
             writes: Vec::new(),
+            ready: Vec::new(),
             ops: Vec::new(),
             durability: Durability::Lazy,
         }
@@ -177,6 +217,11 @@ impl Batch {
         Ok(())
     }
 
+    /// Writes the entry of a stage that becomes claimable, with what its claimers will want to read.
+    pub(crate) fn put_ready(&mut self, key: Key, stage: Key, entry: Ready) {
+        self.ready.push(Opened { key, stage, entry });
+    }
+
     /// Writes an entry of an index, which follows the records compared beside it.
     pub(crate) fn put_index<R: Index>(&mut self, key: Key, entry: &R) {
         self.ops.push(Op::Put(key, entry.encode_to_vec().into(), None));
@@ -198,7 +243,7 @@ impl Batch {
     /// How many operations it holds so far.
     #[cfg(test)]
     pub(crate) fn ops(&self) -> usize {
-        self.ops.len() + self.writes.len()
+        self.ops.len() + self.writes.len() + self.ready.len()
     }
 
     /// Moves to blobs what does not fit, and gives the transaction. The blobs are durable when it
@@ -220,7 +265,13 @@ impl Batch {
             }
         }
         let mut ops = self.ops;
-        ops.extend(self.writes.into_iter().map(|w| Op::Put(w.key, w.record.bytes(), None)));
+        let written: Vec<Written> = self.writes.into_iter().map(Write::into_written).collect();
+        let fresh = |key: &Key| self.compares.contains(&Compare::Absent(key.clone()));
+        for Opened { key, stage, mut entry } in self.ready {
+            entry.written = at_hand(&written, &stage, &keys::meta(query), fresh);
+            ops.push(Op::Put(key, entry.encode_to_vec().into(), None));
+        }
+        ops.extend(written.into_iter().map(|w| Op::Put(w.key, w.value, None)));
         Ok(Txn { compares: self.compares, ops, durability: self.durability })
     }
 

@@ -128,6 +128,8 @@ pub struct RunningQuery {
     pub deadline_unix_ms: Option<u64>,
     /// When a reader of its result last asked to keep it (see [`Queue::keep`]), 0 if none did.
     pub read_unix_ms: u64,
+    /// The build whose processes can run it; empty: any.
+    pub build: String,
 }
 
 /// A removed query.

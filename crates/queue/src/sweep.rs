@@ -114,6 +114,7 @@ fn running_query(entry: &Entry) -> Option<RunningQuery> {
         ended_unix_ms: live.ended_unix_ms,
         deadline_unix_ms: (live.deadline_unix_ms > 0).then_some(live.deadline_unix_ms),
         read_unix_ms: live.read_unix_ms,
+        build: live.build,
     })
 }
 

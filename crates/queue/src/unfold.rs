@@ -64,6 +64,22 @@ pub(crate) fn unfold(
     Ok((any || changes.ended.is_some()).then_some(changes))
 }
 
+/// The end of a running query that has passed its deadline, and no other step.
+pub(crate) fn overdue(records: &Records, now_unix_ms: u64) -> Option<Changes> {
+    let overdue = records.is_running() && is_overdue(records, now_unix_ms);
+    overdue.then(|| Changes::failed(records, &past_deadline(), now_unix_ms))
+}
+
+fn is_overdue(records: &Records, now_unix_ms: u64) -> bool {
+    let deadline = records.meta.record.deadline_unix_ms;
+    deadline > 0 && now_unix_ms >= deadline
+}
+
+fn past_deadline() -> Error {
+    Error::exhausted("the query passed its deadline")
+        .with_hint("allow the query more time, or make it smaller")
+}
+
 /// What the decision function says. Its panic is the query's failure: it would be the same in every
 /// process that asks, one after the other.
 fn decided(decide: &dyn Decide, situation: &Situation) -> Result<Step> {
@@ -76,11 +92,8 @@ fn decided(decide: &dyn Decide, situation: &Situation) -> Result<Step> {
 
 impl Unfold<'_> {
     fn run(&mut self, decide: &dyn Decide) -> Result<()> {
-        let deadline = self.changes.meta.deadline_unix_ms;
-        if deadline > 0 && self.now_unix_ms >= deadline {
-            let error = Error::exhausted("the query passed its deadline")
-                .with_hint("allow the query more time, or make it smaller");
-            self.end_failed(&error);
+        if is_overdue(self.records, self.now_unix_ms) {
+            self.end_failed(&past_deadline());
             return Ok(());
         }
         self.seal_complete()?;
@@ -307,6 +320,7 @@ impl Unfold<'_> {
             deadline_unix_ms: self.changes.meta.deadline_unix_ms,
             determinate: open.determinate,
             light: open.light,
+            build: self.changes.meta.build.clone(),
             ..Stage::default()
         };
         self.changes.note_inputs(self.records, &mut stage);

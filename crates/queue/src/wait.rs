@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use dunlin_base::{Error, Kind, QueryId, Result, Revision, StageEpoch, StageId};
-use dunlin_proto::queue::{Phase, Query};
+use dunlin_proto::output::StageOutput;
+use dunlin_proto::queue::{Live, Phase, Query};
 use futures::StreamExt;
+use prost::Message;
 
 use crate::failure;
 use crate::keys;
@@ -20,9 +22,9 @@ const FAILURES_MAX: u32 = 8;
 /// Middle of the wait between two looks at a query's cancel mark.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Work that ends within this time is not worth a watch on its cancel mark: the claim itself has
-/// just seen that there is none, and the commit looks again.
-const CANCEL_GRACE: Duration = Duration::from_millis(10);
+/// Work that ends within this time is not worth two reads and a watch on its cancel mark: the claim
+/// itself has just seen that there is none, and the commit looks again.
+const CANCEL_GRACE: Duration = Duration::from_millis(100);
 
 /// Changes of a query within this time are one.
 const STATUS_INTERVAL: Duration = Duration::from_millis(100);
@@ -87,7 +89,11 @@ impl Queue {
     /// the query runs, unless `read` tells otherwise.
     async fn ended_or_wait(&self, query: QueryId, read: bool) -> Result<Option<Ended>> {
         let following = self.follow(query);
-        let known = following.live().filter(|live| !read && is_running(live.phase()));
+        let known = following.live().filter(|_| !read);
+        if let Some(ended) = known.as_ref().and_then(in_the_news) {
+            return Ok(Some(ended));
+        }
+        let known = known.filter(|live| is_running(live.phase()));
         let deadline_unix_ms = match known {
             Some(live) => live.deadline_unix_ms,
             None => {
@@ -110,6 +116,9 @@ impl Queue {
             match following.live() {
                 Some(live) if is_running(live.phase()) => {}
                 Some(live) if live.phase() == Phase::Done => {
+                    if let Some(ended) = in_the_news(&live) {
+                        return Ok(Some(ended));
+                    }
                     let mut meta = Query::default();
                     meta.set_phase(Phase::Done);
                     (meta.result_stage, meta.rows) = (live.result_stage, live.rows);
@@ -168,6 +177,17 @@ impl Queue {
     pub async fn watch_query(&self, query: QueryId) -> Result<QueryWatch> {
         Ok(QueryWatch { queue: self.clone(), query, mirror: None })
     }
+}
+
+/// The end of a query whose result came with the news of it. Such a result lies with no worker, so
+/// the query does not run again for it.
+fn in_the_news(live: &Live) -> Option<Ended> {
+    if live.phase() != Phase::Done || live.output.is_empty() {
+        return None;
+    }
+    let output = StageOutput::decode(live.output.clone()).ok()?;
+    let result = (StageId(live.result_stage), StageEpoch(live.result_epoch), output);
+    Some(Ended { phase: Phase::Done, failure: None, result: Some(result), rows: live.rows })
 }
 
 fn is_running(phase: Phase) -> bool {

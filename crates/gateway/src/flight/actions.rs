@@ -91,10 +91,12 @@ impl Door {
         let endpoint = info.endpoint.into_iter().next().unwrap_or_default();
         let ticket = endpoint.ticket.unwrap_or_default().ticket;
         let id = self.query_of(caller, ticket).await?.id;
-        let running = match self.gateway.queue().status(id).await? {
-            None => return Ok(CancelStatus::NotCancellable),
-            Some(status) => matches!(status.phase, Phase::Running | Phase::Queued),
-        };
+        let queue = self.gateway.queue();
+        let running = !queue.is_settled(id)
+            && match queue.status(id).await? {
+                None => return Ok(CancelStatus::NotCancellable),
+                Some(status) => matches!(status.phase, Phase::Running | Phase::Queued),
+            };
         if running {
             self.gateway.cancel(id).await?;
         }

@@ -95,7 +95,8 @@ impl Gateway {
             landing.check_free().await?;
             landing.stage_empty(plan.empty.clone()).await?;
         }
-        self.publish_as(plan.id, query).await
+        // Without conditions it is there now, or an error has come.
+        self.publish_as(plan.id, query).await.map(drop)
     }
 
     /// Gives up a write whose query was not published, as far as anybody knows.

@@ -12,4 +12,4 @@ mod records;
 mod sweep;
 mod upload;
 
-pub(crate) use readers::View;
+pub(crate) use readers::{View, none_since};

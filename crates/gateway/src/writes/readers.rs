@@ -3,16 +3,26 @@
 //! A reader looks before it plans (and lists files) and after. If a write on one of its tables is
 //! decided, it is taken to its end first; if one moved meanwhile, the plan is made anew.
 
+use std::sync::Arc;
+
 use dunlin_base::{QueryId, Result, Revision};
+use dunlin_metadata::Compare;
 use dunlin_proto::write::Target;
 use dunlin_proto::write::write::Phase;
 
+use super::records::WRITES;
 use crate::gateway::Gateway;
 
 /// The writes at one moment.
 #[derive(Debug)]
 pub(crate) struct View {
     writes: Vec<Seen>,
+    revision: Revision,
+}
+
+/// Holds while no write has moved since that moment.
+pub(crate) fn none_since(view: &View) -> Compare {
+    Compare::Unwritten(WRITES.to_owned(), view.revision)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,10 +34,11 @@ struct Seen {
 }
 
 impl View {
-    /// The writes now.
-    pub(crate) async fn now(gateway: &Gateway) -> Result<Self> {
+    /// The writes now. The gateway remembers them.
+    pub(crate) async fn now(gateway: &Gateway) -> Result<Arc<Self>> {
         let mut writes = Vec::new();
-        for (query, write) in gateway.writes().writes().await? {
+        let (found, revision) = gateway.writes().writes_at().await?;
+        for (query, write) in found {
             let phase = write.record.phase();
             if matches!(phase, Phase::Decided | Phase::Done) {
                 let target = write.record.target.unwrap_or_default();
@@ -36,7 +47,19 @@ impl View {
                 writes.push(Seen { query, revision, decided, folder });
             }
         }
-        Ok(Self { writes })
+        let view = Arc::new(Self { writes, revision });
+        gateway.looked(&view);
+        Ok(view)
+    }
+
+    /// The store's revision at that moment.
+    pub(crate) fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Whether a write on one of the locations is decided, and its files are getting their names.
+    pub(crate) fn comes_to_an_end(&self, locations: &[String]) -> bool {
+        self.on(locations).any(|write| write.decided)
     }
 
     fn on<'a>(&'a self, locations: &'a [String]) -> impl Iterator<Item = &'a Seen> {

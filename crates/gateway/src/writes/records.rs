@@ -96,12 +96,18 @@ impl Records {
 
     /// All writes that have records, oldest first.
     pub(super) async fn writes(&self) -> Result<Vec<(QueryId, Stored<Write>)>> {
+        self.writes_at().await.map(|(writes, _)| writes)
+    }
+
+    /// The same, with the revision at which they are so.
+    pub(super) async fn writes_at(&self) -> Result<(Vec<(QueryId, Stored<Write>)>, Revision)> {
         let snapshot = self.store.range(WRITES).await?;
         let one = |entry: &Entry| {
             let id = entry.key.strip_prefix(WRITES)?.parse().ok()?;
             Some(decoded(entry).map(|write| (id, write)))
         };
-        snapshot.entries.iter().filter_map(one).collect()
+        let writes: Result<_> = snapshot.entries.iter().filter_map(one).collect();
+        Ok((writes?, snapshot.revision))
     }
 
     /// All client's ids with their keys.

@@ -43,6 +43,11 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
+    /// Which version of the catalog it is.
+    pub(crate) fn version(&self) -> Revision {
+        self.version
+    }
+
     /// Every user, and whether it is an administrator.
     pub(crate) fn users(&self) -> &BTreeMap<String, bool> {
         &self.users
@@ -138,6 +143,11 @@ impl CatalogCache {
 
     pub(crate) fn store(&self) -> &CatalogStoreRef {
         &self.store
+    }
+
+    /// The catalog as it was last loaded.
+    pub(crate) fn last(&self) -> Option<Arc<Snapshot>> {
+        self.last.read().clone()
     }
 
     /// The catalog as it is now. What is known about the files of unchanged tables is kept.

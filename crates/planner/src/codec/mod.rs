@@ -45,6 +45,11 @@ pub const DATAFUSION_VERSION: &str = datafusion::DATAFUSION_VERSION;
 /// This build's id: plan blobs travel only between processes of the same build.
 pub const BUILD: &str = env!("CARGO_PKG_VERSION");
 
+/// All that a plan blob and its reader must agree on, as one word.
+pub fn build() -> String {
+    format!("{BUILD}-codec{CODEC_VERSION}-datafusion{DATAFUSION_VERSION}")
+}
+
 /// Encodes and decodes physical plans and the expressions that go with them.
 ///
 /// Expressions shared inside one plan (a join's dynamic filter and the scan it prunes) are shared

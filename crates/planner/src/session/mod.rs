@@ -219,11 +219,16 @@ impl Session {
 
     /// The catalog and the settings as they are now.
     async fn view(&self) -> Result<View> {
-        let rights = Rights::new(&self.planner.catalog.current().await?, &self.who);
+        Ok(self.view_of(&self.planner.catalog.current().await?))
+    }
+
+    /// A catalog, and the settings as they are now.
+    fn view_of(&self, catalog: &Arc<Snapshot>) -> View {
+        let rights = Rights::new(catalog, &self.who);
         let folders = Arc::clone(&self.planner.folders.read());
         let inner = self.inner.read();
         let (settings, state) = (inner.settings.clone(), Arc::clone(&inner.state));
-        Ok(View { rights, folders, settings, state })
+        View { rights, folders, settings, state }
     }
 
     async fn scope(&self) -> Result<Scope> {

@@ -14,6 +14,7 @@ use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::source_as_provider;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use dunlin_base::Revision;
 use parking_lot::Mutex;
 
 use super::{QueryPlan, Session, Statement, View};
@@ -82,6 +83,15 @@ impl Session {
         // Looking at the catalog may be a call over the network.
         self.planner.plans.get(statement.sql())?;
         self.known(statement, &self.view().await.ok()?).await
+    }
+
+    /// The same without a look at the catalog in the store: as of the version that was last loaded.
+    /// Whoever uses the plan makes sure that the catalog still has that version.
+    pub async fn known_plan_as_of(&self, statement: &Statement) -> Option<(QueryPlan, Revision)> {
+        self.planner.plans.get(statement.sql())?;
+        let last = self.planner.catalog.last()?;
+        let plan = self.known(statement, &self.view_of(&last)).await?;
+        Some((plan, last.version()))
     }
 
     /// The plan that was made for this text, if it would be made again.

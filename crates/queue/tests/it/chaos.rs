@@ -456,11 +456,22 @@ async fn clean_up(chaos: &Arc<Chaos>, tasks: Vec<dunlin_base::env::Task<()>>) {
     let env = &chaos.world.env;
     let (_, other) = chaos.world.process();
     let (_, gateway) = chaos.world.process();
-    let removals = [("gwa", gateway.clone()), ("gwb", other)];
-    let removals = removals
-        .iter()
-        .map(|(who, queue)| chaos.until_done(who, "remove", || queue.remove(chaos.query)));
-    futures::future::join_all(removals).await;
+    let one = chaos.until_done("gwa", "remove", || gateway.remove(chaos.query));
+    // It has heard of the end (unless the other was faster) and may remove it unread.
+    let unread = async {
+        chaos.until_done("gwb", "wait", || other.wait_ended(chaos.query)).await;
+        let remove = || async {
+            let outcomes = other.remove_all(vec![chaos.query]).await;
+            outcomes.into_iter().try_for_each(|(_, outcome)| outcome)
+        };
+        chaos.until_done("gwb", "remove", remove).await;
+    };
+    if env.random_below(2) == 0 {
+        unread.await;
+        one.await;
+    } else {
+        futures::join!(one, unread);
+    }
     env.sleep(Duration::from_millis(env.random_below(3000))).await;
     chaos.stop.store(true, Ordering::Relaxed);
     for task in tasks {

@@ -1,9 +1,11 @@
 //! Tests of the queue through its public interface, on the simulated store.
 
+mod builds;
 mod chaos;
 mod checker;
 mod life;
 mod losses;
 mod poison;
+mod short;
 mod toy;
 mod world;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -59,11 +60,17 @@ pub(crate) struct Link {
     store: SimStore,
     env: Env,
     frozen_until: Mutex<Duration>,
+    reads: AtomicU32,
 }
 
 impl Link {
     pub(crate) fn new(store: SimStore, env: Env) -> Arc<Self> {
-        Arc::new(Self { store, env, frozen_until: Mutex::default() })
+        Arc::new(Self { store, env, frozen_until: Mutex::default(), reads: AtomicU32::new(0) })
+    }
+
+    /// How often the process has read so far.
+    pub(crate) fn reads(&self) -> u32 {
+        self.reads.load(Ordering::Relaxed)
     }
 
     pub(crate) fn freeze(&self, duration: Duration) {
@@ -82,11 +89,13 @@ impl Link {
 #[async_trait]
 impl Store for Link {
     async fn get(&self, key: &str) -> Result<Option<Entry>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.pass().await;
         self.store.get(key).await
     }
 
     async fn range(&self, prefix: &str) -> Result<Snapshot> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.pass().await;
         self.store.range(prefix).await
     }
@@ -171,6 +180,7 @@ impl World {
             gateway: ProcessId::generate(&self.env),
             deadline_unix_ms: None,
             graph: graph.encode(),
+            guards: Vec::new(),
         }
     }
 
@@ -220,6 +230,11 @@ pub(crate) fn taken(offer: Offer) -> Option<ClaimedSlices> {
         Offer::Taken(claim) => Some(claim),
         Offer::Nothing | Offer::Alone { .. } => None,
     }
+}
+
+/// The same output with its rows inside.
+pub(crate) fn inlined(output: MapOutput) -> MapOutput {
+    MapOutput { inlined: true, inline_blocks: vec![Bytes::from_static(b"rows")], ..output }
 }
 
 /// What a task over these slices reports: rows by the toy's rule.

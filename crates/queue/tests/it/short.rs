@@ -1,0 +1,203 @@
+//! What short queries ask of the store, and that what they do not ask is still noticed.
+
+use std::time::Duration;
+
+use dunlin_base::{QueryId, StageId};
+use dunlin_metadata::{Compare, Durability, Op, Store, Txn, TxnOutcome};
+use dunlin_queue::{Phase, Published, Queue, ReadyStage, ReadyWatch, Room};
+
+use crate::life::graph;
+use crate::world::{Executor, World, inlined, output, taken};
+
+const ROOM: Room = Room { slots: 4, idle: true };
+
+/// A process that waits for ends: its watch is open, and has shown that this query runs.
+async fn waiting(world: &World, queue: &Queue, query: QueryId) {
+    let wait = queue.wait_ended(query);
+    assert!(world.env.timeout(Duration::from_millis(500), wait).await.is_none(), "it runs");
+}
+
+/// The stage, as an executor hears of it.
+async fn heard(ready: &mut ReadyWatch, query: QueryId, number: u32) -> ReadyStage {
+    loop {
+        let is_it = |stage: &&ReadyStage| stage.query == query && stage.stage == StageId(number);
+        if let Some(stage) = ready.stages().iter().find(is_it) {
+            return stage.clone();
+        }
+        ready.changed().await.expect("no faults");
+    }
+}
+
+async fn put(world: &World, key: &str) {
+    let ops = vec![Op::Put(key.to_owned(), "x".into(), None)];
+    let txn = Txn { compares: Vec::new(), ops, durability: Durability::Synced };
+    let outcome = world.store.txn(txn).await.expect("no faults");
+    assert!(matches!(outcome, TxnOutcome::Committed(_)));
+}
+
+/// Claims what an executor has heard of and commits it, its rows inside.
+async fn run(executor: &Executor, stage: &ReadyStage) {
+    let claim = taken(executor.offer(stage, ROOM).await).expect("it is ready");
+    let slices = claim.slices.clone();
+    let committed = executor.queue.commit(&claim, inlined(output(&claim, slices))).await;
+    assert!(committed.expect("it holds it").stage_sealed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_query_reads_nothing_from_the_store() {
+    let world = World::new(1);
+    let executor = world.executor().await;
+    let mut ready = executor.queue.watch_ready().await.expect("no faults");
+    let (link, queue) = world.process();
+    let first = world.new_query(&graph(&[(&[], 1)]));
+    let warm = first.id;
+    queue.publish(first).await.expect("it is a good query");
+    waiting(&world, &queue, warm).await;
+    run(&executor, &heard(&mut ready, warm, 0).await).await;
+    queue.wait_ended(warm).await.expect("it has ended");
+
+    let before = (link.reads(), executor.link.reads());
+    let query = world.new_query(&graph(&[(&[], 1)]));
+    let id = query.id;
+    assert_eq!(queue.publish(query).await.expect("it is a good query"), Published::Here);
+    run(&executor, &heard(&mut ready, id, 0).await).await;
+    // The watch has told by now.
+    world.env.sleep(Duration::from_millis(100)).await;
+    let ended = queue.wait_ended(id).await.expect("it has ended");
+    assert_eq!((ended.phase, ended.rows), (Phase::Done, 1));
+    let (stage, _, output) = ended.result.expect("it is in the news");
+    assert_eq!((stage, output.maps.len()), (StageId(0), 1));
+    assert!(queue.is_settled(id) && queue.pushed_nothing(id));
+    assert_eq!((link.reads(), executor.link.reads()), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn settled_queries_go_together_and_into_the_history() {
+    let world = World::new(1);
+    let executor = world.executor().await;
+    let mut ready = executor.queue.watch_ready().await.expect("no faults");
+    let (_, queue) = world.process();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let query = world.new_query(&graph(&[(&[], 1)]));
+        ids.push(query.id);
+        queue.publish(query).await.expect("it is a good query");
+        waiting(&world, &queue, ids[ids.len() - 1]).await;
+        run(&executor, &heard(&mut ready, ids[ids.len() - 1], 0).await).await;
+    }
+    let running = world.new_query(&graph(&[(&[], 1)]));
+    let runs = running.id;
+    queue.publish(running).await.expect("it is a good query");
+    world.env.sleep(Duration::from_millis(100)).await;
+    let before = world.store.range("none").await.expect("no faults").revision;
+    for (_, removed) in queue.remove_all(ids.clone()).await {
+        removed.expect("it has ended");
+    }
+    let after = world.store.range("none").await.expect("no faults").revision;
+    assert_eq!(after.0 - before.0, 1, "one transaction");
+    let refused = queue.remove_all(vec![runs]).await;
+    let [(_, Err(refused))] = &refused[..] else { panic!("{refused:?}") };
+    assert!(refused.to_string().contains("still runs"), "{refused}");
+    let history = queue.history(10).await.expect("no faults");
+    assert_eq!(history.len(), 3);
+    for entry in &history {
+        assert_eq!((entry.phase, entry.sql.as_str()), (Phase::Done, "SELECT 1"));
+        assert_eq!((entry.rows, entry.stages, entry.slices, entry.attempts), (1, 1, 1, 1));
+    }
+    let runs = runs.to_string();
+    let left = world.keys().await;
+    assert!(left.iter().all(|key| key.starts_with("hist/") || key.contains(&runs)), "{left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_that_was_kept_meanwhile_is_removed_all_the_same() {
+    let world = World::new(1);
+    let executor = world.executor().await;
+    let mut ready = executor.queue.watch_ready().await.expect("no faults");
+    let (_, queue) = world.process();
+    let query = world.new_query(&graph(&[(&[], 1)]));
+    let id = query.id;
+    queue.publish(query).await.expect("it is a good query");
+    waiting(&world, &queue, id).await;
+    run(&executor, &heard(&mut ready, id, 0).await).await;
+    world.env.sleep(Duration::from_millis(100)).await;
+    assert!(queue.is_settled(id));
+    // Its entry changes; the watch has not told of it yet.
+    let (_, other) = world.process();
+    other.keep(id).await.expect("it is there");
+    let removed = queue.remove_all(vec![id]).await;
+    assert!(matches!(removed[..], [(_, Ok(()))]), "{removed:?}");
+    let left = world.keys().await;
+    assert!(left.iter().all(|key| key.starts_with("hist/")), "{left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_from_what_was_at_hand_notices_what_has_changed() {
+    let world = World::new(1);
+    let (first, second) = (world.executor().await, world.executor().await);
+    let mut ready = first.queue.watch_ready().await.expect("no faults");
+    let (_, queue) = world.process();
+    let query = world.new_query(&graph(&[(&[], 2)]));
+    let id = query.id;
+    queue.publish(query).await.expect("it is a good query");
+    let stage = heard(&mut ready, id, 0).await;
+    let one = Room { slots: 1, idle: true };
+    let held = taken(first.offer(&stage, one).await).expect("it is ready");
+    // To the second the segment looks untouched.
+    let rest = taken(second.offer(&stage, one).await).expect("a slice is left");
+    assert_ne!(held.slices, rest.slices);
+    for (executor, claim) in [(&first, &held), (&second, &rest)] {
+        let output = inlined(output(claim, claim.slices.clone()));
+        executor.queue.commit(claim, output).await.expect("it holds it");
+    }
+    assert_eq!(queue.wait_ended(id).await.expect("it has ended").phase, Phase::Done);
+    assert!(taken(second.offer(&stage, one).await).is_none(), "it is over");
+    queue.remove(id).await.expect("it has ended");
+    assert!(taken(first.offer(&stage, one).await).is_none(), "it is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_stage_comes_with_the_small_outputs_that_it_reads() {
+    let world = World::new(1);
+    let (first, second) = (world.executor().await, world.executor().await);
+    let mut ready = second.queue.watch_ready().await.expect("no faults");
+    let (_, queue) = world.process();
+    let query = world.new_query(&graph(&[(&[], 1), (&[0], 1)]));
+    let id = query.id;
+    queue.publish(query).await.expect("it is a good query");
+    run(&first, &heard(&mut ready, id, 0).await).await;
+    let stage = heard(&mut ready, id, 1).await;
+    let before = second.link.reads();
+    let claim = taken(second.offer(&stage, ROOM).await).expect("it is ready");
+    assert_eq!(second.link.reads(), before);
+    assert_eq!(claim.inputs.len(), 1);
+    assert_eq!(claim.inputs[0].output.maps.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publication_whose_conditions_do_not_hold_writes_nothing() {
+    let world = World::new(1);
+    let (_, queue) = world.process();
+    put(&world, "version").await;
+    let seen = world.store.range("version").await.expect("no faults").revision;
+    let guards =
+        vec![Compare::Modified("version".into(), seen), Compare::Unwritten("writes/".into(), seen)];
+    for key in ["writes/1", "version"] {
+        let mut query = world.new_query(&graph(&[(&[], 1)]));
+        query.guards = guards.clone();
+        let id = query.id;
+        assert_eq!(queue.publish(query.clone()).await.expect("no error"), Published::Here);
+        put(&world, key).await;
+        // What is there is there, whatever has changed since.
+        assert_eq!(queue.publish(query.clone()).await.expect("no error"), Published::Here);
+        query.id = QueryId::generate(&world.env);
+        assert_eq!(queue.publish(query).await.expect("no error"), Published::Outdated);
+        queue.cancel(id).await.expect("it runs");
+        queue.remove(id).await.expect("it has ended");
+        let others = world.keys().await;
+        let mut others = others.iter().filter(|key| !key.starts_with("hist/"));
+        assert!(others.all(|key| key == "version" || key == "writes/1"));
+        let txn = Txn { ops: vec![Op::Delete("writes/1".into())], ..Txn::default() };
+        world.store.txn(txn).await.expect("no faults");
+    }
+}
