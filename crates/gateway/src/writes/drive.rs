@@ -39,7 +39,7 @@ impl Gateway {
                     return Ok(seen.record.rows);
                 }
                 Phase::Aborted => {
-                    self.clean_staging(query, &landing).await;
+                    self.withdraw(query, &landing).await;
                     return Err(Error::retry("the write was given up: nothing was written")
                         .with_hint("send the statement again"));
                 }
@@ -105,7 +105,7 @@ impl Gateway {
         match self.writes().abort(query, seen, now).await? {
             Swap::Conflict => Ok(()),
             Swap::Done => {
-                self.clean_staging(query, landing).await;
+                self.withdraw(query, landing).await;
                 Err(error)
             }
         }
@@ -134,9 +134,9 @@ impl Gateway {
             return Ok(());
         }
         match (records.write(query).await?, &target.table) {
-            // The record is as it was, so it was the table's name.
+            // The record is as it was, so it was the table's name. The record first: while it says
+            // that the files count, another may make the table of them.
             (Some(now), Some(table)) if now == *seen => {
-                landing.withdraw().await?;
                 self.give_up(query, seen, landing, taken(table)).await
             }
             _ => Ok(()),
@@ -147,6 +147,13 @@ impl Gateway {
     async fn clean_staging(&self, query: QueryId, landing: &Landing) {
         if let Err(error) = landing.clean().await {
             tracing::debug!(%query, %error, "staged files left to the sweeper");
+        }
+    }
+
+    /// The same after the write was given up.
+    async fn withdraw(&self, query: QueryId, landing: &Landing) {
+        if let Err(error) = landing.withdraw().await {
+            tracing::debug!(%query, %error, "files of no write left to the sweeper");
         }
     }
 }

@@ -57,7 +57,11 @@ impl Gateway {
             },
             Phase::Done | Phase::Aborted if old(seen.record.ended_unix_ms) => {
                 let target = seen.record.target.clone().unwrap_or_default();
-                Landing::new(&self.parts().stores, &target, query)?.clean().await?;
+                let landing = Landing::new(&self.parts().stores, &target, query)?;
+                match seen.record.phase() {
+                    Phase::Aborted => landing.withdraw().await?,
+                    _ => landing.clean().await?,
+                }
                 self.writes().forget(query, seen).await?;
             }
             Phase::Done | Phase::Aborted | Phase::Unspecified => {}

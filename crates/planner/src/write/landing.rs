@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use dunlin_base::{Error, QueryId, Result};
 use dunlin_proto::catalog::v1::Store;
+use dunlin_proto::write::target::Kind;
 use dunlin_proto::write::{File, Manifest, Target};
+use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt};
@@ -26,6 +28,9 @@ const MANIFEST: &str = "manifest";
 
 /// The name of the staged file without rows.
 const EMPTY: &str = "empty";
+
+/// Files that are to be removed.
+type Paths = BoxStream<'static, object_store::Result<Path>>;
 
 /// Where one write goes.
 #[derive(Debug)]
@@ -159,17 +164,38 @@ impl Landing {
         }
     }
 
-    /// Removes the files that were published: a new table's, whose name was taken. Idempotent.
-    pub async fn withdraw(&self) -> Result<()> {
-        self.remove_below(&self.folder).await
-    }
-
     /// Removes what is staged, and a folder that is still empty if it was made for this write.
     /// Idempotent.
     pub async fn clean(&self) -> Result<()> {
-        let staging = staging(&self.folder, self.query);
-        self.remove_below(&staging).await?;
-        let Some(local) = self.local(&staging) else { return Ok(()) };
+        self.remove_below(&staging(&self.folder, self.query)).await?;
+        self.remove_folders().await
+    }
+
+    /// The same of a write that was given up. A new table whose name was taken had its files
+    /// published by then: they go, too, and nobody else's. Idempotent.
+    pub async fn withdraw(&self) -> Result<()> {
+        // First what might still be published.
+        self.remove_below(&staging(&self.folder, self.query)).await?;
+        if self.target.kind() == Kind::Create {
+            self.remove_published().await?;
+        }
+        self.remove_folders().await
+    }
+
+    async fn remove_published(&self) -> Result<()> {
+        let found = self.store.list_with_delimiter(Some(&self.folder)).await;
+        let found = found.map_err(|e| not_stored(&e, &self.shown(&self.folder)))?.objects;
+        let own = format!("{}-", self.query);
+        let own = found
+            .into_iter()
+            .map(|meta| meta.location)
+            .filter(move |path| path.filename().is_some_and(|name| name.starts_with(&own)));
+        self.remove(stream::iter(own.map(Ok)).boxed(), &self.folder).await
+    }
+
+    /// Removes the folders of this write, of which the store knows nothing.
+    async fn remove_folders(&self) -> Result<()> {
+        let Some(local) = self.local(&staging(&self.folder, self.query)) else { return Ok(()) };
         // Half-written files have names that no list shows.
         let removed = tokio::fs::remove_dir_all(&local).await;
         if let Err(error) = removed
@@ -181,17 +207,21 @@ impl Landing {
         let mut folder = local.parent();
         for _ in 0..if self.target.fresh { 2 } else { 1 } {
             let Some(path) = folder else { break };
-            if tokio::fs::remove_dir(path).await.is_err() {
-                break;
+            match tokio::fs::remove_dir(path).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => break,
+                _ => folder = path.parent(),
             }
-            folder = path.parent();
         }
         Ok(())
     }
 
     async fn remove_below(&self, folder: &Path) -> Result<()> {
         let found = self.store.list(Some(folder)).map_ok(|meta| meta.location).boxed();
-        let mut removed = self.store.delete_stream(found);
+        self.remove(found, folder).await
+    }
+
+    async fn remove(&self, paths: Paths, folder: &Path) -> Result<()> {
+        let mut removed = self.store.delete_stream(paths);
         while let Some(one) = removed.next().await {
             match one {
                 Ok(_) | Err(StoreError::NotFound { .. }) => {}

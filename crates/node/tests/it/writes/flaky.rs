@@ -1,5 +1,5 @@
-//! An object store in memory that stops publishing when it is told to: where a gateway would be
-//! killed between two files.
+//! An object store in memory that stops publishing, or removing, when it is told to: where a gateway
+//! would be killed between two files.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,13 +10,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use dunlin_base::Result;
-use futures::TryStreamExt;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 use url::Url;
 
@@ -28,6 +28,15 @@ pub(super) struct Flaky {
     inner: InMemory,
     /// Files that may still be copied to their final name.
     copies: AtomicUsize,
+    /// Files with a final name that may still be removed.
+    removals: Arc<AtomicUsize>,
+}
+
+/// Takes one of what is left.
+fn take(left: &AtomicUsize) -> Stored<()> {
+    let taken = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+    let over = |_| Error::Generic { store: "flaky", source: "it is over".into() };
+    taken.map(drop).map_err(over)
 }
 
 impl Flaky {
@@ -35,6 +44,7 @@ impl Flaky {
     pub(super) fn of(cluster: &Cluster, copies: usize) -> Arc<Self> {
         let store = Arc::new(Self::default());
         store.allow(copies);
+        store.allow_removals(usize::MAX);
         let url = Url::parse("flaky://lake/").expect("a URL");
         let stores = Arc::clone(cluster.engine.planner().stores());
         stores.register_store(&url, Arc::clone(&store) as Arc<dyn ObjectStore>);
@@ -43,6 +53,15 @@ impl Flaky {
 
     pub(super) fn allow(&self, copies: usize) {
         self.copies.store(copies, Ordering::SeqCst);
+    }
+
+    pub(super) fn allow_removals(&self, removals: usize) {
+        self.removals.store(removals, Ordering::SeqCst);
+    }
+
+    /// Somebody else's file.
+    pub(super) async fn add(&self, path: &str) {
+        self.inner.put(&Path::from(path), "x".into()).await.expect("stored");
     }
 
     /// All paths, staged ones too.
@@ -86,7 +105,15 @@ impl ObjectStore for Flaky {
         &self,
         at: BoxStream<'static, Stored<Path>>,
     ) -> BoxStream<'static, Stored<Path>> {
-        self.inner.delete_stream(at)
+        let removals = Arc::clone(&self.removals);
+        let allowed = move |path: Stored<Path>| {
+            let path = path?;
+            if !path.as_ref().contains(".dunlin") {
+                take(&removals)?;
+            }
+            Ok(path)
+        };
+        self.inner.delete_stream(at.map(allowed).boxed())
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Stored<ObjectMeta>> {
@@ -98,11 +125,7 @@ impl ObjectStore for Flaky {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, how: CopyOptions) -> Stored<()> {
-        let left =
-            self.copies.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        if left.is_err() {
-            return Err(Error::Generic { store: "flaky", source: "it is over".into() });
-        }
+        take(&self.copies)?;
         self.inner.copy_opts(from, to, how).await
     }
 }

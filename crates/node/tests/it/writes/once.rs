@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use dunlin_base::{ByteCount, Kind};
-use dunlin_gateway::Reply;
+use dunlin_gateway::{Reply, Rows, Session};
 use futures::TryStreamExt;
 
+use super::flaky::{Flaky, write_records};
 use super::{Lab, written};
 use crate::cluster::{Cluster, Shape, tpch};
 
@@ -143,4 +144,45 @@ fn two_tables_of_one_name_do_not_both_become_it() {
         assert_eq!(late.message(), "table 'public.race' already exists");
     });
     assert_eq!(lab.count("race WHERE x = 2"), 25);
+}
+
+async fn begun(session: &Session, sql: &str) -> Rows {
+    match session.sql(sql).await.expect("a write starts") {
+        Reply::Rows(rows) => rows,
+        Reply::Done(what) => panic!("no write: {what}"),
+    }
+}
+
+#[test]
+fn a_table_whose_name_was_taken_takes_its_own_files_back_and_no_others() {
+    let cluster = Cluster::with(&tpch(), SHAPE, |options| {
+        options.settings.batch_size = 4;
+        options.settings.write_file_bytes = ByteCount(1);
+        options.tuning.hold = std::time::Duration::ZERO;
+    });
+    let store = Flaky::of(&cluster, usize::MAX);
+    let lab = Lab::over(cluster);
+    let cluster = &lab.cluster;
+    cluster.engine.block_on(async {
+        let late = "CREATE TABLE race WITH (location = 'flaky://lake/race') AS \
+             SELECT n_nationkey AS x FROM nation";
+        let late = begun(&cluster.session, late).await;
+        let first = "CREATE TABLE race AS SELECT n_name AS x FROM nation";
+        cluster.rows_async(first).await.expect("it is the first to be done");
+        store.add("race/other.parquet").await;
+        // The store goes away in the middle of the removal: where a gateway would be killed.
+        store.allow_removals(1);
+        let error = late.batches.try_collect::<Vec<_>>().await.expect_err("the name is taken");
+        assert_eq!(error.message(), "table 'public.race' already exists");
+        assert!(store.paths().await.len() > 1, "not all of it is removed yet");
+        // Now the name is free, but the write is at its end.
+        cluster.rows_async("DROP TABLE race").await.expect("dropped");
+        store.allow_removals(usize::MAX);
+        cluster.engine.gateway().expect("a gateway").sweep().await.expect("a sweep");
+        assert_eq!(store.paths().await, ["race/other.parquet"]);
+        let error = cluster.rows_async("SELECT * FROM race").await.expect_err("no table");
+        assert!(error.message().contains("unknown table"), "{error}");
+        let records = write_records(cluster).await.expect("records");
+        assert!(records.is_empty(), "{records:?}");
+    });
 }
