@@ -76,9 +76,9 @@ impl Gateway {
         let rows = files.iter().map(|file| file.rows).sum();
         let must_have_one = target.kind() != TargetKind::Insert;
         let manifest = landing.manifest(files, must_have_one);
-        landing.stage_manifest(&manifest).await?;
+        let manifest = landing.stage_manifest(&manifest).await?;
         fail::point(&self.parts().env, fail::BEFORE_DECIDE).await?;
-        self.writes().decide(query, seen, rows).await?;
+        self.writes().decide(query, seen, rows, manifest).await?;
         Ok(())
     }
 
@@ -119,7 +119,7 @@ impl Gateway {
         target: &Target,
     ) -> Result<()> {
         let records = self.writes();
-        if let Err(error) = landing.publish().await {
+        if let Err(error) = landing.publish(&seen.record.manifest).await {
             // Another may have finished, and cleaned up, under our hands.
             return match records.write(query).await? {
                 Some(now) if now == *seen => {

@@ -176,16 +176,17 @@ impl Records {
         }
     }
 
-    /// The query's rows are staged and count.
+    /// The files of the staged manifest with this hash count.
     pub(super) async fn decide(
         &self,
         query: QueryId,
         seen: &Stored<Write>,
         rows: u64,
+        manifest: Bytes,
     ) -> Result<Swap> {
         let mut write = seen.record.clone();
         write.set_phase(Phase::Decided);
-        write.rows = rows;
+        (write.rows, write.manifest) = (rows, manifest);
         self.step(query, seen, &write, Vec::new(), Vec::new()).await
     }
 

@@ -160,14 +160,14 @@ impl Upload {
         let rows = files.iter().map(|file| file.rows).sum();
         let must_have_one = self.kind != TargetKind::Insert;
         let manifest = self.landing.manifest(files, must_have_one);
-        self.landing.stage_manifest(&manifest).await?;
+        let manifest = self.landing.stage_manifest(&manifest).await?;
         let records = self.gateway.writes();
         for _ in 0..DECIDE_TRIES {
             let seen = records.write(self.id).await?.ok_or_else(given_up)?;
             match seen.record.phase() {
                 // Whoever was faster is seen at the next look.
                 Phase::Open => {
-                    records.decide(self.id, &seen, rows).await?;
+                    records.decide(self.id, &seen, rows, manifest.clone()).await?;
                 }
                 Phase::Decided | Phase::Done => return Ok(()),
                 Phase::Aborted | Phase::Unspecified => return Err(given_up()),

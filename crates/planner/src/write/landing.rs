@@ -6,6 +6,7 @@
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use dunlin_base::{Error, QueryId, Result};
 use dunlin_proto::catalog::v1::Store;
 use dunlin_proto::write::target::Kind;
@@ -23,7 +24,7 @@ use crate::object_stores::{ObjectStores, STAGING, StoreSpec};
 /// Files that are published at the same time.
 const CONCURRENCY: usize = 16;
 
-/// The name of the manifest in the staging folder.
+/// What the names of manifests in the staging folder begin with.
 const MANIFEST: &str = "manifest";
 
 /// The name of the staged file without rows.
@@ -99,9 +100,13 @@ impl Landing {
         self.put(EMPTY, bytes).await
     }
 
-    /// Stages the manifest: the files that count.
-    pub async fn stage_manifest(&self, manifest: &Manifest) -> Result<()> {
-        self.put(MANIFEST, manifest.encode_to_vec()).await
+    /// Stages a manifest, and gives its hash: if that is decided on, its files count. Others, of
+    /// gateways that read another run of the query, stay beside it.
+    pub async fn stage_manifest(&self, manifest: &Manifest) -> Result<Bytes> {
+        let bytes = manifest.encode_to_vec();
+        let hash = Bytes::copy_from_slice(blake3::hash(&bytes).as_bytes());
+        self.put(&manifest_name(&hash), bytes).await?;
+        Ok(hash)
     }
 
     /// The manifest of these files. One that is needed although there are no rows is the file
@@ -120,10 +125,10 @@ impl Landing {
         put.map(drop).map_err(|e| not_stored(&e, &self.shown(&path)))
     }
 
-    /// Gives every file of the staged manifest its final name. `Lost`: a staged file is gone and
-    /// was not published. Idempotent.
-    pub async fn publish(&self) -> Result<()> {
-        let path = self.staged(MANIFEST);
+    /// Gives every file of the manifest with this hash its final name. `Lost`: a staged file is gone
+    /// and was not published. Idempotent.
+    pub async fn publish(&self, manifest: &[u8]) -> Result<()> {
+        let path = self.staged(&manifest_name(manifest));
         let failed = |e: &StoreError| from_object_store(e).context("the manifest of a write");
         let bytes = self.store.get(&path).await.map_err(|e| failed(&e))?;
         let bytes = bytes.bytes().await.map_err(|e| failed(&e))?;
@@ -241,6 +246,15 @@ impl Landing {
 fn local_error(error: std::io::Error, path: &FsPath) -> Error {
     let error = StoreError::Generic { store: "local", source: Box::new(error) };
     not_stored(&error, &path.display().to_string())
+}
+
+/// Without a hash: that of a write which an earlier build has decided.
+fn manifest_name(hash: &[u8]) -> String {
+    if hash.is_empty() {
+        return MANIFEST.to_owned();
+    }
+    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{MANIFEST}-{hex}")
 }
 
 /// The folder below `folder` for what the write of `query` stages.

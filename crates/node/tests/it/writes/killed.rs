@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use dunlin_base::{ByteCount, Kind, QueryId};
 use dunlin_gateway::{Reply, Rows, Session};
+use dunlin_metadata::Entry;
+use dunlin_planner::write::Landing;
+use dunlin_proto::write::Write;
 use futures::TryStreamExt;
+use prost::Message;
 
 use super::flaky::{Flaky, write_records};
 use super::{Lab, written};
@@ -149,6 +153,42 @@ fn a_gateway_between_the_decision_and_the_last_file() {
             assert!(staged.iter().all(|path| !path.contains(".dunlin")), "{staged:?}");
         });
     }
+}
+
+/// The one write that has a record and is on its way.
+async fn only_write(cluster: &Cluster) -> (QueryId, Write) {
+    let all = cluster.engine.store().range("wr/q/").await.expect("a range").entries;
+    let decoded = |entry: &Entry| {
+        let query = entry.key.strip_prefix("wr/q/")?.parse().ok()?;
+        let write = Write::decode(entry.value.clone()).expect("a write");
+        (write.ended_unix_ms == 0).then_some((query, write))
+    };
+    let found: Vec<_> = all.iter().filter_map(decoded).collect();
+    let [one] = found.as_slice() else { panic!("not one write: {found:?}") };
+    one.clone()
+}
+
+#[test]
+fn a_manifest_that_comes_after_the_decision_changes_nothing() {
+    let cluster = Cluster::start(&tpch(), SHAPE);
+    let store = Flaky::of(&cluster, usize::MAX);
+    let engine = &cluster.engine;
+    engine.block_on(async {
+        let create = "CREATE TABLE t WITH (location = 'flaky://lake/t') AS \
+             SELECT o_orderkey, o_clerk FROM orders WHERE o_orderkey <= 100";
+        cluster.rows_async(create).await.expect("a table");
+        store.allow(0);
+        cluster.rows_async(INSERT).await.expect_err("a store that fails");
+        // Another gateway read the query's result when that had other files, and was slow.
+        let (query, write) = only_write(&cluster).await;
+        let target = write.target.expect("a target");
+        let landing = Landing::new(engine.planner().stores(), &target, query).expect("a landing");
+        let other = landing.manifest(Vec::new(), false);
+        landing.stage_manifest(&other).await.expect("staged");
+        store.allow(usize::MAX);
+        engine.gateway().expect("a gateway").sweep().await.expect("a sweep");
+        assert_eq!(count(&cluster).await, 15_000, "all that was decided, and nothing else");
+    });
 }
 
 #[test]
