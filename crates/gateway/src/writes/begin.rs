@@ -112,6 +112,6 @@ impl Gateway {
         if let Err(error) = given_up.await {
             tracing::debug!(query = %id, %error, "write given up");
         }
-        self.clean_up(id).await;
+        self.clean_up_after(id).await;
     }
 }

@@ -143,6 +143,16 @@ impl Gateway {
         }
     }
 
+    /// Removes what is left of the query of a write, unless that may still need it: the manifest
+    /// of an open write is its query's result. What stays is the sweeper's.
+    pub(super) async fn clean_up_after(&self, query: QueryId) {
+        match self.writes().write(query).await {
+            Ok(Some(write)) if matches!(write.record.phase(), Phase::Open | Phase::Unspecified) => {}
+            Ok(_) => self.clean_up(query).await,
+            Err(error) => tracing::debug!(%query, %error, "a query is left to the sweeper"),
+        }
+    }
+
     /// What it cannot remove now is removed by the sweeper.
     async fn clean_staging(&self, query: QueryId, landing: &Landing) {
         if let Err(error) = landing.clean().await {

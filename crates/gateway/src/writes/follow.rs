@@ -94,7 +94,7 @@ fn follow(gateway: &Gateway, query: QueryId, role: Role) -> Rows {
     let mut guard = Guard { gateway: Some(gateway.clone()), query, role };
     let batches = stream::once(async move {
         let rows = gateway.drive(query).await;
-        guard.ended();
+        guard.answered(rows.is_ok());
         count(rows?)
     });
     Rows { query: Some(query), schema: count_schema(), batches: batches.boxed() }
@@ -108,11 +108,19 @@ struct Guard {
 }
 
 impl Guard {
-    /// The write is at its end: its query is of no use any more.
-    fn ended(&mut self) {
+    /// The client has its answer, and the write, if it is `done`, has no use for its query any
+    /// more. After an error it may: a gateway that could not reach the store has ended nothing, and
+    /// others may wait for the same write.
+    fn answered(&mut self, done: bool) {
         let Some(gateway) = self.gateway.take() else { return };
         let query = self.query;
-        gateway.clone().in_background(async move { gateway.clean_up(query).await });
+        gateway.clone().in_background(async move {
+            if done {
+                gateway.clean_up(query).await;
+            } else {
+                gateway.clean_up_after(query).await;
+            }
+        });
     }
 }
 
@@ -131,7 +139,7 @@ impl Drop for Guard {
             if let Err(error) = gateway.drive(query).await {
                 tracing::debug!(%query, %error, "write given up");
             }
-            gateway.clean_up(query).await;
+            gateway.clean_up_after(query).await;
         });
     }
 }

@@ -2,8 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use dunlin_base::{ByteCount, Kind};
 use dunlin_gateway::{Reply, Rows, Session};
+use dunlin_metadata::{Op, Txn};
+use dunlin_node::Engine;
 use futures::TryStreamExt;
 
 use super::flaky::{Flaky, write_records};
@@ -94,6 +97,35 @@ fn a_second_try_joins_the_first_or_replaces_it() {
     assert_eq!(lab.written(INSERT), 25);
     assert_eq!(lab.count("t"), 50);
     lab.assert_clean();
+}
+
+#[test]
+fn a_try_that_fails_takes_nothing_from_the_first() {
+    let lab = lab();
+    let (engine, session) = (&lab.cluster.engine, &lab.cluster.session);
+    engine.block_on(async {
+        session.sql("SET dunlin.write_id = 'a'").await.expect("set");
+        let (first, second) = (begun(session, INSERT).await, begun(session, INSERT).await);
+        let query = first.query.expect("a write has a query");
+        engine.queue().wait_ended(query).await.expect("an end");
+        // The second cannot read the record, for a moment.
+        let key = format!("wr/q/{query}");
+        let record = engine.store().get(&key).await.expect("read").expect("a record").value;
+        put(engine, &key, "none".into()).await;
+        let error = second.batches.try_collect::<Vec<_>>().await.expect_err("no record");
+        assert_eq!(error.kind(), Kind::Lost, "{error}");
+        engine.gateway().expect("a gateway").settle().await;
+        put(engine, &key, record).await;
+        let rows = first.batches.try_collect::<Vec<_>>().await.expect("the first goes on");
+        assert_eq!(written(&rows), 25);
+    });
+    assert_eq!(lab.count("t"), 25);
+    lab.assert_clean();
+}
+
+async fn put(engine: &Engine, key: &str, value: Bytes) {
+    let ops = vec![Op::Put(key.to_owned(), value, None)];
+    engine.store().txn(Txn { ops, ..Txn::default() }).await.expect("written");
 }
 
 #[test]
