@@ -58,7 +58,7 @@ impl MetadataCatalog {
             while stored.access.forget(user) {
                 let object = Object { definition: stored.definition, access: stored.access };
                 match self.swap(&stored.name, Some(stored.revision), Some(object)).await? {
-                    Swapped::Done | Swapped::Conflict(None) => break,
+                    Swapped::Done | Swapped::Conflict(None) | Swapped::NoSchema => break,
                     Swapped::Conflict(Some(there)) => stored = there,
                 }
                 tries += 1;
@@ -93,19 +93,29 @@ impl CatalogStore for MetadataCatalog {
         new: Option<Object>,
     ) -> Result<Swapped> {
         let key = key_of(name);
-        let compare = match expected {
+        let mut compares = vec![match expected {
             None => Compare::Absent(key.clone()),
             Some(revision) => Compare::Modified(key.clone(), revision),
-        };
+        }];
+        if expected.is_none() && new.is_some() {
+            compares.extend(name.needs().map(|schema| Compare::Present(key_of(&schema))));
+        }
         let change = match new {
             Some(object) => Op::Put(key, object.encode(), None),
             None => Op::Delete(key),
         };
-        let txn = Txn { compares: vec![compare], ops: vec![change, version()], ..Txn::default() };
+        let txn = Txn { compares, ops: vec![change, version()], ..Txn::default() };
         match self.store.txn(txn).await? {
             TxnOutcome::Committed(_) => Ok(Swapped::Done),
             TxnOutcome::Conflict(entries) => {
-                let now = entries.into_iter().next().flatten();
+                let mut entries = entries.into_iter();
+                let now = entries.next().flatten();
+                if expected.is_none()
+                    && now.is_none()
+                    && entries.next().is_some_and(|e| e.is_none())
+                {
+                    return Ok(Swapped::NoSchema);
+                }
                 Ok(Swapped::Conflict(now.as_ref().map(stored).transpose()?))
             }
         }
@@ -130,9 +140,20 @@ pub(crate) fn object_key(schema: &str, object: &str) -> String {
     key_of(&Name::object(schema, object))
 }
 
-/// The changes that create an object whose key is absent.
-pub(crate) fn create(key: String, definition: bytes::Bytes) -> [Op; 2] {
-    [Op::Put(key, definition, None), version()]
+/// The key of the schema that a new table needs; `None` if that is always there.
+pub(crate) fn schema_key(schema: &str, object: &str) -> Option<String> {
+    Name::object(schema, object).needs().map(|schema| key_of(&schema))
+}
+
+/// Holds as long as a table can be made: its name is free, its schema is there.
+pub(crate) fn can_create(schema: &str, object: &str) -> Vec<Compare> {
+    let free = Compare::Absent(object_key(schema, object));
+    std::iter::once(free).chain(schema_key(schema, object).map(Compare::Present)).collect()
+}
+
+/// The changes that create a table, if it [`can_create`].
+pub(crate) fn create(schema: &str, object: &str, definition: bytes::Bytes) -> [Op; 2] {
+    [Op::Put(object_key(schema, object), definition, None), version()]
 }
 
 fn stored(entry: &Entry) -> Result<Stored> {
@@ -194,7 +215,37 @@ pub(crate) fn unescape(word: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use dunlin_base::Env;
+    use dunlin_metadata::sim::SimStore;
+    use dunlin_planner::catalog::{Access, Definition};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_new_object_needs_its_schema() {
+        let catalog = MetadataCatalog::new(Arc::new(SimStore::new(Env::seeded(1))));
+        let schema = Object { definition: Definition::Schema, access: Access::default() };
+        let table =
+            Object { definition: Definition::Table(Box::default()), access: Access::default() };
+        let make = async |name: &Name, object: &Object| {
+            catalog.swap(name, None, Some(object.clone())).await.expect("no faults")
+        };
+        let (public, lab) = (Name::object("public", "t"), Name::object("lab", "t"));
+        assert_eq!(make(&public, &table).await, Swapped::Done);
+        assert_eq!(make(&lab, &table).await, Swapped::NoSchema);
+        assert_eq!(make(&Name::schema("lab"), &schema).await, Swapped::Done);
+        assert_eq!(make(&lab, &table).await, Swapped::Done);
+        assert!(matches!(make(&lab, &table).await, Swapped::Conflict(Some(_))));
+        let objects = catalog.load().await.expect("loaded").objects;
+        // What has lost its schema can still be changed, and removed.
+        for name in [Name::schema("lab"), lab] {
+            let there = objects.iter().find(|object| object.name == name).expect("there");
+            let gone = catalog.swap(&name, Some(there.revision), None).await.expect("no faults");
+            assert_eq!(gone, Swapped::Done, "{name}");
+        }
+    }
 
     #[test]
     fn any_name_survives_its_key() {

@@ -9,7 +9,7 @@ use dunlin_proto::write::{File, Target, Write};
 use dunlin_queue::Phase as QueryPhase;
 use futures::TryStreamExt;
 
-use super::records::{Records, Shown, Stored, Swap, taken};
+use super::records::{Records, Shown, Stored, Swap};
 use crate::gateway::Gateway;
 use crate::query::{Reading, RowStream, failure};
 
@@ -134,10 +134,11 @@ impl Gateway {
             return Ok(());
         }
         match (records.write(query).await?, &target.table) {
-            // The record is as it was, so it was the table's name. The record first: while it says
-            // that the files count, another may make the table of them.
+            // The record is as it was, so it was the table's name, or its schema. The record first:
+            // while it says that the files count, another may make the table of them.
             (Some(now), Some(table)) if now == *seen => {
-                self.give_up(query, seen, landing, taken(table)).await
+                let error = records.not_made(table).await?;
+                self.give_up(query, seen, landing, error).await
             }
             _ => Ok(()),
         }
@@ -147,7 +148,8 @@ impl Gateway {
     /// of an open write is its query's result. What stays is the sweeper's.
     pub(super) async fn clean_up_after(&self, query: QueryId) {
         match self.writes().write(query).await {
-            Ok(Some(write)) if matches!(write.record.phase(), Phase::Open | Phase::Unspecified) => {}
+            Ok(Some(write)) if matches!(write.record.phase(), Phase::Open | Phase::Unspecified) => {
+            }
             Ok(_) => self.clean_up(query).await,
             Err(error) => tracing::debug!(%query, %error, "a query is left to the sweeper"),
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use dunlin_base::{Error, QueryId, Result, Revision};
 use dunlin_metadata::{Compare, Entry, Op, StoreRef, Txn, TxnOutcome};
+use dunlin_planner::catalog::schema_gone;
 use dunlin_proto::write::write::Phase;
 use dunlin_proto::write::{NewTable, Target, Write, WriteId};
 use prost::Message;
@@ -122,8 +123,8 @@ impl Records {
     }
 
     /// Creates a write and takes what it needs: its name (last written at `seen`), its target.
-    /// `Conflict` names nothing: read the name again. `Invalid`: the new table's name is taken;
-    /// `Retry`: another statement has the target.
+    /// `Conflict` names nothing: read the name again. `Invalid`: the new table's name is taken, or
+    /// its schema gone; `Retry`: another statement has the target.
     pub(super) async fn begin(
         &self,
         query: QueryId,
@@ -153,7 +154,7 @@ impl Records {
             ops.push(Op::Put(held.clone(), query.to_string().into(), None));
         }
         if let Some(table) = &target.table {
-            compares.push(Compare::Absent(catalog::object_key(&table.schema, &table.name)));
+            compares.extend(catalog::can_create(&table.schema, &table.name));
         }
         let txn = Txn { compares, ops, ..Txn::default() };
         let entries = match self.store.txn(txn).await? {
@@ -168,12 +169,24 @@ impl Records {
         if held.is_some_and(|held| there(&held).is_some()) {
             return Err(Error::retry("another statement is writing to the same target"));
         }
-        match &target.table {
-            Some(table) if there(&catalog::object_key(&table.schema, &table.name)).is_some() => {
-                Err(taken(table))
-            }
-            _ => Ok(Swap::Conflict),
+        let Some(table) = &target.table else { return Ok(Swap::Conflict) };
+        if there(&catalog::object_key(&table.schema, &table.name)).is_some() {
+            return Err(taken(table));
         }
+        let schema = catalog::schema_key(&table.schema, &table.name);
+        if schema.is_some_and(|schema| there(&schema).is_none()) {
+            return Err(schema_gone(&table.schema));
+        }
+        Ok(Swap::Conflict)
+    }
+
+    /// Why a table that a write makes could not be made, as far as it shows afterwards.
+    pub(super) async fn not_made(&self, table: &NewTable) -> Result<Error> {
+        let Some(schema) = catalog::schema_key(&table.schema, &table.name) else {
+            return Ok(taken(table));
+        };
+        let there = self.store.get(&schema).await?.is_some();
+        Ok(if there { taken(table) } else { schema_gone(&table.schema) })
     }
 
     /// The files of the staged manifest with this hash count.
@@ -203,9 +216,8 @@ impl Records {
         let target = write.target.clone().unwrap_or_default();
         let (mut compares, mut ops) = (Vec::new(), Vec::new());
         if let Some(NewTable { schema, name, definition }) = target.table {
-            let key = catalog::object_key(&schema, &name);
-            compares.push(Compare::Absent(key.clone()));
-            ops.extend(catalog::create(key, definition));
+            compares.extend(catalog::can_create(&schema, &name));
+            ops.extend(catalog::create(&schema, &name, definition));
         }
         if !write.id_key.is_empty()
             && let Some(id) = self.id(&write.id_key).await?
@@ -282,7 +294,7 @@ impl Records {
 }
 
 /// The name of a new table is another's.
-pub(super) fn taken(table: &NewTable) -> Error {
+fn taken(table: &NewTable) -> Error {
     Error::invalid(format!("table '{}.{}' already exists", table.schema, table.name))
         .with_hint("drop it first, or use IF NOT EXISTS")
 }

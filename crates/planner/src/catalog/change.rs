@@ -54,6 +54,7 @@ pub(crate) async fn put(
         match store.swap(name, expected, Some(object)).await? {
             Swapped::Done => return Ok(true),
             Swapped::Conflict(there) => current = there,
+            Swapped::NoSchema => return Err(schema_gone(&name.schema)),
         }
     }
     Err(busy(name))
@@ -92,6 +93,7 @@ pub(crate) async fn drop_object(
         match store.swap(name, Some(there.revision), None).await? {
             Swapped::Done => return Ok(true),
             Swapped::Conflict(there) => current = there,
+            Swapped::NoSchema => return Err(schema_gone(&name.schema)),
         }
     }
     Err(busy(name))
@@ -99,8 +101,9 @@ pub(crate) async fn drop_object(
 
 /// Removes a schema, with `cascade` its tables and views first. True if it was there.
 ///
-/// Not one step: a table that another session creates meanwhile stays behind, without a schema,
-/// until the schema is created again.
+/// Not one step: a table that another session creates after the look at what is inside, and before
+/// the schema is removed, stays behind, without a schema, until the schema is created again. After
+/// that nothing can be created in it.
 pub(crate) async fn drop_schema(
     store: &dyn CatalogStore,
     rights: &Rights,
@@ -164,6 +167,11 @@ pub(crate) fn no_schema(schema: &str, snapshot: &Snapshot) -> Error {
         Some(hint) => error.with_hint(hint),
         None => error,
     }
+}
+
+/// The schema of a new object was dropped while the statement ran.
+pub fn schema_gone(schema: &str) -> Error {
+    Error::invalid(format!("there is no schema '{schema}' any more"))
 }
 
 fn busy(name: &Name) -> Error {

@@ -45,6 +45,13 @@ impl Name {
     pub fn object(schema: impl Into<String>, object: impl Into<String>) -> Self {
         Self { schema: schema.into(), object: Some(object.into()) }
     }
+
+    /// The record that must be there for an object of this name to be made: its schema's. Schemas
+    /// need none, nor do objects in `public`, which is always there.
+    pub fn needs(&self) -> Option<Self> {
+        let needs = self.object.is_some() && self.schema != PUBLIC;
+        needs.then(|| Self::schema(self.schema.clone()))
+    }
 }
 
 impl fmt::Display for Name {

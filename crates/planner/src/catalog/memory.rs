@@ -54,6 +54,10 @@ impl CatalogStore for MemoryCatalog {
         if current.map(|stored| stored.revision) != expected {
             return Ok(Swapped::Conflict(current.cloned()));
         }
+        let made = expected.is_none() && new.is_some();
+        if made && name.needs().is_some_and(|schema| !state.objects.contains_key(&schema)) {
+            return Ok(Swapped::NoSchema);
+        }
         state.version += 1;
         let revision = Revision(state.version);
         match new {

@@ -22,6 +22,7 @@ pub(crate) use table::{Reading, decode_schema, encode_schema, fingerprint, resol
 
 pub use access::Access;
 pub(crate) use access::{Privilege, Privileges};
+pub use change::schema_gone;
 pub(crate) use change::{
     ATTEMPTS, Existing, check_may_create, drop_object, drop_schema, missing, no_schema, put,
 };

@@ -42,6 +42,8 @@ pub enum Swapped {
     Done,
     /// Another writer was first; what is there now.
     Conflict(Option<Stored>),
+    /// The object would be new, and its schema is not there.
+    NoSchema,
 }
 
 /// Keeps definitions. All calls are linearizable; a returned `Done` is durable.
@@ -58,7 +60,7 @@ pub trait CatalogStore: Send + Sync + std::fmt::Debug {
     async fn load(&self) -> Result<Loaded>;
 
     /// Writes (`Some`) or removes (`None`) one object if its revision is still `expected`
-    /// (`None`: it does not exist).
+    /// (`None`: it does not exist). A new one needs its schema ([`Name::needs`]) in the same step.
     async fn swap(
         &self,
         name: &Name,

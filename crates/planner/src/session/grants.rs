@@ -21,7 +21,7 @@ use super::ddl::{identifier, schema_name, unsupported};
 use super::{Planned, Session, query};
 use crate::catalog::{
     ATTEMPTS, CATALOG, Definition, Name, Object, PUBLIC, Privilege, Privileges, Rights, Scope,
-    Stored, Swapped, missing, no_schema,
+    Stored, Swapped, missing, no_schema, schema_gone,
 };
 
 /// How all users are called.
@@ -121,6 +121,7 @@ impl Session {
             match store.swap(name, expected, Some(after)).await? {
                 Swapped::Done => return Ok(()),
                 Swapped::Conflict(there) => current = there,
+                Swapped::NoSchema => return Err(schema_gone(&name.schema)),
             }
         }
         Err(Error::retry(format!("'{name}' is being changed by others")))

@@ -178,6 +178,28 @@ fn two_tables_of_one_name_do_not_both_become_it() {
     assert_eq!(lab.count("race WHERE x = 2"), 25);
 }
 
+#[test]
+fn a_table_whose_schema_was_dropped_meanwhile_is_not_made() {
+    let lab = Lab::new(SHAPE);
+    let cluster = &lab.cluster;
+    cluster.engine.block_on(async {
+        cluster.rows_async("CREATE SCHEMA lab").await.expect("a schema");
+        let sql = lab
+            .sql("CREATE TABLE lab.t WITH (location = 'OUT/t') AS SELECT n_nationkey FROM nation");
+        let write = begun(&cluster.session, &sql).await;
+        cluster.rows_async("DROP SCHEMA lab").await.expect("it is empty");
+        let error = write.batches.try_collect::<Vec<_>>().await.expect_err("no schema");
+        assert_eq!(
+            (error.kind(), error.message()),
+            (Kind::Invalid, "there is no schema 'lab' any more")
+        );
+        cluster.rows_async("CREATE SCHEMA lab").await.expect("another schema");
+        let error = cluster.rows_async("SELECT * FROM lab.t").await.expect_err("an empty one");
+        assert!(error.message().contains("unknown table"), "{error}");
+    });
+    assert_eq!(lab.files(), [lab.path("").display().to_string().trim_end_matches('/')]);
+}
+
 async fn begun(session: &Session, sql: &str) -> Rows {
     match session.sql(sql).await.expect("a write starts") {
         Reply::Rows(rows) => rows,

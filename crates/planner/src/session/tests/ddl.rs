@@ -1,6 +1,12 @@
 //! CREATE and DROP through SQL.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use dunlin_base::Revision;
+
 use super::*;
+use crate::catalog::{CatalogStore, Loaded, Name, Object, Swapped};
 
 #[tokio::test]
 async fn tables_and_views_come_and_go() {
@@ -82,4 +88,53 @@ async fn two_planners_share_one_catalog() {
     run(&two, "DROP TABLE t").await.expect("dropped");
     let error = run(&one, "SELECT x FROM t").await.expect_err("gone");
     assert!(error.message().starts_with("unknown table 't'"), "{error}");
+}
+
+/// A catalog from which another session drops `lab` while objects are made in it.
+#[derive(Debug, Default)]
+struct Dropping {
+    inner: MemoryCatalog,
+    armed: AtomicBool,
+}
+
+#[async_trait]
+impl CatalogStore for Dropping {
+    async fn version(&self) -> Result<Revision> {
+        self.inner.version().await
+    }
+
+    async fn load(&self) -> Result<Loaded> {
+        self.inner.load().await
+    }
+
+    async fn swap(
+        &self,
+        name: &Name,
+        expected: Option<Revision>,
+        new: Option<Object>,
+    ) -> Result<Swapped> {
+        if self.armed.swap(false, Ordering::SeqCst) {
+            let lab = Name::schema("lab");
+            let all = self.load().await?.objects;
+            let there = all.iter().find(|stored| stored.name == lab).expect("the schema");
+            self.inner.swap(&lab, Some(there.revision), None).await?;
+        }
+        self.inner.swap(name, expected, new).await
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_made_in_a_schema_that_is_dropped_meanwhile() {
+    let catalog = Arc::new(Dropping::default());
+    let env = Env::seeded(1);
+    let stores = ObjectStores::new(env.clone(), StoreLimits::default());
+    let store: CatalogStoreRef = Arc::clone(&catalog) as CatalogStoreRef;
+    let planner = Planner::new(env, Settings::default(), store, stores).expect("valid");
+    let session = planner.session().expect("a session");
+    let run = async |sql: &str| session.plan(&session.prepare(sql).expect(sql).remove(0)).await;
+    run("CREATE SCHEMA lab").await.expect("a schema");
+    catalog.armed.store(true, Ordering::SeqCst);
+    let error = run("CREATE VIEW lab.v AS SELECT 1 AS x").await.expect_err("no schema");
+    assert_eq!(error.message(), "there is no schema 'lab' any more");
+    assert_eq!(catalog.load().await.expect("loaded").objects, []);
 }
