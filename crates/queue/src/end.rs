@@ -1,6 +1,6 @@
 //! How a query ends other than by success, and how its records go.
 
-use dunlin_base::{Error, QueryId, Result, StageId};
+use dunlin_base::{Error, QueryId, Result, Revision, StageId};
 use dunlin_metadata::{Compare, Durability, Op, Txn, TxnOutcome};
 use dunlin_proto::queue::{History, Live, Phase};
 use prost::Message;
@@ -65,11 +65,21 @@ impl Queue {
     /// Writes the ended query's history and removes its records and blobs (its shuffles are the
     /// caller's to delete). Idempotent. `Invalid`: the query still runs.
     pub async fn remove(&self, query: QueryId) -> Result<()> {
+        self.remove_unless_kept(query, None).await.map(drop)
+    }
+
+    /// The same, if the query's live entry is as it was when it was last written at `live`. False:
+    /// somebody has asked to [keep](Queue::keep) the result since.
+    pub(crate) async fn remove_unless_kept(
+        &self,
+        query: QueryId,
+        live: Option<Revision>,
+    ) -> Result<bool> {
         let mut blobs = true;
         for _ in 0..CONFLICTS_MAX {
             let snapshot = self.store().range(&keys::query(query)).await?;
             let Some(records) = Records::readable(query, &snapshot.entries)? else {
-                return self.after_removal(query, blobs).await;
+                return self.after_removal(query, blobs).await.map(|()| true);
             };
             if records.is_running() {
                 return Err(Error::invalid(format!("query {query} still runs"))
@@ -79,8 +89,15 @@ impl Queue {
             // A listing for nothing costs a short query as much as its records do. What a lost
             // race of another process wrote is the sweeper's.
             blobs = records.names_blobs() || self.depot().wrote(query);
-            if let Outcome::Committed(_) = self.apply(removal(&records)).await? {
-                return self.after_removal(query, blobs).await;
+            let found = match self.apply(removal(&records, live)).await? {
+                Outcome::Committed(_) => {
+                    return self.after_removal(query, blobs).await.map(|()| true);
+                }
+                Outcome::Conflict(found) => found,
+            };
+            let now = found.entry(&keys::live(query)).map(|entry| entry.modified);
+            if live.is_some() && now.is_some() && now != live {
+                return Ok(false);
             }
         }
         Err(Error::retry(format!("query {query} changes too fast to be removed")))
@@ -179,9 +196,12 @@ fn history_of(live: &Live) -> History {
     }
 }
 
-fn removal(records: &Records) -> Batch {
+fn removal(records: &Records, live: Option<Revision>) -> Batch {
     let query = records.query;
     let mut batch = Batch::new(query);
+    if let Some(modified) = live {
+        batch.require(Compare::Modified(keys::live(query), modified));
+    }
     if let Some(modified) = records.meta.modified {
         batch.require(Compare::Modified(keys::meta(query), modified));
     }

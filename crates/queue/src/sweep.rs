@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dunlin_base::{QueryId, Result};
+use dunlin_base::{QueryId, Result, Revision};
 use dunlin_metadata::{Compare, Durability, Entry, Op, Txn};
 use dunlin_proto::queue::{History, Live, Phase};
 use prost::Message;
@@ -36,15 +36,21 @@ impl Queue {
     /// may sweep.
     pub async fn sweep(&self, now_unix_ms: u64) -> Result<Swept> {
         let mut swept = Swept::default();
-        let queries = self.running().await?;
+        let live = self.store().range(keys::LIVE).await?;
+        let queries: Vec<(RunningQuery, Revision)> = live
+            .entries
+            .iter()
+            .filter_map(|entry| Some((running_query(entry)?, entry.modified)))
+            .collect();
         let ready: BTreeSet<QueryId> =
             self.ready_stages().await?.iter().map(|stage| stage.query).collect();
         let hold_ms = self.tuning().hold.as_millis() as u64;
-        for query in &queries {
+        for (query, seen) in &queries {
             if query.ended_unix_ms > 0 {
                 let wanted = query.ended_unix_ms.max(query.read_unix_ms);
-                if now_unix_ms.saturating_sub(wanted) >= hold_ms {
-                    self.remove(query.query).await?;
+                if now_unix_ms.saturating_sub(wanted) >= hold_ms
+                    && self.remove_unless_kept(query.query, Some(*seen)).await?
+                {
                     swept.queries.push(query.query);
                 }
             } else if query.deadline_unix_ms.is_some_and(|deadline| deadline <= now_unix_ms)
@@ -54,7 +60,7 @@ impl Queue {
                 swept.advanced.push(query.query);
             }
         }
-        let known = queries.iter().map(|query| query.query).collect();
+        let known = queries.iter().map(|(query, _)| query.query).collect();
         swept.queries.extend(self.sweep_blobs(&known, now_unix_ms).await?);
         self.trim_history().await?;
         Ok(swept)

@@ -409,6 +409,36 @@ async fn a_result_that_is_still_read_is_not_swept_away() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_result_that_was_kept_is_there_even_if_a_sweep_had_begun() {
+    let mut kept = 0;
+    for seed in 0..200 {
+        let world = World::new(seed);
+        let (queue, id) = published(&world, &graph(&[(&[], 0)])).await;
+        world.env.sleep(world.tuning.hold).await;
+        let delay = Duration::from_millis(5);
+        world.store.set_faults(Faults {
+            delay_before_max: delay,
+            delay_after_max: delay,
+            ..Faults::default()
+        });
+        let sweeper = world.process().1;
+        let (swept, said) = futures::join!(sweeper.sweep(world.env.unix_ms()), queue.keep(id));
+        world.store.set_faults(Faults::default());
+        let swept = swept.expect("late is no error").queries;
+        let there = queue.status(id).await.expect("no faults").is_some();
+        match said {
+            Ok(()) => assert!(there && swept.is_empty(), "seed {seed}: kept, and removed"),
+            Err(error) => {
+                assert_eq!(error.kind(), Kind::Lost, "seed {seed}: {error}");
+                assert!(!there && swept == [id], "seed {seed}: {swept:?}");
+            }
+        }
+        kept += u32::from(there);
+    }
+    assert!((20..180).contains(&kept), "{kept} of 200 kept: both must happen");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_history_keeps_the_newest() {
     let mut world = World::new(1);
     world.tuning.history = 3;
