@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dunlin_base::{QueryId, Result, Revision};
+use dunlin_base::{Error, Kind, QueryId, Result, Revision};
 use dunlin_metadata::{Compare, Durability, Entry, Op, Txn};
 use dunlin_proto::queue::{History, Live, Phase};
 use prost::Message;
@@ -32,7 +32,8 @@ impl Queue {
     /// Removes what was left behind: ended queries `Tuning::hold` after their end or the last
     /// [`Queue::keep`], blobs without a query
     /// after `Tuning::grace` (seen by this same handle all that time), history beyond its limit.
-    /// Takes overdue steps. `now_unix_ms` is in milliseconds since 1970. Any number of processes
+    /// Takes overdue steps. What fails for one query is logged and left to the next sweep.
+    /// `now_unix_ms` is in milliseconds since 1970. Any number of processes
     /// may sweep.
     pub async fn sweep(&self, now_unix_ms: u64) -> Result<Swept> {
         let mut swept = Swept::default();
@@ -46,18 +47,23 @@ impl Queue {
             self.ready_stages().await?.iter().map(|stage| stage.query).collect();
         let hold_ms = self.tuning().hold.as_millis() as u64;
         for (query, seen) in &queries {
-            if query.ended_unix_ms > 0 {
+            let id = query.query;
+            let took = if query.ended_unix_ms > 0 {
                 let wanted = query.ended_unix_ms.max(query.read_unix_ms);
-                if now_unix_ms.saturating_sub(wanted) >= hold_ms
-                    && self.remove_unless_kept(query.query, Some(*seen)).await?
-                {
-                    swept.queries.push(query.query);
+                if now_unix_ms.saturating_sub(wanted) < hold_ms {
+                    continue;
                 }
+                let removed = self.remove_unless_kept(id, Some(*seen)).await;
+                removed.map(|removed| swept.queries.extend(removed.then_some(id)))
             } else if query.deadline_unix_ms.is_some_and(|deadline| deadline <= now_unix_ms)
-                || !ready.contains(&query.query)
+                || !ready.contains(&id)
             {
-                self.advance(query.query).await?;
-                swept.advanced.push(query.query);
+                self.advance(id).await.map(|_| swept.advanced.push(id))
+            } else {
+                continue;
+            };
+            if let Err(error) = took {
+                passed_over(id, &error);
             }
         }
         let known = queries.iter().map(|(query, _)| query.query).collect();
@@ -104,6 +110,14 @@ impl Queue {
             self.store().txn(Txn { compares, ops, durability: Durability::Lazy }).await?;
         }
         Ok(())
+    }
+}
+
+/// A query that cannot be swept keeps no other one waiting; the next sweep looks again.
+fn passed_over(query: QueryId, error: &Error) {
+    match error.kind() {
+        Kind::Retry => tracing::debug!(%query, %error, "a query waits for another sweep"),
+        _ => tracing::warn!(%query, %error, "a query that cannot be swept"),
     }
 }
 

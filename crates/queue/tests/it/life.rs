@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dunlin_base::{Error, Kind, QueryId};
-use dunlin_metadata::Store;
 use dunlin_metadata::blob::Blobs;
 use dunlin_metadata::sim::Faults;
+use dunlin_metadata::{Op, Store, Txn};
 use dunlin_queue::{Ended, NewQuery, Phase, Queue, Room, Tuning};
 
 use crate::toy::Graph;
@@ -436,6 +436,23 @@ async fn a_result_that_was_kept_is_there_even_if_a_sweep_had_begun() {
         kept += u32::from(there);
     }
     assert!((20..180).contains(&kept), "{kept} of 200 kept: both must happen");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_whose_record_is_damaged_keeps_no_other_from_being_swept() {
+    let world = World::new(1);
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(published(&world, &graph(&[(&[], 0)])).await.1);
+        world.env.sleep(Duration::from_millis(5)).await;
+    }
+    let (queue, _) = published(&world, &graph(&[(&[], 1)])).await;
+    // The oldest and so the first to be looked at.
+    let damaged = Op::Put(format!("q/{}/meta", ids[0]), Bytes::from_static(b"none"), None);
+    world.store.txn(Txn { ops: vec![damaged], ..Txn::default() }).await.expect("no faults");
+    world.env.sleep(world.tuning.hold).await;
+    let swept = queue.sweep(world.env.unix_ms()).await.expect("the others are well");
+    assert_eq!(swept.queries, ids[1..]);
 }
 
 #[tokio::test(start_paused = true)]
