@@ -81,6 +81,10 @@ fn decoded<T: Message + Default>(entry: &Entry) -> Result<Stored<T>> {
     Ok(Stored { record, revision: entry.modified })
 }
 
+fn readable<T: Message + Default>(entry: &Entry) -> Option<Stored<T>> {
+    decoded(entry).inspect_err(|error| tracing::warn!(%error, "left out")).ok()
+}
+
 fn put(key: &str, record: &impl Message) -> Op {
     Op::Put(key.to_owned(), record.encode_to_vec().into(), None)
 }
@@ -95,7 +99,8 @@ impl Records {
         self.store.get(&write_key(query)).await?.as_ref().map(decoded).transpose()
     }
 
-    /// All writes that have records, oldest first.
+    /// All writes that have records, oldest first. One that cannot be read is left out: it is an
+    /// error of its own write, not of every statement.
     pub(super) async fn writes(&self) -> Result<Vec<(QueryId, Stored<Write>)>> {
         self.writes_at().await.map(|(writes, _)| writes)
     }
@@ -105,16 +110,16 @@ impl Records {
         let snapshot = self.store.range(WRITES).await?;
         let one = |entry: &Entry| {
             let id = entry.key.strip_prefix(WRITES)?.parse().ok()?;
-            Some(decoded(entry).map(|write| (id, write)))
+            Some((id, readable(entry)?))
         };
-        let writes: Result<_> = snapshot.entries.iter().filter_map(one).collect();
-        Ok((writes?, snapshot.revision))
+        Ok((snapshot.entries.iter().filter_map(one).collect(), snapshot.revision))
     }
 
-    /// All client's ids with their keys.
+    /// All client's ids with their keys; without those that cannot be read.
     pub(super) async fn ids(&self) -> Result<Vec<(String, Stored<WriteId>)>> {
         let snapshot = self.store.range(IDS).await?;
-        snapshot.entries.iter().map(|e| Ok((e.key.clone(), decoded(e)?))).collect()
+        let one = |entry: &Entry| Some((entry.key.clone(), readable(entry)?));
+        Ok(snapshot.entries.iter().filter_map(one).collect())
     }
 
     /// What a client's id stands for.
@@ -308,5 +313,37 @@ impl fmt::Display for Shown<'_> {
         let store = store.strip_prefix("file://").unwrap_or(store);
         write!(f, "{}/{folder}", store.trim_end_matches('/'))?;
         if file.is_empty() { Ok(()) } else { write!(f, "/{file}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use dunlin_base::{Env, Kind};
+    use dunlin_metadata::sim::SimStore;
+
+    use super::*;
+
+    fn records() -> (Env, Records) {
+        let env = Env::seeded(1);
+        let store: StoreRef = Arc::new(SimStore::new(env.clone()));
+        (env, Records::new(store))
+    }
+
+    #[tokio::test]
+    async fn a_record_that_cannot_be_read_is_an_error_of_its_own_write_only() {
+        let (env, records) = records();
+        let (damaged, well) = (QueryId::generate(&env), QueryId::generate(&env));
+        let begun = records.begin(well, &Write::default(), None).await.expect("no faults");
+        assert_eq!(begun, Swap::Done);
+        let none = |key: String| Op::Put(key, Bytes::from_static(b"none"), None);
+        let ops = vec![none(write_key(damaged)), none(format!("{IDS}0"))];
+        records.commit(Vec::new(), ops).await.expect("no faults");
+        let all = records.writes().await.expect("the other one is well");
+        assert_eq!(all.into_iter().map(|(query, _)| query).collect::<Vec<_>>(), [well]);
+        assert_eq!(records.ids().await.expect("none is well").len(), 0);
+        let error = records.write(damaged).await.expect_err("its own record");
+        assert_eq!(error.kind(), Kind::Lost);
     }
 }
