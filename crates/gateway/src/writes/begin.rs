@@ -22,7 +22,8 @@ pub(super) enum Earlier {
 
 impl Gateway {
     /// What there is of the write of this name. A write whose query nobody has is given up first.
-    /// `Invalid`: the name was used by another statement.
+    /// `Invalid`: the name was used by another statement, or by this one under another default
+    /// schema.
     pub(super) async fn earlier(&self, name: &Name) -> Result<Earlier> {
         let records = self.writes();
         loop {
@@ -30,6 +31,13 @@ impl Gateway {
             if id.record.statement != name.statement {
                 return Err(Error::invalid("the write id was used by another statement")
                     .with_hint("give every write an id of its own: SET dunlin.write_id = '...'"));
+            }
+            if !id.record.schema.is_empty() && id.record.schema != name.schema {
+                return Err(Error::invalid(format!(
+                    "the write id was used by this statement with '{}' as default schema",
+                    id.record.schema
+                ))
+                .with_hint("its tables were others: give this write an id of its own"));
             }
             if id.record.done {
                 return Ok(Earlier::Done(id.record.rows));

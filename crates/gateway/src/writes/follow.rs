@@ -31,7 +31,8 @@ impl Session {
         deadline_unix_ms: Option<u64>,
     ) -> Result<Reply> {
         let id = self.planned().settings().write_id;
-        let name = (!id.is_empty()).then(|| Name::new(self.user(), &id, statement.sql()));
+        let schema = self.planned().default_schema();
+        let name = (!id.is_empty()).then(|| Name::new(self.user(), &id, statement.sql(), schema));
         for _ in 0..TRIES {
             let mut seen = None;
             if let Some(name) = &name {

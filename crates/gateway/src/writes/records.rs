@@ -48,17 +48,20 @@ pub(super) struct Name {
     pub(super) key: String,
     /// Hash of the statement.
     pub(super) statement: Bytes,
+    /// The default schema: the same text means other tables under another.
+    pub(super) schema: String,
 }
 
 impl Name {
-    /// The name that `user` gave to the statement of this text.
-    pub(super) fn new(user: &str, id: &str, sql: &str) -> Self {
+    /// The name that `user` gave to the statement of this text, under this default schema.
+    pub(super) fn new(user: &str, id: &str, sql: &str, schema: String) -> Self {
         let mut hash = blake3::Hasher::new();
         hash.update(&(user.len() as u64).to_le_bytes());
         hash.update(user.as_bytes());
         hash.update(id.as_bytes());
         let key = format!("{IDS}{}", hash.finalize().to_hex());
-        Self { key, statement: Bytes::copy_from_slice(blake3::hash(sql.as_bytes()).as_bytes()) }
+        let statement = Bytes::copy_from_slice(blake3::hash(sql.as_bytes()).as_bytes());
+        Self { key, statement, schema }
     }
 }
 
@@ -148,6 +151,7 @@ impl Records {
                 statement: name.statement.clone(),
                 query: query.to_string(),
                 unix_ms: write.created_unix_ms,
+                schema: name.schema.clone(),
                 ..WriteId::default()
             };
             ops.push(put(&name.key, &id));
@@ -228,7 +232,8 @@ impl Records {
             && let Some(id) = self.id(&write.id_key).await?
             && id.record.query == query.to_string()
         {
-            let done = WriteId { done: true, rows: write.rows, ..id.record };
+            let (rows, unix_ms) = (write.rows, now_unix_ms);
+            let done = WriteId { done: true, rows, unix_ms, ..id.record };
             ops.push(put(&write.id_key, &done));
         }
         self.step(query, seen, &write, compares, ops).await
@@ -329,6 +334,21 @@ mod tests {
         let env = Env::seeded(1);
         let store: StoreRef = Arc::new(SimStore::new(env.clone()));
         (env, Records::new(store))
+    }
+
+    #[tokio::test]
+    async fn the_age_of_an_id_counts_from_the_end_of_its_write() {
+        let (env, records) = records();
+        let query = QueryId::generate(&env);
+        let name = Name::new("ada", "monday", "INSERT ...", "public".to_owned());
+        let write = Write { created_unix_ms: 5, id_key: name.key.clone(), ..Write::default() };
+        records.begin(query, &write, Some((&name, None))).await.expect("no faults");
+        let id = records.id(&name.key).await.expect("no faults").expect("it has begun").record;
+        assert_eq!((id.unix_ms, id.done, id.schema.as_str()), (5, false, "public"));
+        let seen = records.write(query).await.expect("no faults").expect("it has begun");
+        assert_eq!(records.finish(query, &seen, 7_000).await.expect("no faults"), Swap::Done);
+        let id = records.id(&name.key).await.expect("no faults").expect("it is done").record;
+        assert_eq!((id.unix_ms, id.done, id.schema.as_str()), (7_000, true, "public"));
     }
 
     #[tokio::test]

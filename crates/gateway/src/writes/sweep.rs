@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use dunlin_base::{Kind, QueryId, Result};
 use dunlin_planner::write::Landing;
-use dunlin_proto::write::Write;
 use dunlin_proto::write::write::Phase;
+use dunlin_proto::write::{Write, WriteId};
 use dunlin_queue::{Phase as QueryPhase, QueryStatus};
 
 use super::records::Stored;
 use crate::gateway::Gateway;
 
-/// How long a client's write id is kept.
+/// How long a client's write id is kept after its write has ended.
 const ID_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Gateway {
@@ -30,11 +30,21 @@ impl Gateway {
         }
         let now = self.parts().env.unix_ms();
         for (key, id) in self.writes().ids().await? {
-            if now.saturating_sub(id.record.unix_ms) > ID_KEPT.as_millis() as u64 {
+            if is_old(&id.record, now) && !self.is_under_way(&id.record).await? {
                 self.writes().forget_id(key, &id).await?;
             }
         }
         Ok(())
+    }
+
+    /// Whether the write that an id stands for may still come to be done.
+    async fn is_under_way(&self, id: &WriteId) -> Result<bool> {
+        let Ok(query) = id.query.parse() else { return Ok(false) };
+        if id.done {
+            return Ok(false);
+        }
+        let phase = self.writes().write(query).await?.map(|write| write.record.phase());
+        Ok(matches!(phase, Some(Phase::Open | Phase::Decided)))
     }
 
     async fn sweep_write(&self, query: QueryId, seen: &Stored<Write>) -> Result<()> {
@@ -68,4 +78,8 @@ impl Gateway {
         }
         Ok(())
     }
+}
+
+fn is_old(id: &WriteId, now_unix_ms: u64) -> bool {
+    now_unix_ms.saturating_sub(id.unix_ms) > ID_KEPT.as_millis() as u64
 }

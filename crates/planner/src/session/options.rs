@@ -13,6 +13,11 @@ impl Session {
         now.into_iter().filter(|entry| !defaults.contains(entry)).collect()
     }
 
+    /// The schema of names without one.
+    pub fn default_schema(&self) -> String {
+        self.inner.read().state.config_options().catalog.default_schema.clone()
+    }
+
     /// Sets options as SET does, all or none. `Invalid` as for SET.
     pub fn apply<'a>(&self, options: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<()> {
         self.change(|settings| {

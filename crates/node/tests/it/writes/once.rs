@@ -7,7 +7,9 @@ use dunlin_base::{ByteCount, Kind};
 use dunlin_gateway::{Reply, Rows, Session};
 use dunlin_metadata::{Op, Txn};
 use dunlin_node::Engine;
+use dunlin_proto::write::WriteId;
 use futures::TryStreamExt;
+use prost::Message;
 
 use super::flaky::{Flaky, write_records};
 use super::{Lab, written};
@@ -68,6 +70,57 @@ fn an_id_is_one_statements() {
         assert_eq!(written(&rows), 21);
     });
     assert_eq!(lab.count("t"), 46);
+}
+
+#[test]
+fn an_id_is_one_default_schemas() {
+    let lab = lab();
+    lab.run("CREATE SCHEMA lab");
+    lab.run("CREATE TABLE lab.t AS SELECT n_nationkey FROM public.nation WHERE false");
+    let insert = "INSERT INTO t SELECT n_nationkey FROM public.nation";
+    lab.run("SET dunlin.write_id = 'a'");
+    assert_eq!(lab.written(insert), 25);
+    lab.run("SET datafusion.catalog.default_schema = 'lab'");
+    let error = lab.rows(insert).expect_err("another table");
+    assert_eq!(error.kind(), Kind::Invalid);
+    assert_eq!(
+        error.message(),
+        "the write id was used by this statement with 'public' as default schema"
+    );
+    lab.run("SET dunlin.write_id = 'b'");
+    assert_eq!(lab.written(insert), 25);
+    lab.run("RESET datafusion.catalog.default_schema");
+    lab.run("SET dunlin.write_id = 'a'");
+    assert_eq!(lab.written(insert), 25);
+    assert_eq!((lab.count("public.t"), lab.count("lab.t")), (25, 25));
+}
+
+#[test]
+fn an_id_outlives_its_write_by_a_day_however_long_that_takes() {
+    let cluster = Cluster::start(&tpch(), SHAPE);
+    let lab = Lab::over(cluster);
+    lab.run("CREATE TABLE t AS SELECT n_nationkey FROM nation WHERE false");
+    let (engine, session) = (&lab.cluster.engine, &lab.cluster.session);
+    engine.block_on(async {
+        session.sql("SET dunlin.write_id = 'a'").await.expect("set");
+        let write = begun(session, INSERT).await;
+        // It began long ago.
+        let ids = engine.store().range("wr/k/").await.expect("a range").entries;
+        let [id] = ids.as_slice() else { panic!("one id: {ids:?}") };
+        let mut record = WriteId::decode(id.value.clone()).expect("an id");
+        record.unix_ms = 1;
+        put(engine, &id.key, record.encode_to_vec().into()).await;
+        let gateway = engine.gateway().expect("a gateway");
+        gateway.sweep().await.expect("a sweep");
+        let again = begun(session, INSERT).await;
+        for write in [write, again] {
+            let rows = write.batches.try_collect::<Vec<_>>().await.expect("written");
+            assert_eq!(written(&rows), 25);
+        }
+        gateway.sweep().await.expect("a sweep");
+    });
+    assert_eq!(lab.written(INSERT), 25);
+    assert_eq!(lab.count("t"), 25);
 }
 
 #[test]
