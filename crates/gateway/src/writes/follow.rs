@@ -55,6 +55,8 @@ impl Session {
             }
             let mut query = self.prepare_query(&plan.query, statement)?;
             query.deadline_unix_ms = deadline_unix_ms;
+            // Listings and the history have it.
+            query.sql = statement.shown().into_owned();
             let name = name.as_ref().map(|name| (name, seen));
             if self.gateway().begin_write(&plan, query, name).await? {
                 return Ok(Reply::Rows(follow(self.gateway(), plan.id, Role::Began)));

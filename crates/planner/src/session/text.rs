@@ -1,10 +1,12 @@
 //! A text as statements, each with its place.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
-use datafusion::sql::parser::{DFParserBuilder, Statement as Ast};
+use datafusion::sql::parser::{CopyToStatement, DFParserBuilder, Statement as Ast};
+use datafusion::sql::sqlparser::ast::Value;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
@@ -13,6 +15,7 @@ use dunlin_base::{ByteCount, Error, Result};
 use super::parameters::{self, Parameters};
 use super::stack::deep;
 use crate::errors::{Span, at, in_text, syntax, too_deep};
+use crate::object_stores::is_store_option;
 
 /// Longest text.
 const TEXT_MAX: ByteCount = ByteCount::mib(8);
@@ -33,6 +36,34 @@ impl Statement {
     pub fn sql(&self) -> &str {
         self.text.get(self.range.clone()).unwrap_or_default().trim()
     }
+
+    /// The text as it may be kept and shown to others: what COPY says of its store is masked, for
+    /// keys are among it.
+    pub fn shown(&self) -> Cow<'_, str> {
+        let Ast::CopyTo(copy) = &*self.ast else { return Cow::Borrowed(self.sql()) };
+        if !copy.options.iter().any(|(key, _)| is_secret(key)) {
+            return Cow::Borrowed(self.sql());
+        }
+        Cow::Owned(deep(self.range.len(), || masked(copy)))
+    }
+}
+
+/// An option of COPY that may be a key. Names without a dot are the format's.
+fn is_secret(key: &str) -> bool {
+    key.contains('.') && is_store_option(&key.to_lowercase())
+}
+
+/// The statement, written anew.
+fn masked(copy: &CopyToStatement) -> String {
+    let option = |(key, value): &(String, Value)| match is_secret(key) {
+        true => format!("'{key}' '***'"),
+        false => format!("'{key}' {value}"),
+    };
+    let options: Vec<_> = copy.options.iter().map(option).collect();
+    let target = copy.target.replace('\'', "''");
+    let format = copy.stored_as.as_ref().map(|format| format!(" STORED AS {format}"));
+    let (format, options) = (format.unwrap_or_default(), options.join(", "));
+    format!("COPY {} TO '{target}'{format} OPTIONS ({options})", copy.source)
 }
 
 /// A shared syntax tree; the last owner drops it with a deep stack.
@@ -162,3 +193,24 @@ fn parse(mut tokens: Vec<TokenWithSpan>, sql: &str) -> Result<Arc<Ast>> {
 
 /// How deep the parser may recurse: enough for the nesting that `size` lets through.
 pub(crate) const RECURSION_MAX: usize = 600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_copy_says_of_its_store_is_masked() {
+        let shown = |sql: &str| prepare(sql).expect(sql)[0].shown().into_owned();
+        let with_a_key = "copy (select 'it''s' AS x) to 's3://lake/it''s/' stored as csv options \
+             ('AWS.Secret_Access_Key' 'abc', 'aws.region' 'eu', format.delimiter ';', header true)";
+        let masked = shown(with_a_key);
+        assert!(!masked.contains("abc"), "{masked}");
+        assert_eq!(shown(&masked), masked, "it is a statement still");
+        for kept in ["(SELECT 'it''s' AS x)", "'s3://lake/it''s/'", "CSV", "';'", "***"] {
+            assert!(masked.to_uppercase().contains(&kept.to_uppercase()), "{kept}: {masked}");
+        }
+        let without = "copy t  to '/tmp/t' stored as csv options ('format.delimiter' ';')";
+        assert_eq!(shown(without), without, "as it was written");
+        assert_eq!(shown("select  1"), "select  1");
+    }
+}
