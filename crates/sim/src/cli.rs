@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use dunlin_base::{Env, Error, Result};
-use dunlin_sim::chaos::{Expected, FAULTS, Options, Report, find, run};
+use dunlin_sim::chaos::{Expected, FAULTS, Options, Report, find, needs, run};
 use dunlin_sim::processes::Shape;
 use tokio::runtime::Runtime;
 
@@ -138,7 +138,13 @@ fn options(cli: &Cli, env: &Env, data: PathBuf, folder: PathBuf) -> Result<Optio
         program,
         data,
         folder,
-        shape: Shape { members: cli.members, gateways: 2, executors: 3, shuffles: 2 },
+        shape: Shape {
+            members: cli.members,
+            gateways: 2,
+            executors: 3,
+            shuffles: 2,
+            needs: needs(faults.iter().copied()),
+        },
         faults,
         strikes,
         seed: cli.seed.unwrap_or_else(|| env.random_below(1 << 32)),

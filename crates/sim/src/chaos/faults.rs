@@ -5,7 +5,7 @@ use dunlin_base::{Error, Kind, Result, fail};
 
 use super::expected::{LONG, WIDE};
 use super::writes::WRITE;
-use crate::processes::{Role, Weather};
+use crate::processes::{Needs, Role, Service, Weather};
 
 /// Whether a query may fail with `lost` before its client has any of its rows. Lost output is made
 /// again, so it may not. A client that has rows already may be told: rows that are made again can
@@ -46,6 +46,8 @@ pub enum Act {
     Compact(Role),
     /// Another weather on connections, for the time.
     Weather(Link, Weather),
+    /// The object store serves otherwise, for the time.
+    Serve(Service),
 }
 
 /// Where a process fails.
@@ -77,6 +79,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// What the cluster must have for it.
+    fn needs(&self) -> Needs {
+        Needs { objects: matches!(self.act, Act::Serve(_)) }
+    }
+
     /// Whether a client may get an error of this kind while the fault strikes. All other errors
     /// are defects, whatever strikes.
     pub fn allows(&self, kind: Kind) -> bool {
@@ -94,6 +101,12 @@ pub fn find(name: &str) -> Result<&'static Fault> {
         Error::invalid(format!("there is no fault '{name}'"))
             .with_hint("dunlin-chaos --list names all")
     })
+}
+
+/// What a cluster must have so that all these can be done to it.
+pub fn needs<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> Needs {
+    let one = faults.into_iter().map(Fault::needs);
+    one.fold(Needs::default(), |all, one| Needs { objects: all.objects || one.objects })
 }
 
 /// Nothing of it may be seen by clients: others do what the process did.
@@ -311,6 +324,25 @@ pub const FAULTS: &[Fault] = &[
         "slow-door",
         "100 kB/s between a gateway and its clients",
         Act::Weather(Link::Door, Weather::slow(100_000)),
+        BAD,
+    ),
+    retried("store-503", "the object store answers 503 to all", Act::Serve(Service::Busy), BAD),
+    retried(
+        "store-mute",
+        "the object store does what it is asked, and its answers are lost",
+        Act::Serve(Service::Mute),
+        BAD,
+    ),
+    hidden(
+        "store-slow",
+        "the object store takes 300 ms longer for each request",
+        Act::Serve(Service::Slow(300)),
+        BAD,
+    ),
+    retried(
+        "store-cut-body",
+        "the object store sends half of each body",
+        Act::Serve(Service::Short),
         BAD,
     ),
 ];

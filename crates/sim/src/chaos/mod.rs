@@ -22,7 +22,7 @@ mod verdict;
 mod writes;
 
 pub use expected::{Expected, Query};
-pub use faults::{Act, FAULTS, Fault, LOST_MAY_BE, Link, Point, find};
+pub use faults::{Act, FAULTS, Fault, LOST_MAY_BE, Link, Point, find, needs};
 pub use plan::{Strike, plan};
 pub use report::Report;
 pub use run::{Options, run};

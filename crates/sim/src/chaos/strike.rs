@@ -13,7 +13,7 @@ use super::faults::{Act, Link, Point};
 use super::load::Load;
 use super::plan::Strike;
 use super::writes::WRITE;
-use crate::processes::{Child, Cluster, Proxy, Role, Server, Signal, Weather};
+use crate::processes::{Child, Cluster, Proxy, Role, Server, Service, Signal, Weather};
 
 /// How long a process may take to come to its fail point, while clients ask.
 const PASSAGE_MAX: Duration = Duration::from_secs(15);
@@ -74,6 +74,7 @@ pub(super) async fn strike(load: &Load, strike: &Strike) -> Result<bool> {
             };
             Ok(change(cluster, &proxies, weather, strike.time).await)
         }
+        Act::Serve(service) => serve(cluster, service, strike.time).await,
     }
 }
 
@@ -192,6 +193,17 @@ async fn compact(cluster: &Cluster, target: Target<'_>, time: Duration) -> Resul
     };
     weather(Weather::FINE);
     Ok(compacted.is_ok_and(|revision| revision > 0) && struck(stores.iter()) > before)
+}
+
+/// Has the object store serve badly. It fires when a request was.
+async fn serve(cluster: &Cluster, service: Service, time: Duration) -> Result<bool> {
+    let none = || Error::invalid("the cluster has no object store");
+    let objects = cluster.objects.as_ref().ok_or_else(none)?;
+    let before = objects.struck();
+    objects.set(service);
+    cluster.env().sleep(time).await;
+    objects.set(Service::Fine);
+    Ok(objects.struck() > before)
 }
 
 async fn change(cluster: &Cluster, proxies: &[&Proxy], weather: Weather, time: Duration) -> bool {

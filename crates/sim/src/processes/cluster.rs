@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::child::{Child, Signal};
 use super::etcd::Etcd;
+use super::objects::{Objects, Service};
 use super::proxy::Proxy;
 use super::server::{Recipe, Role, Server};
 
@@ -28,6 +29,19 @@ const SWEEP: Duration = Duration::from_secs(3);
 /// How long a drained process may take for what it runs.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 
+/// Where blobs are, below the folder or in the object store.
+pub(super) const BLOBS: &str = "blobs";
+
+/// Where tables are that statements make.
+pub(super) const TABLES: &str = "tables";
+
+/// What processes have beyond sockets and folders of the machine, for the faults that need it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Blobs and new tables are in an object store of ours, not in folders.
+    pub objects: bool,
+}
+
 /// How many processes there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -39,6 +53,8 @@ pub struct Shape {
     pub executors: usize,
     /// Shuffle workers.
     pub shuffles: usize,
+    /// What they have.
+    pub needs: Needs,
 }
 
 /// The processes. Dropping it kills them.
@@ -47,6 +63,8 @@ pub struct Cluster {
     folder: PathBuf,
     /// The metadata store.
     pub etcd: Etcd,
+    /// The object store of blobs and new tables, where they are not in folders.
+    pub objects: Option<Objects>,
     /// All `dunlin serve` processes.
     pub servers: Vec<Server>,
     store: StoreRef,
@@ -58,6 +76,7 @@ pub struct Cluster {
 struct Common<'a> {
     env: &'a Env,
     etcd: &'a Etcd,
+    objects: Option<&'a Objects>,
     folder: &'a Path,
     data: &'a Path,
     program: &'a [OsString],
@@ -85,11 +104,21 @@ impl Cluster {
         let cannot = |e: std::io::Error| {
             Error::invalid(format!("cannot use {}: {e}", folder.display())).with_source(e)
         };
-        std::fs::create_dir_all(folder.join("blobs")).map_err(cannot)?;
+        std::fs::create_dir_all(folder.join(BLOBS)).map_err(cannot)?;
         let folder = folder.canonicalize().map_err(cannot)?;
-        std::fs::write(folder.join("dunlin.toml"), configuration(&folder)).map_err(cannot)?;
+        let objects = match shape.needs.objects {
+            true => Some(Objects::open(env, "127.0.0.1").await?),
+            false => None,
+        };
+        let tables = match &objects {
+            Some(objects) => objects.url(TABLES),
+            None => folder.join(TABLES).display().to_string(),
+        };
+        std::fs::write(folder.join("dunlin.toml"), configuration(&tables)).map_err(cannot)?;
         let etcd = Etcd::start(env, &folder, shape.members).await?;
-        let common = Common { env, etcd: &etcd, folder: &folder, data, program };
+        let objects_of = objects.as_ref();
+        let common =
+            Common { env, etcd: &etcd, objects: objects_of, folder: &folder, data, program };
         let mut servers = Vec::new();
         let roles = [
             (Role::Gateway, shape.gateways),
@@ -109,7 +138,8 @@ impl Cluster {
         .await?;
         let store = etcd.store().await?;
         let away = Semaphore::new(shape.gateways.saturating_sub(1).max(1));
-        Ok(Self { env: env.clone(), folder, etcd, servers, store, gateways_away: away })
+        let env = env.clone();
+        Ok(Self { env, folder, etcd, objects, servers, store, gateways_away: away })
     }
 
     /// The world it runs in.
@@ -151,6 +181,9 @@ impl Cluster {
             }
         }
         self.etcd.answers().await?;
+        if let Some(objects) = &self.objects {
+            objects.set(Service::Fine);
+        }
         for server in &self.servers {
             server.heal();
             let mut child = server.child.lock().await;
@@ -197,7 +230,10 @@ impl Common<'_> {
         option("--roles", role.as_str().into());
         let members: Vec<String> = stores.iter().map(|proxy| proxy.address().to_string()).collect();
         option("--metadata", format!("etcd://{}", members.join(",")).into());
-        option("--blobs", self.folder.join("blobs").into());
+        option("--blobs", match self.objects {
+            Some(objects) => objects.url(BLOBS).into(),
+            None => self.folder.join(BLOBS).into(),
+        });
         option("--scratch", scratch.clone().into());
         option("--admin-port", "0".into());
         option("--flight-port", "0".into());
@@ -225,14 +261,15 @@ impl Common<'_> {
             }
         };
         let log = self.folder.join(format!("{name}.log"));
-        let recipe = Recipe { program: self.program.to_vec(), arguments, log, scratch };
+        let variables = self.objects.map(Objects::variables).unwrap_or_default();
+        let recipe = Recipe { program: self.program.to_vec(), arguments, variables, log, scratch };
         let (child, admin) = (Mutex::new(None), Lock::default());
         Ok(Server { role, name, child, stores, door, recipe, env: self.env.clone(), admin })
     }
 }
 
 /// Small slices and partitions, so that small data make a query of many stages and tasks.
-fn configuration(folder: &Path) -> String {
+fn configuration(tables: &str) -> String {
     let (lease, hold, sweep) = (LEASE_TTL.as_secs(), HOLD.as_secs(), SWEEP.as_secs());
     format!(
         "threads = 1\nmemory = \"512MiB\"\nshuffle-memory = \"32MiB\"\nhistory = 10000\n\
@@ -240,7 +277,6 @@ fn configuration(folder: &Path) -> String {
          log-level = \"warn,dunlin_executor=info\"\n\n\
          [session]\npartitions = 4\nslice_bytes = \"256KiB\"\ncollapse_bytes = \"0\"\n\
          broadcast_bytes = \"16KiB\"\nbroadcast_rows = 500\nplan_cache = false\n\
-         warehouse = {:?}\n",
-        folder.join("tables")
+         warehouse = {tables:?}\n"
     )
 }

@@ -15,14 +15,16 @@ mod child;
 mod cluster;
 mod etcd;
 mod left;
+mod objects;
 mod proxy;
 mod server;
 mod weather;
 
 pub use child::{Child, Signal};
-pub use cluster::{Cluster, Shape};
+pub use cluster::{Cluster, Needs, Shape};
 pub use etcd::{Etcd, Member};
 pub use left::{Claims, claims, leftovers};
+pub use objects::{Objects, Service};
 pub use proxy::Proxy;
 pub use server::{Role, Server};
 pub use weather::{Flow, Weather};

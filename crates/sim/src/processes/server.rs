@@ -46,6 +46,8 @@ pub(super) struct Recipe {
     /// The program and its first arguments.
     pub(super) program: Vec<OsString>,
     pub(super) arguments: Vec<OsString>,
+    /// Of its environment.
+    pub(super) variables: Vec<(String, String)>,
     pub(super) log: PathBuf,
     pub(super) scratch: PathBuf,
 }
@@ -90,6 +92,7 @@ impl Server {
         let (program, first) = self.recipe.program.split_first().ok_or_else(no_program)?;
         let mut command = Command::new(program);
         command.args(first).args(&self.recipe.arguments);
+        command.envs(self.recipe.variables.iter().map(|(name, value)| (name, value)));
         match armed {
             Some(points) => command.env(fail::VARIABLE, points),
             None => command.env_remove(fail::VARIABLE),

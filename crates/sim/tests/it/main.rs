@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dunlin_base::{Env, Error};
-use dunlin_sim::chaos::{Expected, Options, find, run};
+use dunlin_sim::chaos::{Expected, Options, find, needs, run};
 use dunlin_sim::processes::Shape;
 use tokio::runtime::Runtime;
 
@@ -24,12 +24,14 @@ fn survives(names: &[&str]) {
     let data = dunlin_corpus::tpch::cached(&folder.path().join("data"), 0.01).expect("data");
     let program: Vec<OsString> = vec![env!("CARGO_BIN_EXE_dunlin-chaos").into(), "dunlin".into()];
     let faults: Result<Vec<_>, Error> = names.iter().map(|name| find(name)).collect();
+    let faults = faults.expect("names of faults");
+    let needs = needs(faults.iter().copied());
     let options = Options {
         program,
         data,
         folder: folder.path().join("cluster"),
-        shape: Shape { members: 1, gateways: 2, executors: 2, shuffles: 2 },
-        faults: faults.expect("names of faults"),
+        shape: Shape { members: 1, gateways: 2, executors: 2, shuffles: 2, needs },
+        faults,
         strikes: names.len(),
         seed: 1,
         clients: 2,
@@ -79,4 +81,9 @@ fn bad_connections_give_right_rows_or_an_error() {
 #[test]
 fn a_store_that_goes_and_forgets_loses_nothing() {
     survives(&["kill-etcd", "pause-etcd", "compact-etcd", "drain-executor", "drain-gateway"]);
+}
+
+#[test]
+fn an_object_store_that_serves_badly_gives_right_rows_or_an_error() {
+    survives(&["store-503", "store-mute", "store-slow", "store-cut-body"]);
 }
