@@ -11,6 +11,7 @@
 //! [`plan`] draws strikes from a seed; [`run()`] does them and judges. A scenario is a run with one
 //! fault or a few: there is one path.
 
+mod around;
 mod expected;
 mod faults;
 mod load;

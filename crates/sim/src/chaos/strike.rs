@@ -8,26 +8,27 @@ use std::time::Duration;
 use dunlin_base::{Error, Result, fail};
 use tokio::sync::{MutexGuard, SemaphorePermit};
 
+use super::around;
 use super::expected::LONG;
 use super::faults::{Act, Link, Point};
 use super::load::Load;
 use super::plan::Strike;
 use super::writes::WRITE;
-use crate::processes::{Child, Cluster, Proxy, Role, Server, Service, Signal, Weather};
+use crate::processes::{Child, Cluster, Proxy, Role, Server, Signal, Weather};
 
 /// How long a process may take to come to its fail point, while clients ask.
 const PASSAGE_MAX: Duration = Duration::from_secs(15);
 
 /// A process that faults have been done to, and nobody else does any to.
-struct Target<'a> {
-    server: &'a Server,
+pub(super) struct Target<'a> {
+    pub(super) server: &'a Server,
     child: MutexGuard<'a, Option<Child>>,
     /// Of a gateway: leave for it to be away.
     _away: Option<SemaphorePermit<'a>>,
 }
 
 impl Target<'_> {
-    fn child(&mut self) -> Result<&mut Child> {
+    pub(super) fn child(&mut self) -> Result<&mut Child> {
         let gone = || Error::bug(format!("{} was not started", self.server.name));
         self.child.as_mut().ok_or_else(gone)
     }
@@ -74,7 +75,15 @@ pub(super) async fn strike(load: &Load, strike: &Strike) -> Result<bool> {
             };
             Ok(change(cluster, &proxies, weather, strike.time).await)
         }
-        Act::Serve(service) => serve(cluster, service, strike.time).await,
+        Act::Serve(service) => around::serve(cluster, service, strike.time).await,
+        Act::FillDisk(role) => around::fill(load, of(role).await?, strike).await,
+        Act::Cut { one_way } => {
+            let role = if strike.chance.is_multiple_of(2) { Role::Shuffle } else { Role::Executor };
+            around::cut(cluster, &of(role).await?, one_way, strike).await
+        }
+        Act::SlowSync(ms) => {
+            around::slow_sync(cluster, Duration::from_millis(ms.into()), strike.time).await
+        }
     }
 }
 
@@ -193,17 +202,6 @@ async fn compact(cluster: &Cluster, target: Target<'_>, time: Duration) -> Resul
     };
     weather(Weather::FINE);
     Ok(compacted.is_ok_and(|revision| revision > 0) && struck(stores.iter()) > before)
-}
-
-/// Has the object store serve badly. It fires when a request was.
-async fn serve(cluster: &Cluster, service: Service, time: Duration) -> Result<bool> {
-    let none = || Error::invalid("the cluster has no object store");
-    let objects = cluster.objects.as_ref().ok_or_else(none)?;
-    let before = objects.struck();
-    objects.set(service);
-    cluster.env().sleep(time).await;
-    objects.set(Service::Fine);
-    Ok(objects.struck() > before)
 }
 
 async fn change(cluster: &Cluster, proxies: &[&Proxy], weather: Weather, time: Duration) -> bool {

@@ -41,7 +41,7 @@ pub async fn leftovers(cluster: &Cluster) -> Result<Vec<String>> {
         left.extend(found.map(|key| format!("object {key}")));
     }
     for server in &cluster.servers {
-        left.extend(files(&server.recipe.scratch, |_| true)?);
+        left.extend(files(&server.scratch(), |_| true)?);
     }
     for server in cluster.of(Role::Shuffle) {
         let address = server.admin();

@@ -173,7 +173,10 @@ mod tests {
     /// The bytes, some at a time.
     fn tokio_test_pieces(bytes: &[u8]) -> impl AsyncRead + Unpin {
         let (head, tail) = bytes.split_at(bytes.len() / 2);
-        AsyncReadExt::chain(std::io::Cursor::new(head.to_vec()), std::io::Cursor::new(tail.to_vec()))
+        AsyncReadExt::chain(
+            std::io::Cursor::new(head.to_vec()),
+            std::io::Cursor::new(tail.to_vec()),
+        )
     }
 
     #[test]

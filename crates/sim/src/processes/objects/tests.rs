@@ -51,7 +51,9 @@ async fn blobs_are_put_listed_in_pages_read_and_deleted() {
 async fn a_store_that_is_busy_or_loses_its_answer_is_asked_again() {
     let env = Env::real(None);
     let (objects, blobs) = opened(&env).await;
-    for (number, service) in [Service::Busy, Service::Mute, Service::Slow(5)].into_iter().enumerate() {
+    for (number, service) in
+        [Service::Busy, Service::Mute, Service::Slow(5)].into_iter().enumerate()
+    {
         let name = format!("blob-{number}");
         let put = while_served(&objects, service, blobs.put(&name, "content".into())).await;
         put.expect("put in the end");
