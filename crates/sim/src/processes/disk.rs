@@ -24,8 +24,10 @@ pub(super) fn prefix(folder: &Path) -> Vec<String> {
     let user: &[&str] = if root { &[] } else { &["--user", "--map-root-user"] };
     let script = MOUNT.replace("$SIZE", SIZE);
     let folder = folder.display().to_string();
-    let words = ["unshare"].iter().chain(user).chain(&["--mount", "sh", "-c", &script, &folder]);
-    words.map(|word| (*word).to_owned()).collect()
+    let mut words = vec!["unshare"];
+    words.extend_from_slice(user);
+    words.extend(["--mount", "sh", "-c", &script, &folder]);
+    words.into_iter().map(str::to_owned).collect()
 }
 
 /// `Invalid` if the machine does not permit such disks; the message says what it said.
