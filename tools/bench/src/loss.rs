@@ -17,7 +17,7 @@ use crate::cli::LossArgs;
 use crate::clock::{Stopwatch, millis};
 use crate::cluster::{Cluster, Size};
 use crate::compare;
-use crate::engine::{Engine, Plain, Setup};
+use crate::engine::{Plain, Setup};
 use crate::measure::{Times, timed};
 use crate::report::Sheet;
 use crate::suite::{Suite, SuiteName};

@@ -9,13 +9,19 @@ use dunlin_base::{Error, Result};
 use super::load::Load;
 use super::plan::Strike;
 use super::strike::Target;
-use crate::processes::{Cluster, Cut, Service};
+use crate::processes::{Child, Cluster, Cut, Service};
 
 /// Where processes are enrolled for as long as their leases live.
 const ENROLLED: [&str; 3] = ["ex/", "sh/", "gw/"];
 
 /// How long it may take until all processes are enrolled, after what was done to them before.
 const ENROL_MAX: Duration = Duration::from_secs(20);
+
+/// How long it may take until a process needs its disk.
+const FULL_MAX: Duration = Duration::from_secs(60);
+
+/// Between two looks at what a process has said.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What the system says to whoever writes to a disk without room.
 const NO_ROOM: &str = "No space left on device";
@@ -31,20 +37,34 @@ pub(super) async fn serve(cluster: &Cluster, service: Service, time: Duration) -
     Ok(objects.struck() > before)
 }
 
-/// Fills a process's disk while a client asks what needs it. It fires when the process was refused
-/// a write; it must live on.
+/// Fills a process's disk while a client asks what needs it, until the process was refused a write
+/// and for the strike's time from then on. It fires when it was refused; the process must live on.
 pub(super) async fn fill(load: &Load, mut target: Target<'_>, strike: &Strike) -> Result<bool> {
-    let server = target.server;
-    let before = target.child()?.said().len();
-    server.fill_disk()?;
-    let asking = load.repeat(strike.target, &load.expected.large);
-    load.cluster.env().timeout(strike.time, asking).await;
-    server.empty_disk();
+    let (server, env) = (target.server, load.cluster.env());
     let child = target.child()?;
+    let before = child.said().len();
+    let is_refused =
+        |child: &Child| child.said().get(before..).is_some_and(|said| said.contains(NO_ROOM));
+    server.fill_disk()?;
+    let refused = async {
+        while !is_refused(child) {
+            env.sleep(LOOK_EVERY).await;
+        }
+        env.sleep(strike.time).await;
+    };
+    let asking = load.repeat(strike.target, &load.expected.large);
+    let both = async {
+        tokio::select! {
+            () = refused => {}
+            () = asking => {}
+        }
+    };
+    env.timeout(FULL_MAX, both).await;
+    server.empty_disk();
     if !child.runs() {
         return Err(Error::bug(format!("{} has ended for want of a disk", server.name)));
     }
-    Ok(child.said().get(before..).is_some_and(|said| said.contains(NO_ROOM)))
+    Ok(is_refused(child))
 }
 
 /// Drops packets of a process's host. It fires when there were some.

@@ -152,8 +152,6 @@ const DOWN: (u32, u32) = (0, 1500);
 const PAST_LEASE: (u32, u32) = (3500, 6000);
 /// A connection is bad.
 const BAD: (u32, u32) = (500, 4000);
-/// A disk is full for as long as a query takes that needs it.
-const FULL: (u32, u32) = (6000, 12_000);
 
 /// The store's side of a link: requests arrive, answers do not.
 const MUTE: Weather = Weather::MUTE;
@@ -385,13 +383,13 @@ pub const FAULTS: &[Fault] = &[
         "disk-full-shuffle",
         "the disk of a shuffle worker is full",
         Act::FillDisk(Role::Shuffle),
-        FULL,
+        BAD,
     ),
     full(
         "disk-full-executor",
         "the disk of an executor is full",
         Act::FillDisk(Role::Executor),
-        FULL,
+        BAD,
     ),
     losing(
         "netns-cut",

@@ -17,6 +17,21 @@ const QUERIES: [u8; 3] = [5, 9, 18];
 /// One cluster at a time: two on two cores would only wait for each other.
 static ONE: Mutex<()> = Mutex::new(());
 
+/// Whether the machine permits these faults; if not, says why.
+fn permits(names: &[&str]) -> bool {
+    let faults = names.iter().map(|name| find(name).expect("a name of a fault"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let runtime = Runtime::new().expect("a runtime");
+    let env = Env::real(Some(runtime.handle().clone()));
+    match runtime.block_on(needs(faults).permitted(&env, folder.path())) {
+        Ok(()) => true,
+        Err(error) => {
+            eprintln!("not tried: {names:?}: {error}");
+            false
+        }
+    }
+}
+
 /// Each of these faults fires once, and nothing is wrong.
 fn survives(names: &[&str]) {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,7 +80,15 @@ fn logs(folder: &Path) -> String {
 
 #[test]
 fn processes_that_are_killed_cost_nothing_that_is_not_told() {
-    survives(&["kill-executor", "kill-gateway", "kill-shuffle", "in-result", "client-goes"]);
+    survives(&[
+        "kill-executor",
+        "kill-gateway",
+        "kill-shuffle",
+        "in-result",
+        "client-goes",
+        "drain-executor",
+        "drain-gateway",
+    ]);
 }
 
 #[test]
@@ -80,10 +103,17 @@ fn bad_connections_give_right_rows_or_an_error() {
 
 #[test]
 fn a_store_that_goes_and_forgets_loses_nothing() {
-    survives(&["kill-etcd", "pause-etcd", "compact-etcd", "drain-executor", "drain-gateway"]);
+    survives(&["kill-etcd", "pause-etcd", "compact-etcd", "compact-under-gateway"]);
 }
 
 #[test]
 fn an_object_store_that_serves_badly_gives_right_rows_or_an_error() {
     survives(&["store-503", "store-mute", "store-slow", "store-cut-body"]);
+}
+
+#[test]
+fn a_full_disk_gives_right_rows_or_an_error_that_names_it() {
+    if permits(&["disk-full-shuffle", "disk-full-executor"]) {
+        survives(&["disk-full-shuffle", "disk-full-executor"]);
+    }
 }
