@@ -18,7 +18,7 @@ const ENROLLED: [&str; 3] = ["ex/", "sh/", "gw/"];
 const ENROL_MAX: Duration = Duration::from_secs(20);
 
 /// How long it may take until a process needs its disk.
-const FULL_MAX: Duration = Duration::from_secs(60);
+const FULL_MAX: Duration = Duration::from_secs(90);
 
 /// Between two looks at what a process has said.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -163,10 +163,10 @@ pub(super) fn configure(folder: &Path, needs: Needs, tables: &str) -> std::io::R
 /// Small slices and partitions, so that small data make a query of many stages and tasks.
 fn configuration(needs: Needs, tables: &str) -> String {
     // As little as there can be, where data are to go to disk.
-    let memory = if needs.disks { 16 } else { 32 };
+    let (memory, shuffle) = if needs.disks { (24, 16) } else { (512, 32) };
     let (lease, hold, sweep) = (LEASE_TTL.as_secs(), HOLD.as_secs(), SWEEP.as_secs());
     format!(
-        "threads = 1\nmemory = \"512MiB\"\nshuffle-memory = \"{memory}MiB\"\nhistory = 10000\n\
+        "threads = 1\nmemory = \"{memory}MiB\"\nshuffle-memory = \"{shuffle}MiB\"\nhistory = 10000\n\
          lease-ttl = \"{lease}s\"\nhold = \"{hold}s\"\nsweep = \"{sweep}s\"\n\
          log-level = \"warn,dunlin_executor=info\"\n\n\
          [session]\npartitions = 4\nslice_bytes = \"256KiB\"\ncollapse_bytes = \"0\"\n\
