@@ -6,7 +6,7 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use dunlin_base::env::Task;
 use dunlin_base::{Error, Result};
-use dunlin_planner::errors::{from_datafusion, name_files};
+use dunlin_planner::errors::{from_datafusion, name_files, name_spill};
 use dunlin_planner::nodes::{ExchangeSource, bind_files};
 use dunlin_planner::{StoreSpec, TaskOutput, Template};
 use dunlin_proto::block::{Codec, ShuffleId};
@@ -80,7 +80,7 @@ async fn run_here(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> {
     if let Err(error) = streams {
         // What is left is swept with the query; the first error is the one to report.
         let _ = writer.abort().await;
-        return Err(name_files(error, &bound.plan));
+        return Err(name_spill(name_files(error, &bound.plan), &contexts.run));
     }
     let worker = writer.worker();
     let written = writer.finish().await?;

@@ -253,6 +253,9 @@ pub(crate) struct Cluster {
     /// Leave processes down that have ended
     #[arg(long)]
     pub(crate) no_restart: bool,
+    /// Seconds until a process that has ended is started again, doubled each time it ends early
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=30))]
+    pub(crate) restart_wait: u32,
     /// Further options for each process, such as -- --threads 1
     #[arg(last = true, value_name = "OPTION")]
     pub(crate) process: Vec<String>,

@@ -18,6 +18,7 @@ use prost::Message;
 
 use crate::codec::{PlanCodec, ProtoCodec, check_header, decode_expr, decode_group};
 use crate::cut::{df, partitions_of};
+use crate::footers::keep_errors;
 use crate::nodes::{ExchangeReadExec, ExchangeSource, Part, SliceScanExec};
 
 /// A stage template that this build can run.
@@ -77,7 +78,7 @@ impl Template {
     ) -> Result<BoundTask> {
         let plan = ProtoCodec.decode(&self.spec.plan, context)?;
         let groups = share_out(slices, width.max(1));
-        let binding = Binding { groups: &groups, source };
+        let binding = Binding { groups: &groups, source, context };
         let bound = plan.transform_up(|node| binding.leaf(node)).map_err(df)?.data;
         let output = self.output(&bound, &groups, first_slice, context)?;
         Ok(BoundTask { plan: bound, output })
@@ -142,6 +143,7 @@ fn share_out(slices: &[Slice], width: usize) -> Vec<Vec<&Slice>> {
 struct Binding<'a> {
     groups: &'a [Vec<&'a Slice>],
     source: &'a Arc<dyn ExchangeSource>,
+    context: &'a TaskContext,
 }
 
 type Plan = Arc<dyn ExecutionPlan>;
@@ -150,13 +152,18 @@ type Rewritten = datafusion::common::Result<Transformed<Plan>>;
 impl Binding<'_> {
     fn leaf(&self, node: Plan) -> Rewritten {
         if let Some(marked) = node.downcast_ref::<SliceScanExec>() {
-            return Ok(Transformed::yes(self.scan(marked)?));
+            let scan = self.scan(marked)?;
+            let kept = keep_errors(&scan, self.context)?;
+            return Ok(Transformed::yes(kept.unwrap_or(scan)));
         }
         if let Some(read) = node.downcast_ref::<ExchangeReadExec>() {
             let parts = if read.driving() { self.shared(read) } else { self.whole(read)? };
             return Ok(Transformed::yes(Arc::new(read.bind(parts, Arc::clone(self.source)))));
         }
-        Ok(Transformed::no(node))
+        Ok(match keep_errors(&node, self.context)? {
+            Some(scan) => Transformed::yes(scan),
+            None => Transformed::no(node),
+        })
     }
 
     fn scan(&self, marked: &SliceScanExec) -> datafusion::common::Result<Plan> {

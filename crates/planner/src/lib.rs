@@ -12,6 +12,7 @@ pub mod cut;
 pub mod decide;
 pub mod errors;
 mod explain;
+mod footers;
 pub mod functions;
 pub mod nodes;
 pub mod object_stores;

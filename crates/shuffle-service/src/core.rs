@@ -24,6 +24,9 @@ use crate::stats::Counters;
 /// A disk that failed is not tried again for this long; pushes that need it are refused at once.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
 
+/// What to do about a disk without room.
+const ROOM: &str = "make room there, or give the worker another folder with --scratch";
+
 /// Before waiting pushes are woken by a flusher that found nothing to do, so that they do not spin.
 const IDLE_PAUSE: Duration = Duration::from_millis(10);
 
@@ -195,13 +198,13 @@ impl Core {
         if needed > self.options.disk_limit.0 {
             let limit = self.options.disk_limit;
             let text = format!("the disk limit of the shuffle worker ({limit}) is reached");
-            return Err(Error::exhausted(format!("{text} in {directory}")));
+            return Err(Error::exhausted(format!("{text} in {directory}")).with_hint(ROOM));
         }
         let written = self.env.blocking(move || flush.write(disk.as_ref())).await;
         let written = written.unwrap_or_else(|panic| Err(io::Error::other(panic)));
         written.map_err(|cause| {
-            let text = format!("cannot write shuffle data to {directory}: {cause}");
-            Error::exhausted(text).with_source(cause)
+            let text = format!("cannot write shuffle data to disk in {directory}: {cause}");
+            Error::exhausted(text).with_source(cause).with_hint(ROOM)
         })
     }
 }

@@ -3,15 +3,15 @@
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
 use dunlin_base::{Env, Error, Result};
-use dunlin_sim::chaos::{Expected, FAULTS, Options, Report, find, run};
-use dunlin_sim::processes::Shape;
+use dunlin_sim::chaos::{Expected, FAULTS, Fault, Options, Report, find, needs, run};
+use dunlin_sim::processes::{Needs, Shape};
 use tokio::runtime::Runtime;
 
 /// The first argument with which this program is `dunlin`.
@@ -103,7 +103,8 @@ fn chaos(cli: &Cli) -> Result<Report> {
     let data = cli.data.clone().unwrap_or_else(|| folder.path().join("data"));
     let data = dunlin_corpus::tpch::cached(&data, cli.scale)
         .map_err(|e| Error::invalid(format!("cannot make data: {e:#}")))?;
-    let options = options(cli, &env, data, folder.path().join("cluster"))?;
+    let faults = runtime.block_on(faults(cli, &env, folder.path()))?;
+    let options = options(cli, &env, data, folder.path().join("cluster"), faults)?;
     let (seed, strikes) = (options.seed, options.strikes);
     say(&format!("seed {seed}, {strikes} faults, logs in {}", folder.path().display()));
     let report = runtime.block_on(async {
@@ -117,7 +118,34 @@ fn chaos(cli: &Cli) -> Result<Report> {
     report
 }
 
-fn options(cli: &Cli, env: &Env, data: PathBuf, folder: PathBuf) -> Result<Options> {
+/// What is to be done. What was asked for by name is done or is an error; of all others, what the
+/// machine does not permit is named and left out.
+async fn faults(cli: &Cli, env: &Env, folder: &Path) -> Result<Vec<&'static Fault>> {
+    if !cli.only.is_empty() {
+        return cli.only.iter().map(|name| find(name)).collect();
+    }
+    let mut tried: Vec<(Needs, Result<()>)> = Vec::new();
+    let mut faults = Vec::new();
+    for fault in FAULTS {
+        let needs = fault.needs();
+        if !tried.iter().any(|(known, _)| *known == needs) {
+            tried.push((needs, needs.permitted(env, folder).await));
+        }
+        match tried.iter().find(|(known, _)| *known == needs) {
+            Some((_, Err(error))) => say(&format!("left out: {}: {error}", fault.name)),
+            _ => faults.push(fault),
+        }
+    }
+    Ok(faults)
+}
+
+fn options(
+    cli: &Cli,
+    env: &Env,
+    data: PathBuf,
+    folder: PathBuf,
+    faults: Vec<&'static Fault>,
+) -> Result<Options> {
     let program: Vec<OsString> = match &cli.dunlin {
         Some(path) => vec![path.into()],
         None => {
@@ -125,10 +153,6 @@ fn options(cli: &Cli, env: &Env, data: PathBuf, folder: PathBuf) -> Result<Optio
             let own = own.map_err(|e| Error::bug("a program without a path").with_source(e))?;
             vec![own.into(), AS_DUNLIN.into()]
         }
-    };
-    let faults = match cli.only.is_empty() {
-        true => FAULTS.iter().collect(),
-        false => cli.only.iter().map(|name| find(name)).collect::<Result<Vec<_>>>()?,
     };
     let strikes = cli.faults.unwrap_or(match cli.only.len() {
         0 => 500,
@@ -138,7 +162,13 @@ fn options(cli: &Cli, env: &Env, data: PathBuf, folder: PathBuf) -> Result<Optio
         program,
         data,
         folder,
-        shape: Shape { members: cli.members, gateways: 2, executors: 3, shuffles: 2 },
+        shape: Shape {
+            members: cli.members,
+            gateways: 2,
+            executors: 3,
+            shuffles: 2,
+            needs: needs(faults.iter().copied()),
+        },
         faults,
         strikes,
         seed: cli.seed.unwrap_or_else(|| env.random_below(1 << 32)),

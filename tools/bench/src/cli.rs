@@ -34,6 +34,8 @@ pub enum Verb {
     Plans(RunArgs),
     /// Time a cluster of processes on etcd: TPC-H against plain DataFusion, then short queries.
     Cluster(ClusterArgs),
+    /// Time all TPC-H queries on a cluster with an executor killed half-way.
+    Loss(LossArgs),
     /// All TPC-H queries through all roles, with an executor stopped on the way, beside plain
     /// DataFusion; then on a cluster of processes, some of them killed.
     Demo(DemoArgs),
@@ -130,6 +132,32 @@ pub struct ClusterArgs {
     #[arg(long)]
     pub dunlin: Option<PathBuf>,
     /// Write the reports (Markdown and JSON) into this folder, too.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// A benchmark of the loss of an executor.
+#[derive(Debug, Args)]
+pub struct LossArgs {
+    /// The folder under which generated data are kept, a folder for each scale.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Scale factor.
+    #[arg(long, default_value_t = 1.0)]
+    pub scale: f64,
+    /// Only these queries, by number.
+    #[arg(long, value_delimiter = ',')]
+    pub queries: Vec<u8>,
+    /// Passes in calm, and as many of each sort with a loss.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
+    /// How the engines are set up.
+    #[command(flatten)]
+    pub setup: SetupArgs,
+    /// The program `dunlin`; beside this one unless told.
+    #[arg(long)]
+    pub dunlin: Option<PathBuf>,
+    /// Write the report (Markdown and JSON) into this folder, too.
     #[arg(long)]
     pub out: Option<PathBuf>,
 }

@@ -57,7 +57,18 @@ impl Cluster {
         size: Size,
         setup: Setup,
     ) -> Result<Self> {
-        let mut child = spawn(&program(binary)?, data, size)?;
+        Self::start_away(binary, data, size, setup, None).await
+    }
+
+    /// The same with processes that stay away for `away` seconds when they were killed.
+    pub async fn start_away(
+        binary: Option<&Path>,
+        data: &Path,
+        size: Size,
+        setup: Setup,
+        away: Option<u32>,
+    ) -> Result<Self> {
+        let mut child = spawn(&program(binary)?, data, size, away)?;
         let lines = follow(&mut child)?;
         let gateways = match waited(lines.clone(), READY, 0).await {
             Ok(gateways) => gateways,
@@ -165,12 +176,15 @@ fn program(told: Option<&Path>) -> Result<PathBuf> {
     Ok(beside)
 }
 
-fn spawn(program: &Path, data: &Path, size: Size) -> Result<Child> {
+fn spawn(program: &Path, data: &Path, size: Size, away: Option<u32>) -> Result<Child> {
     let mut command = Command::new(program);
     command.args(["cluster", "--port", "0", "--data"]).arg(data);
     let counts = [("gateways", size.gateways), ("executors", size.executors)];
     for (role, count) in counts.into_iter().chain([("shuffle", size.shuffle)]) {
         command.args([format!("--{role}"), count.to_string()]);
+    }
+    if let Some(seconds) = away {
+        command.args(["--restart-wait", &seconds.to_string()]);
     }
     // A short lease, so that a kill is noticed while somebody watches.
     command.args(["--", "--threads", "1", "--lease-ttl", "2s"]);

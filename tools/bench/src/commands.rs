@@ -9,7 +9,7 @@ use crate::engine::{self, Engine, Plain, Setup};
 use crate::measure::measure;
 use crate::report::Report;
 use crate::suite::{Suite, SuiteName};
-use crate::{apart, demo, plans, short, tpcds, tpch};
+use crate::{apart, demo, loss, plans, short, tpcds, tpch};
 
 /// Runs a verb. False: it ran, and what it found is bad (the demo's answers differ).
 pub fn run(cli: Cli) -> Result<bool> {
@@ -32,6 +32,10 @@ pub fn run(cli: Cli) -> Result<bool> {
         Verb::Cluster(args) => {
             let (report, sheet) = on_runtime(args.setup.resolve(), apart::run(&args))?;
             show(&report.markdown(), args.out.as_deref(), |out| report.write(out))?;
+            show(&sheet.markdown(), args.out.as_deref(), |out| sheet.write(out))
+        }
+        Verb::Loss(args) => {
+            let sheet = on_runtime(args.setup.resolve(), loss::run(&args))?;
             show(&sheet.markdown(), args.out.as_deref(), |out| sheet.write(out))
         }
         Verb::Demo(args) => on_runtime(args.setup.resolve(), demo::run(&args)),

@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod commands;
 pub mod demo;
 pub mod engine;
+pub mod loss;
 pub mod machine;
 pub mod measure;
 pub mod plans;

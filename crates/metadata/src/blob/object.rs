@@ -1,5 +1,6 @@
 //! Blobs in anything that `object_store` speaks to: S3, Azure, GCS, memory.
 
+use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dunlin_base::{Env, Error, Kind, Result};
 use futures::{StreamExt, TryStreamExt};
+use object_store::client::HttpError;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
@@ -138,8 +140,22 @@ fn kind(e: &object_store::Error) -> Kind {
         | E::PermissionDenied { .. }
         | E::Unauthenticated { .. }
         | E::UnknownConfigurationKey { .. } => Kind::Invalid,
+        // A connection that broke says of the bytes that did not come what a disk says of a file
+        // that is cut short. They are where they were.
+        other if is_http(other) => Kind::Retry,
         other => io_cause(other).map_or(Kind::Retry, io_kind),
     }
+}
+
+fn is_http(e: &object_store::Error) -> bool {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(e);
+    while let Some(e) = cause {
+        if e.is::<HttpError>() {
+            return true;
+        }
+        cause = e.source();
+    }
+    false
 }
 
 #[cfg(test)]
@@ -174,6 +190,16 @@ pub(super) mod tests {
         blobs.delete_prefix("").await?;
         assert_eq!(blobs.list("").await?, Vec::<String>::new());
         Ok(())
+    }
+
+    #[test]
+    fn a_body_that_ends_early_is_no_lost_blob() {
+        use object_store::client::HttpErrorKind;
+        let short = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let of = |source| object_store::Error::Generic { store: "S3", source };
+        let broken = HttpError::new(HttpErrorKind::Interrupted, short());
+        assert_eq!(kind(&of(Box::new(broken))), Kind::Retry);
+        assert_eq!(kind(&of(Box::new(short()))), Kind::Lost);
     }
 
     #[tokio::test]

@@ -11,8 +11,7 @@ use super::{Command, DRAIN_MAX};
 use crate::report::note;
 use crate::serve::READY;
 
-/// The first wait before an ended process is started again, doubled up to the longest.
-const AGAIN_MIN: Duration = Duration::from_secs(1);
+/// The longest wait before an ended process is started again.
 const AGAIN_MAX: Duration = Duration::from_secs(30);
 
 /// A process that lived so long has started well.
@@ -30,21 +29,27 @@ pub(super) struct Child {
 }
 
 /// Runs the process, and again when it ends, until told to stop: then it gets the time to drain.
-pub(super) async fn keep(env: &Env, child: &Child, restart: bool, mut stop: watch::Receiver<bool>) {
-    let mut wait = AGAIN_MIN;
+/// `restart`: how long after its end it is started again, if at all; doubled each time it ends early.
+pub(super) async fn keep(
+    env: &Env,
+    child: &Child,
+    restart: Option<Duration>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut wait = restart.unwrap_or_default();
     while !*stop.borrow() {
         let began = env.now();
         run(env, child, &mut stop).await;
         if *stop.borrow() {
             return;
         }
-        if !restart {
+        let Some(first) = restart else {
             note(&format!("cluster: {} stays down (--no-restart)", child.name));
             let _ = stop.changed().await;
             return;
-        }
+        };
         if env.now().saturating_sub(began) > LIVED {
-            wait = AGAIN_MIN;
+            wait = first;
         }
         tokio::select! {
             () = env.sleep(wait) => wait = (wait * 2).min(AGAIN_MAX),

@@ -32,10 +32,12 @@ pub(crate) fn run(options: &Cluster, data: Option<PathBuf>) -> Result<(), Failur
         runtime.map_err(|e| Error::bug("can not start threads").with_source(e))?;
     let env = Env::real(Some(runtime.handle().clone()));
     let plan = Plan::new(options, data)?;
-    runtime.block_on(supervise(&env, plan, !options.no_restart)).map_err(Failure::from)
+    let wait = Duration::from_secs(options.restart_wait.into());
+    let restart = (!options.no_restart).then_some(wait);
+    runtime.block_on(supervise(&env, plan, restart)).map_err(Failure::from)
 }
 
-async fn supervise(env: &Env, plan: Plan, restart: bool) -> Result<()> {
+async fn supervise(env: &Env, plan: Plan, restart: Option<Duration>) -> Result<()> {
     let (stop, stopped) = watch::channel(false);
     let (stop_store, store_stopped) = watch::channel(false);
     let store = start(env, plan.store.clone(), restart, store_stopped);
@@ -71,7 +73,7 @@ async fn supervise(env: &Env, plan: Plan, restart: bool) -> Result<()> {
 fn start(
     env: &Env,
     child: Child,
-    restart: bool,
+    restart: Option<Duration>,
     stop: watch::Receiver<bool>,
 ) -> dunlin_base::env::Task<()> {
     let of_task = env.clone();

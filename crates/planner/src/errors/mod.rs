@@ -22,7 +22,7 @@ use datafusion::parquet::errors::ParquetError;
 use dunlin_base::Error;
 
 pub(crate) use place::{Span, at, in_text, syntax};
-pub use storage::from_object_store;
+pub use storage::{from_object_store, name_spill};
 pub(crate) use suggest::did_you_mean;
 pub use suggest::nearest;
 

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 
+use datafusion::execution::TaskContext;
 use dunlin_base::Error;
 use object_store::client::{HttpError, HttpErrorKind};
 
@@ -83,8 +84,10 @@ pub(super) fn io(error: &io::Error) -> Error {
         io::ErrorKind::PermissionDenied => {
             Error::invalid(format!("no permission: {error}")).with_hint(PERMISSION)
         }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             Error::exhausted(format!("the disk is full: {error}"))
+                .with_hint(ROOM)
+                .with_source(NoRoom)
         }
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             Error::invalid(format!("damaged data: {error}"))
@@ -99,6 +102,27 @@ fn io_kind(error: &io::Error) -> io::ErrorKind {
     match error.kind() {
         io::ErrorKind::Other => wrapped().map_or(io::ErrorKind::Other, io_kind),
         kind => kind,
+    }
+}
+
+const ROOM: &str = "make room there or give the process another folder with --scratch; a higher \
+     memory_limit spills less";
+
+/// Marks errors about a disk without room, whose file is not known.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no room on the disk")]
+struct NoRoom;
+
+/// The error with the folders that `context` spills to, if a task had no room to do so.
+pub fn name_spill(error: Error, context: &TaskContext) -> Error {
+    if find::<NoRoom>(&error).is_none() {
+        return error;
+    }
+    let folders = context.runtime_env().disk_manager.temp_dir_paths();
+    let folders: Vec<String> = folders.iter().map(|path| path.display().to_string()).collect();
+    match folders.is_empty() {
+        true => error,
+        false => error.context(format!("cannot spill to {}", folders.join(", "))),
     }
 }
 

@@ -138,3 +138,32 @@ fn files_that_cannot_be_written_say_why() {
         assert_eq!((error.kind(), error.message()), (ours, message));
     }
 }
+
+#[test]
+fn a_task_that_cannot_spill_names_the_folder_and_says_what_to_do() {
+    use datafusion::execution::TaskContext;
+    use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mode = DiskManagerMode::Directories(vec![folder.path().to_owned()]);
+    let disk = DiskManagerBuilder::default().with_mode(mode);
+    let runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(disk).build().expect("built");
+    let context = TaskContext::default().with_runtime(Arc::new(runtime));
+    let of = |kind| from_datafusion(DataFusionError::IoError(std::io::Error::from(kind)));
+    let full = name_spill(of(std::io::ErrorKind::StorageFull), &context);
+    assert_eq!(full.kind(), Kind::Exhausted);
+    let begins = format!("cannot spill to {}", folder.path().display());
+    assert!(full.message().starts_with(&begins), "{full}");
+    assert!(full.hint().is_some_and(|hint| hint.contains("--scratch")), "{full:?}");
+    let other = name_spill(of(std::io::ErrorKind::NotFound), &context);
+    assert!(!other.message().contains("spill"), "{other}");
+    let target = not_stored(
+        &object_store::Error::Generic {
+            store: "test",
+            source: Box::new(std::io::Error::from(std::io::ErrorKind::StorageFull)),
+        },
+        "/lake/x",
+    );
+    assert_eq!(name_spill(target.clone(), &context).message(), target.message());
+}

@@ -9,7 +9,7 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 use url::{Position, Url};
 
 use super::fence::Fenced;
@@ -51,8 +51,9 @@ fn whole(
         }
         "s3" | "s3a" => {
             let keys = keys::<AmazonS3ConfigKey>(&name, options, &["aws", "s3"])?;
-            let plain = plain_http(options, "endpoint");
             let builder = AmazonS3Builder::from_env().with_url(url.as_str());
+            let said = builder.get_config_value(&AmazonS3ConfigKey::Client(ALLOW_HTTP));
+            let plain = plain_http(options, "endpoint") || is_true(said);
             let builder = builder.with_client_options(client.with_allow_http(plain));
             let builder = keys.into_iter().fold(builder, |b, (k, v)| b.with_config(k, v));
             Arc::new(builder.with_retry(retry).build().map_err(failed)?)
@@ -66,8 +67,9 @@ fn whole(
         }
         "az" | "azure" | "adl" | "abfs" | "abfss" => {
             let keys = keys::<AzureConfigKey>(&name, options, &["azure", "az"])?;
-            let plain = plain_http(options, "endpoint");
             let builder = MicrosoftAzureBuilder::from_env().with_url(url.as_str());
+            let said = builder.get_config_value(&AzureConfigKey::Client(ALLOW_HTTP));
+            let plain = plain_http(options, "endpoint") || is_true(said);
             let builder = builder.with_client_options(client.with_allow_http(plain));
             let builder = keys.into_iter().fold(builder, |b, (k, v)| b.with_config(k, v));
             Arc::new(builder.with_retry(retry).build().map_err(failed)?)
@@ -84,6 +86,15 @@ fn whole(
         }
     };
     Ok(Arc::new(Guarded::new(remote, name, env.clone(), limits)))
+}
+
+/// The switch of the environment for stores without encryption: the limits of ours, which come with
+/// a switch of their own, must not undo it.
+const ALLOW_HTTP: ClientConfigKey = ClientConfigKey::AllowHttp;
+
+fn is_true(value: Option<String>) -> bool {
+    let yes = |value: &str| matches!(value, "true" | "1" | "on" | "yes" | "y");
+    value.is_some_and(|value| yes(&value.to_ascii_lowercase()))
 }
 
 fn client(limits: StoreLimits) -> ClientOptions {

@@ -103,6 +103,7 @@ async fn a_full_disk_refuses_by_name_and_loses_nothing() {
     assert_eq!(error.kind(), Kind::Exhausted);
     let place = directory.path().display().to_string();
     assert!(error.message().contains(&place), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("--scratch")), "{error:?}");
     let left = std::fs::metadata(only_file(directory.path())).expect("was created").len();
     assert_eq!(left, 0, "a failed write gives its space back");
     let expected = |n| (0..n).map(|n| block(1, map, n, 20_000)).collect::<Vec<_>>();

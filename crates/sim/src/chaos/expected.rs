@@ -17,6 +17,13 @@ pub(super) const WIDE: &str = "wide";
 const WIDE_SQL: &str = "SELECT l_shipmode, count(*) AS n FROM lineitem GROUP BY l_shipmode";
 const WIDE_SET: &str = "SET dunlin.slice_bytes = '12KiB'";
 
+/// The name of a query that goes to disk: shuffle workers cannot hold its rows in memory, and executors
+/// not their groups. Only faults ask it.
+pub(super) const LARGE: &str = "large";
+const LARGE_SQL: &str = "SELECT count(*) AS n, encode(min(bytes), 'hex') AS first FROM (\
+     SELECT DISTINCT l_orderkey, l_linenumber, sha512(concat(l_comment, n_name)) AS bytes \
+     FROM lineitem, nation WHERE n_nationkey < 12)";
+
 /// A query and its rows.
 #[derive(Clone, Debug)]
 pub struct Query {
@@ -39,8 +46,10 @@ impl Query {
 /// All queries.
 #[derive(Clone, Debug)]
 pub struct Expected {
-    /// The queries.
+    /// The queries that clients ask.
     pub queries: Vec<Query>,
+    /// One that goes to disk. Only faults ask it.
+    pub large: Query,
 }
 
 impl Expected {
@@ -69,6 +78,8 @@ impl Expected {
             let set = (name == WIDE).then_some(WIDE_SET);
             queries.push(Query { name, set, sql, rows });
         }
-        Ok(Self { queries })
+        let (name, sql) = (LARGE.to_owned(), LARGE_SQL.to_owned());
+        let rows = oracle::rows(&context, &sql).await.map_err(|e| bad(&e))?;
+        Ok(Self { queries, large: Query { name, set: None, sql, rows } })
     }
 }

@@ -5,7 +5,7 @@ use dunlin_base::{Error, Kind, Result, fail};
 
 use super::expected::{LONG, WIDE};
 use super::writes::WRITE;
-use crate::processes::{Role, Weather};
+use crate::processes::{Needs, Role, Service, Weather};
 
 /// Whether a query may fail with `lost` before its client has any of its rows. Lost output is made
 /// again, so it may not. A client that has rows already may be told: rows that are made again can
@@ -46,6 +46,18 @@ pub enum Act {
     Compact(Role),
     /// Another weather on connections, for the time.
     Weather(Link, Weather),
+    /// The object store serves otherwise, for the time.
+    Serve(Service),
+    /// The disk of a process has no room, for the time; a client asks what needs it.
+    FillDisk(Role),
+    /// Packets of a shuffle worker's or an executor's host are dropped, for the time: all, or those
+    /// of one direction.
+    Cut {
+        /// One direction only.
+        one_way: bool,
+    },
+    /// Each write of etcd to its disk takes so many milliseconds longer, for the time.
+    SlowSync(u32),
 }
 
 /// Where a process fails.
@@ -74,16 +86,29 @@ pub struct Fault {
     pub retry: bool,
     /// Clients may be told that data were lost; before their first row only if [`LOST_MAY_BE`].
     pub lost: bool,
+    /// Clients may be told that a disk is full, if they are told which.
+    pub full: bool,
 }
 
 impl Fault {
+    /// What the cluster must have for it.
+    pub fn needs(&self) -> Needs {
+        Needs {
+            objects: matches!(self.act, Act::Serve(_)),
+            disks: matches!(self.act, Act::FillDisk(_)),
+            hosts: matches!(self.act, Act::Cut { .. }),
+            trace: matches!(self.act, Act::SlowSync(_)),
+        }
+    }
+
     /// Whether a client may get an error of this kind while the fault strikes. All other errors
     /// are defects, whatever strikes.
     pub fn allows(&self, kind: Kind) -> bool {
         match kind {
             Kind::Retry => self.retry,
             Kind::Lost => self.lost,
-            Kind::Fenced | Kind::Invalid | Kind::Exhausted | Kind::Bug => false,
+            Kind::Exhausted => self.full,
+            Kind::Fenced | Kind::Invalid | Kind::Bug => false,
         }
     }
 }
@@ -96,9 +121,14 @@ pub fn find(name: &str) -> Result<&'static Fault> {
     })
 }
 
+/// What a cluster must have so that all these can be done to it.
+pub fn needs<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> Needs {
+    faults.into_iter().map(Fault::needs).fold(Needs::default(), Needs::and)
+}
+
 /// Nothing of it may be seen by clients: others do what the process did.
 const fn hidden(name: &'static str, about: &'static str, act: Act, ms: (u32, u32)) -> Fault {
-    Fault { name, about, act, ms, retry: false, lost: false }
+    Fault { name, about, act, ms, retry: false, lost: false, full: false }
 }
 
 /// Clients may be told to ask again: their gateway was without its store, or without the others.
@@ -109,6 +139,11 @@ const fn retried(name: &'static str, about: &'static str, act: Act, ms: (u32, u3
 /// Shuffled data end with their worker, and with them a result in the middle.
 const fn losing(name: &'static str, about: &'static str, act: Act, ms: (u32, u32)) -> Fault {
     Fault { lost: true, ..retried(name, about, act, ms) }
+}
+
+/// A disk is full, and who needs it says so.
+const fn full(name: &'static str, about: &'static str, act: Act, ms: (u32, u32)) -> Fault {
+    Fault { full: true, ..hidden(name, about, act, ms) }
 }
 
 /// A process is away for a moment.
@@ -235,6 +270,18 @@ pub const FAULTS: &[Fault] = &[
         Act::Compact(Role::Executor),
         (200, 1500),
     ),
+    retried(
+        "compact-under-gateway",
+        "etcd forgets the past while a gateway is cut off from it",
+        Act::Compact(Role::Gateway),
+        (200, 1500),
+    ),
+    hidden(
+        "slow-etcd",
+        "each write of etcd to its disk takes 150 ms longer; no process may lose its lease",
+        Act::SlowSync(150),
+        (3000, 6000),
+    ),
     hidden(
         "executor-without-store",
         "an executor is cut off from etcd past its lease, and from nothing else",
@@ -313,6 +360,49 @@ pub const FAULTS: &[Fault] = &[
         Act::Weather(Link::Door, Weather::slow(100_000)),
         BAD,
     ),
+    retried("store-503", "the object store answers 503 to all", Act::Serve(Service::Busy), BAD),
+    retried(
+        "store-mute",
+        "the object store does what it is asked, and its answers are lost",
+        Act::Serve(Service::Mute),
+        BAD,
+    ),
+    hidden(
+        "store-slow",
+        "the object store takes 300 ms longer for each request",
+        Act::Serve(Service::Slow(300)),
+        BAD,
+    ),
+    retried(
+        "store-cut-body",
+        "the object store sends half of each body",
+        Act::Serve(Service::Short),
+        BAD,
+    ),
+    full(
+        "disk-full-shuffle",
+        "the disk of a shuffle worker is full",
+        Act::FillDisk(Role::Shuffle),
+        BAD,
+    ),
+    full(
+        "disk-full-executor",
+        "the disk of an executor is full",
+        Act::FillDisk(Role::Executor),
+        BAD,
+    ),
+    losing(
+        "netns-cut",
+        "all packets of a shuffle worker's or an executor's host are dropped past its lease",
+        Act::Cut { one_way: false },
+        PAST_LEASE,
+    ),
+    losing(
+        "netns-oneway",
+        "the packets that come to such a host, or those that go, are dropped past its lease",
+        Act::Cut { one_way: true },
+        PAST_LEASE,
+    ),
 ];
 
 #[cfg(test)]
@@ -328,7 +418,7 @@ mod tests {
         for fault in FAULTS {
             assert!(fault.ms.0 < fault.ms.1, "{}", fault.name);
             assert_eq!(find(fault.name).expect("it is there").name, fault.name);
-            for kind in [Kind::Bug, Kind::Invalid, Kind::Fenced, Kind::Exhausted] {
+            for kind in [Kind::Bug, Kind::Invalid, Kind::Fenced] {
                 assert!(!fault.allows(kind), "{}", fault.name);
             }
         }

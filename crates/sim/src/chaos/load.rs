@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
-use dunlin_base::{Env, Kind, Result};
+use dunlin_base::{Env, Error, Kind, Result};
 use dunlin_gateway::flight::Client;
 use futures::TryStreamExt;
 use parking_lot::Mutex;
@@ -18,6 +18,9 @@ use crate::processes::Cluster;
 
 /// After an error that a client may get, before it asks again.
 const AFTER_ERROR: Duration = Duration::from_millis(200);
+
+/// What an error says that is about a disk.
+const DISK: &str = "disk";
 
 /// A client comes anew, at any gateway, before one in so many queries.
 const MOVES_IN: u64 = 3;
@@ -100,8 +103,7 @@ impl Load {
             *client = None;
         }
         let at = format!("{} at {}s", query.name, began.as_secs());
-        let allowed =
-            |kind, begun| allowed.contains(&kind) && (kind != Kind::Lost || begun || LOST_MAY_BE);
+        let allowed = |error: &Error, begun| may_be(error, begun, allowed);
         self.verdict.lock().judge(&at, outcome, env.now().saturating_sub(began), allowed);
         right
     }
@@ -134,4 +136,15 @@ impl Load {
         }
         Ok(())
     }
+}
+
+/// Whether a client may be told this where errors of these kinds are allowed.
+pub(super) fn may_be(error: &Error, begun: bool, allowed: &[Kind]) -> bool {
+    let told = match error.kind() {
+        Kind::Lost => begun || LOST_MAY_BE,
+        // Which disk it is, and what to do.
+        Kind::Exhausted => error.message().contains(DISK) && error.hint().is_some(),
+        _ => true,
+    };
+    told && allowed.contains(&error.kind())
 }

@@ -11,6 +11,7 @@
 //! [`plan`] draws strikes from a seed; [`run()`] does them and judges. A scenario is a run with one
 //! fault or a few: there is one path.
 
+mod around;
 mod expected;
 mod faults;
 mod load;
@@ -22,7 +23,7 @@ mod verdict;
 mod writes;
 
 pub use expected::{Expected, Query};
-pub use faults::{Act, FAULTS, Fault, LOST_MAY_BE, Link, Point, find};
+pub use faults::{Act, FAULTS, Fault, LOST_MAY_BE, Link, Point, find, needs};
 pub use plan::{Strike, plan};
 pub use report::Report;
 pub use run::{Options, run};

@@ -82,6 +82,12 @@ impl Report {
         }
     }
 
+    /// Notes what became of the queries.
+    pub(super) fn judged(&mut self, verdict: Verdict) {
+        let of_strikes = std::mem::replace(&mut self.verdict, verdict).defects;
+        self.verdict.defects.extend(of_strikes);
+    }
+
     /// Compares the claims of all queries with what the same ones took in calm. A query that was
     /// run as often as another counts as often, so that the mix does not matter.
     pub(super) fn redone(
@@ -140,5 +146,23 @@ impl fmt::Display for Report {
                 self.folder.display()
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chaos::{find, plan};
+
+    #[test]
+    fn a_strike_that_found_a_defect_makes_the_run_bad() {
+        let mut report = Report::of(1, Path::new("nowhere"));
+        let strike = plan(1, 1, &[find("drain-executor").expect("a fault")]);
+        report.struck(&strike[0], Ok(true));
+        assert!(report.is_good());
+        report.struck(&strike[0], Err(Error::bug("it ended with exit code 1")));
+        report.judged(Verdict { right: 1, ..Verdict::default() });
+        assert!(!report.is_good(), "{report}");
+        assert_eq!(report.verdict.right, 1);
     }
 }

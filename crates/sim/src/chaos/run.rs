@@ -87,7 +87,8 @@ pub async fn run(
     note("no more faults: each query once");
     load.progress().await;
     load.look_at_all().await;
-    report.verdict = std::mem::take(&mut *load.verdict.lock());
+    // Beside what strikes found.
+    report.judged(std::mem::take(&mut *load.verdict.lock()));
     report.left.extend(left(&cluster).await?);
     report.redone(&calm, &claims(&cluster).await?);
     if let Err(error) = cluster.drain().await {

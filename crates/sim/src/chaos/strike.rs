@@ -8,6 +8,7 @@ use std::time::Duration;
 use dunlin_base::{Error, Result, fail};
 use tokio::sync::{MutexGuard, SemaphorePermit};
 
+use super::around;
 use super::expected::LONG;
 use super::faults::{Act, Link, Point};
 use super::load::Load;
@@ -19,15 +20,15 @@ use crate::processes::{Child, Cluster, Proxy, Role, Server, Signal, Weather};
 const PASSAGE_MAX: Duration = Duration::from_secs(15);
 
 /// A process that faults have been done to, and nobody else does any to.
-struct Target<'a> {
-    server: &'a Server,
+pub(super) struct Target<'a> {
+    pub(super) server: &'a Server,
     child: MutexGuard<'a, Option<Child>>,
     /// Of a gateway: leave for it to be away.
     _away: Option<SemaphorePermit<'a>>,
 }
 
 impl Target<'_> {
-    fn child(&mut self) -> Result<&mut Child> {
+    pub(super) fn child(&mut self) -> Result<&mut Child> {
         let gone = || Error::bug(format!("{} was not started", self.server.name));
         self.child.as_mut().ok_or_else(gone)
     }
@@ -73,6 +74,15 @@ pub(super) async fn strike(load: &Load, strike: &Strike) -> Result<bool> {
                 Link::Shuffle | Link::Door => target.server.door.iter().collect(),
             };
             Ok(change(cluster, &proxies, weather, strike.time).await)
+        }
+        Act::Serve(service) => around::serve(cluster, service, strike.time).await,
+        Act::FillDisk(role) => around::fill(load, of(role).await?, strike).await,
+        Act::Cut { one_way } => {
+            let role = if strike.chance.is_multiple_of(2) { Role::Shuffle } else { Role::Executor };
+            around::cut(cluster, &of(role).await?, one_way, strike).await
+        }
+        Act::SlowSync(ms) => {
+            around::slow_sync(cluster, Duration::from_millis(ms.into()), strike.time).await
         }
     }
 }

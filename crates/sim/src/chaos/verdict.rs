@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dunlin_base::{Error, Kind};
+use dunlin_base::Error;
 
 /// As many errors are kept word for word.
 const TOLD_MAX: usize = 1000;
@@ -37,21 +37,21 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Judges an answer. `allowed`: whether the run allows an error of this kind, with rows
-    /// before it or without.
+    /// Judges an answer. `allowed`: whether the run allows this error, with rows before it or
+    /// without.
     pub fn judge(
         &mut self,
         query: &str,
         outcome: Outcome,
         took: Duration,
-        allowed: impl Fn(Kind, bool) -> bool,
+        allowed: impl Fn(&Error, bool) -> bool,
     ) {
         self.slowest = self.slowest.max(took);
         match outcome {
             Outcome::Right => self.right += 1,
             Outcome::Wrong(how) => self.defects.push(format!("{query}: wrong rows: {how}")),
             Outcome::Hung => self.defects.push(format!("{query}: no answer after {took:?}")),
-            Outcome::Failed(error, begun) if allowed(error.kind(), begun) => {
+            Outcome::Failed(error, begun) if allowed(&error, begun) => {
                 *self.errors.entry(error.kind().as_str()).or_default() += 1;
                 if self.told.len() < TOLD_MAX {
                     self.told.push(format!("{query}: {}: {error}", error.kind()));
@@ -67,12 +67,14 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
+    use dunlin_base::Kind;
+
     use super::*;
 
     #[test]
     fn only_right_rows_and_allowed_errors_are_no_defects() {
         let mut verdict = Verdict::default();
-        let retry = |kind, begun| kind == Kind::Retry || begun;
+        let retry = |error: &Error, begun| error.kind() == Kind::Retry || begun;
         let mut judge = |outcome| verdict.judge("q", outcome, Duration::from_secs(1), retry);
         judge(Outcome::Right);
         judge(Outcome::Failed(Error::retry("later"), false));

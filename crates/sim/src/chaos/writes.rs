@@ -13,7 +13,7 @@ use dunlin_gateway::flight::Client;
 use futures::TryStreamExt;
 use parking_lot::Mutex;
 
-use super::load::Load;
+use super::load::{Load, may_be};
 use super::verdict::Outcome;
 
 /// Where a strike says that a client is to write.
@@ -93,7 +93,7 @@ impl Load {
         let look = self.look(number.table(), first, self.allowed.as_slice()).await;
         if let Some(outcome) = look {
             let at = format!("look at written_{}", number.table());
-            let allowed = |kind, _| self.allowed.contains(&kind);
+            let allowed = |error: &Error, begun| may_be(error, begun, &self.allowed);
             self.verdict.lock().judge(&at, outcome, Duration::ZERO, allowed);
         }
     }
@@ -113,6 +113,9 @@ impl Load {
                     return Outcome::Right;
                 }
                 Err(error) if matches!(error.kind(), Kind::Retry | Kind::Lost) => {}
+                // There is room again once the fault is over.
+                Err(error)
+                    if error.kind() == Kind::Exhausted && may_be(&error, false, &self.allowed) => {}
                 Err(error) => return Outcome::Failed(error, false),
             }
             turn += 1;

@@ -8,25 +8,33 @@ use dunlin_base::{Env, Error, Result};
 use dunlin_gateway::flight::{Client, ClientOptions, Credentials};
 use dunlin_metadata::StoreRef;
 use futures::future::try_join_all;
-use parking_lot::Mutex as Lock;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::child::{Child, Signal};
 use super::etcd::Etcd;
-use super::proxy::Proxy;
-use super::server::{Recipe, Role, Server};
+use super::launch::{self, Common};
+use super::needs::Needs;
+use super::network::Network;
+use super::objects::{Objects, Service};
+use super::server::{Role, Server};
 
 /// Time to live of leases: short, so that a pause past it does not take long.
-const LEASE_TTL: Duration = Duration::from_secs(3);
+pub(super) const LEASE_TTL: Duration = Duration::from_secs(3);
 
 /// How long results are kept that nobody reads: longer than any fault keeps readers away.
-const HOLD: Duration = Duration::from_secs(20);
+pub(super) const HOLD: Duration = Duration::from_secs(20);
 
 /// How often gateways sweep.
-const SWEEP: Duration = Duration::from_secs(3);
+pub(super) const SWEEP: Duration = Duration::from_secs(3);
 
 /// How long a drained process may take for what it runs.
-const DRAIN_MAX: Duration = Duration::from_secs(30);
+pub(super) const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// Where blobs are, below the folder or in the object store.
+pub(super) const BLOBS: &str = "blobs";
+
+/// Where tables are that statements make.
+pub(super) const TABLES: &str = "tables";
 
 /// How many processes there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +47,8 @@ pub struct Shape {
     pub executors: usize,
     /// Shuffle workers.
     pub shuffles: usize,
+    /// What they have.
+    pub needs: Needs,
 }
 
 /// The processes. Dropping it kills them.
@@ -47,20 +57,15 @@ pub struct Cluster {
     folder: PathBuf,
     /// The metadata store.
     pub etcd: Etcd,
+    /// The object store of blobs and new tables, where they are not in folders.
+    pub objects: Option<Objects>,
     /// All `dunlin serve` processes.
     pub servers: Vec<Server>,
+    /// After those who are on it.
+    _network: Option<Network>,
     store: StoreRef,
     /// One gateway may not be away while it is the last: clients would rightly be told to retry.
     pub gateways_away: Semaphore,
-}
-
-/// What all processes are told.
-struct Common<'a> {
-    env: &'a Env,
-    etcd: &'a Etcd,
-    folder: &'a Path,
-    data: &'a Path,
-    program: &'a [OsString],
 }
 
 impl Cluster {
@@ -85,22 +90,28 @@ impl Cluster {
         let cannot = |e: std::io::Error| {
             Error::invalid(format!("cannot use {}: {e}", folder.display())).with_source(e)
         };
-        std::fs::create_dir_all(folder.join("blobs")).map_err(cannot)?;
+        std::fs::create_dir_all(folder.join(BLOBS)).map_err(cannot)?;
         let folder = folder.canonicalize().map_err(cannot)?;
-        std::fs::write(folder.join("dunlin.toml"), configuration(&folder)).map_err(cannot)?;
+        shape.needs.permitted(env, &folder).await?;
+        let network = network(env, shape).await?;
+        let objects = objects(env, shape, network.as_ref()).await?;
+        let tables = match &objects {
+            Some(objects) => objects.url(TABLES),
+            None => folder.join(TABLES).display().to_string(),
+        };
+        launch::configure(&folder, shape.needs, &tables).map_err(cannot)?;
         let etcd = Etcd::start(env, &folder, shape.members).await?;
-        let common = Common { env, etcd: &etcd, folder: &folder, data, program };
-        let mut servers = Vec::new();
-        let roles = [
-            (Role::Gateway, shape.gateways),
-            (Role::Shuffle, shape.shuffles),
-            (Role::Executor, shape.executors),
-        ];
-        for (role, count) in roles {
-            for number in 1..=count {
-                servers.push(common.server(role, number).await?);
-            }
-        }
+        let common = Common {
+            env,
+            shape,
+            etcd: &etcd,
+            objects: objects.as_ref(),
+            network: network.as_ref(),
+            folder: &folder,
+            data,
+            program,
+        };
+        let servers = common.servers().await?;
         try_join_all(
             servers
                 .iter()
@@ -109,7 +120,17 @@ impl Cluster {
         .await?;
         let store = etcd.store().await?;
         let away = Semaphore::new(shape.gateways.saturating_sub(1).max(1));
-        Ok(Self { env: env.clone(), folder, etcd, servers, store, gateways_away: away })
+        let env = env.clone();
+        Ok(Self {
+            env,
+            folder,
+            etcd,
+            objects,
+            servers,
+            _network: network,
+            store,
+            gateways_away: away,
+        })
     }
 
     /// The world it runs in.
@@ -151,8 +172,11 @@ impl Cluster {
             }
         }
         self.etcd.answers().await?;
+        if let Some(objects) = &self.objects {
+            objects.set(Service::Fine);
+        }
         for server in &self.servers {
-            server.heal();
+            server.heal().await?;
             let mut child = server.child.lock().await;
             let runs = child.as_mut().is_some_and(Child::runs);
             match child.as_ref().filter(|_| runs) {
@@ -181,66 +205,18 @@ impl Cluster {
     }
 }
 
-impl Common<'_> {
-    async fn server(&self, role: Role, number: usize) -> Result<Server> {
-        let name = format!("{}-{number}", role.as_str());
-        let mut stores = Vec::new();
-        for member in 0..self.etcd.members.len() {
-            let proxy = Proxy::open(self.env, "127.0.0.1:0").await?;
-            proxy.aim(&self.etcd.address(member));
-            stores.push(proxy);
-        }
-        let scratch = self.folder.join(&name);
-        let mut arguments: Vec<OsString> = vec!["serve".into(), "--with-parent".into()];
-        let mut option = |name: &str, value: OsString| arguments.extend([name.into(), value]);
-        option("--config", self.folder.join("dunlin.toml").into());
-        option("--roles", role.as_str().into());
-        let members: Vec<String> = stores.iter().map(|proxy| proxy.address().to_string()).collect();
-        option("--metadata", format!("etcd://{}", members.join(",")).into());
-        option("--blobs", self.folder.join("blobs").into());
-        option("--scratch", scratch.clone().into());
-        option("--admin-port", "0".into());
-        option("--flight-port", "0".into());
-        option("--drain-limit", DRAIN_MAX.as_secs().to_string().into());
-        // Executors open the files of tables that only gateways name.
-        option("--allow", self.data.into());
-        let door = match role {
-            Role::Executor => None,
-            Role::Gateway => {
-                option("--data", self.data.into());
-                Some(Proxy::open(self.env, "127.0.0.1:0").await?)
-            }
-            Role::Shuffle => {
-                // Workers tell a host of their own: the proxy has the same port on another one.
-                // Nobody's outgoing connections have ports of either.
-                let host = format!("127.0.1.{number}");
-                let own = format!("127.0.2.{number}");
-                let proxy = Proxy::open(self.env, &format!("{host}:0")).await?;
-                let port = proxy.address().port();
-                proxy.aim(&format!("{own}:{port}"));
-                option("--listen", own.into());
-                option("--advertise", host.into());
-                option("--shuffle-port", port.to_string().into());
-                Some(proxy)
-            }
-        };
-        let log = self.folder.join(format!("{name}.log"));
-        let recipe = Recipe { program: self.program.to_vec(), arguments, log, scratch };
-        let (child, admin) = (Mutex::new(None), Lock::default());
-        Ok(Server { role, name, child, stores, door, recipe, env: self.env.clone(), admin })
+async fn network(env: &Env, shape: Shape) -> Result<Option<Network>> {
+    match shape.needs.hosts {
+        true => Network::open(env, shape.shuffles + shape.executors).await.map(Some),
+        false => Ok(None),
     }
 }
 
-/// Small slices and partitions, so that small data make a query of many stages and tasks.
-fn configuration(folder: &Path) -> String {
-    let (lease, hold, sweep) = (LEASE_TTL.as_secs(), HOLD.as_secs(), SWEEP.as_secs());
-    format!(
-        "threads = 1\nmemory = \"512MiB\"\nshuffle-memory = \"32MiB\"\nhistory = 10000\n\
-         lease-ttl = \"{lease}s\"\nhold = \"{hold}s\"\nsweep = \"{sweep}s\"\n\
-         log-level = \"warn,dunlin_executor=info\"\n\n\
-         [session]\npartitions = 4\nslice_bytes = \"256KiB\"\ncollapse_bytes = \"0\"\n\
-         broadcast_bytes = \"16KiB\"\nbroadcast_rows = 500\nplan_cache = false\n\
-         warehouse = {:?}\n",
-        folder.join("tables")
-    )
+/// The object store, where all processes reach it.
+async fn objects(env: &Env, shape: Shape, network: Option<&Network>) -> Result<Option<Objects>> {
+    let host = network.map_or_else(|| "127.0.0.1".to_owned(), |network| network.address(0));
+    match shape.needs.objects {
+        true => Objects::open(env, &host).await.map(Some),
+        false => Ok(None),
+    }
 }

@@ -10,7 +10,8 @@ use etcd_client::Client;
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
-use super::child::Child;
+use super::child::{Child, Signal};
+use super::trace;
 
 /// How long the members may take to answer.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -122,6 +123,28 @@ impl Etcd {
             }
         }
         Err(Error::retry("no member of etcd leads"))
+    }
+
+    /// Makes every write of the members to their disks take longer by `delay`, for `time`. How many
+    /// did. The caller holds [`Etcd::whole`]. `Invalid`: no `strace`, or it may not trace.
+    pub async fn slow_sync(&self, delay: Duration, time: Duration) -> Result<usize> {
+        let mut tracers = Vec::new();
+        for member in &self.members {
+            let child = member.child.lock().await;
+            let Some(etcd) = child.as_ref() else { continue };
+            let command = trace::slow_sync(etcd.id()?, delay);
+            let name = format!("strace-{}", member.name);
+            let log = member.folder.join(format!("{name}.log"));
+            tracers.push(Child::start(&self.env, &name, command, log)?);
+        }
+        self.env.sleep(time).await;
+        let mut slowed = 0;
+        for tracer in &mut tracers {
+            tracer.signal(Signal::Term).await?;
+            tracer.ended(ASK_MAX).await?;
+            slowed += tracer.said().matches(trace::DELAYED).count();
+        }
+        Ok(slowed)
     }
 
     /// Has the store forget all that is not current: a watch that is behind must read anew. The

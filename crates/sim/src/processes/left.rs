@@ -8,7 +8,7 @@ use dunlin_proto::queue::History;
 use prost::Message;
 
 use super::admin;
-use super::cluster::Cluster;
+use super::cluster::{BLOBS, Cluster, TABLES};
 use super::server::Role;
 
 /// Where records of queries are that have not been removed.
@@ -31,11 +31,17 @@ pub async fn leftovers(cluster: &Cluster) -> Result<Vec<String>> {
         let found = cluster.store().range(prefix).await?;
         left.extend(found.entries.iter().take(NAMED_MAX).map(|e| format!("key {}", e.key)));
     }
-    left.extend(files(&cluster.folder().join("blobs"), |_| true)?);
+    left.extend(files(&cluster.folder().join(BLOBS), |_| true)?);
     let staged = |path: &Path| path.components().any(|part| part.as_os_str() == STAGING);
-    left.extend(files(&cluster.folder().join("tables"), staged)?);
+    left.extend(files(&cluster.folder().join(TABLES), staged)?);
+    if let Some(objects) = &cluster.objects {
+        let staged = |key: &String| staged(Path::new(key));
+        let tables = objects.keys(TABLES).into_iter().filter(staged);
+        let found = objects.keys(BLOBS).into_iter().chain(tables).take(NAMED_MAX);
+        left.extend(found.map(|key| format!("object {key}")));
+    }
     for server in &cluster.servers {
-        left.extend(files(&server.recipe.scratch, |_| true)?);
+        left.extend(files(&server.scratch(), |_| true)?);
     }
     for server in cluster.of(Role::Shuffle) {
         let address = server.admin();

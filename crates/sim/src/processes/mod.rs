@@ -13,16 +13,25 @@
 mod admin;
 mod child;
 mod cluster;
+mod disk;
 mod etcd;
+mod launch;
 mod left;
+mod needs;
+mod network;
+mod objects;
 mod proxy;
 mod server;
+mod trace;
 mod weather;
 
 pub use child::{Child, Signal};
 pub use cluster::{Cluster, Shape};
 pub use etcd::{Etcd, Member};
 pub use left::{Claims, claims, leftovers};
+pub use needs::Needs;
+pub use network::{Cut, Host, Network};
+pub use objects::{Objects, Service};
 pub use proxy::Proxy;
 pub use server::{Role, Server};
 pub use weather::{Flow, Weather};

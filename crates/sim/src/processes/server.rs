@@ -10,6 +10,8 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 
 use super::child::Child;
+use super::disk;
+use super::network::Host;
 use super::proxy::Proxy;
 use super::weather::Weather;
 
@@ -46,8 +48,12 @@ pub(super) struct Recipe {
     /// The program and its first arguments.
     pub(super) program: Vec<OsString>,
     pub(super) arguments: Vec<OsString>,
+    /// Of its environment.
+    pub(super) variables: Vec<(String, String)>,
     pub(super) log: PathBuf,
     pub(super) scratch: PathBuf,
+    /// Its scratch folder is a disk of its own.
+    pub(super) disk: bool,
 }
 
 /// One process. Dropping it kills it.
@@ -63,9 +69,13 @@ pub struct Server {
     pub stores: Vec<Proxy>,
     /// From others to it: clients of a gateway, pushes to and reads of a shuffle worker.
     pub door: Option<Proxy>,
+    /// The host that it is on, where hosts have networks of their own.
+    pub host: Option<Host>,
     pub(super) recipe: Recipe,
     pub(super) env: Env,
     pub(super) admin: Lock<String>,
+    /// Its scratch folder, as we see it.
+    pub(super) scratch: Lock<PathBuf>,
 }
 
 impl Server {
@@ -90,6 +100,7 @@ impl Server {
         let (program, first) = self.recipe.program.split_first().ok_or_else(no_program)?;
         let mut command = Command::new(program);
         command.args(first).args(&self.recipe.arguments);
+        command.envs(self.recipe.variables.iter().map(|(name, value)| (name, value)));
         match armed {
             Some(points) => command.env(fail::VARIABLE, points),
             None => command.env_remove(fail::VARIABLE),
@@ -97,6 +108,10 @@ impl Server {
         let log = self.recipe.log.clone();
         let mut started = Child::start(&self.env, &self.name, command, log)?;
         let said = started.line("dunlin: ready ", START_MAX).await;
+        if self.recipe.disk {
+            let id = started.id().unwrap_or_default();
+            *self.scratch.lock() = disk::seen(id, &self.recipe.scratch);
+        }
         *child = Some(started);
         let said = said?;
         let word = |key: &str| said.split(' ').find_map(|word| word.strip_prefix(key));
@@ -112,10 +127,35 @@ impl Server {
         self.admin.lock().clone()
     }
 
-    /// All its connections are as the machine gives them.
-    pub fn heal(&self) {
+    /// Its scratch folder, by a path that we can open while it runs.
+    pub(super) fn scratch(&self) -> PathBuf {
+        self.scratch.lock().clone()
+    }
+
+    /// Fills its disk up. `Invalid`: it has none of its own.
+    pub fn fill_disk(&self) -> Result<()> {
+        match self.recipe.disk {
+            true => disk::fill(&self.scratch()),
+            false => Err(Error::invalid(format!("{} has no disk of its own", self.name))),
+        }
+    }
+
+    /// Its disk has room again.
+    pub fn empty_disk(&self) {
+        if self.recipe.disk {
+            disk::empty(&self.scratch());
+        }
+    }
+
+    /// All its connections and its disk are as the machine gives them.
+    pub async fn heal(&self) -> Result<()> {
         for proxy in self.stores.iter().chain(&self.door) {
             proxy.set(Weather::FINE);
+        }
+        self.empty_disk();
+        match &self.host {
+            Some(host) => host.heal().await,
+            None => Ok(()),
         }
     }
 }

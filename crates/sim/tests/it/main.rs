@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dunlin_base::{Env, Error};
-use dunlin_sim::chaos::{Expected, Options, find, run};
+use dunlin_sim::chaos::{Expected, Options, find, needs, run};
 use dunlin_sim::processes::Shape;
 use tokio::runtime::Runtime;
 
@@ -17,6 +17,21 @@ const QUERIES: [u8; 3] = [5, 9, 18];
 /// One cluster at a time: two on two cores would only wait for each other.
 static ONE: Mutex<()> = Mutex::new(());
 
+/// Whether the machine permits these faults; if not, says why.
+fn permits(names: &[&str]) -> bool {
+    let faults = names.iter().map(|name| find(name).expect("a name of a fault"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let runtime = Runtime::new().expect("a runtime");
+    let env = Env::real(Some(runtime.handle().clone()));
+    match runtime.block_on(needs(faults).permitted(&env, folder.path())) {
+        Ok(()) => true,
+        Err(error) => {
+            eprintln!("not tried: {names:?}: {error}");
+            false
+        }
+    }
+}
+
 /// Each of these faults fires once, and nothing is wrong.
 fn survives(names: &[&str]) {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -24,12 +39,14 @@ fn survives(names: &[&str]) {
     let data = dunlin_corpus::tpch::cached(&folder.path().join("data"), 0.01).expect("data");
     let program: Vec<OsString> = vec![env!("CARGO_BIN_EXE_dunlin-chaos").into(), "dunlin".into()];
     let faults: Result<Vec<_>, Error> = names.iter().map(|name| find(name)).collect();
+    let faults = faults.expect("names of faults");
+    let needs = needs(faults.iter().copied());
     let options = Options {
         program,
         data,
         folder: folder.path().join("cluster"),
-        shape: Shape { members: 1, gateways: 2, executors: 2, shuffles: 2 },
-        faults: faults.expect("names of faults"),
+        shape: Shape { members: 1, gateways: 2, executors: 2, shuffles: 2, needs },
+        faults,
         strikes: names.len(),
         seed: 1,
         clients: 2,
@@ -63,7 +80,15 @@ fn logs(folder: &Path) -> String {
 
 #[test]
 fn processes_that_are_killed_cost_nothing_that_is_not_told() {
-    survives(&["kill-executor", "kill-gateway", "kill-shuffle", "in-result", "client-goes"]);
+    survives(&[
+        "kill-executor",
+        "kill-gateway",
+        "kill-shuffle",
+        "in-result",
+        "client-goes",
+        "drain-executor",
+        "drain-gateway",
+    ]);
 }
 
 #[test]
@@ -78,5 +103,17 @@ fn bad_connections_give_right_rows_or_an_error() {
 
 #[test]
 fn a_store_that_goes_and_forgets_loses_nothing() {
-    survives(&["kill-etcd", "pause-etcd", "compact-etcd", "drain-executor", "drain-gateway"]);
+    survives(&["kill-etcd", "pause-etcd", "compact-etcd", "compact-under-gateway"]);
+}
+
+#[test]
+fn an_object_store_that_serves_badly_gives_right_rows_or_an_error() {
+    survives(&["store-503", "store-mute", "store-slow", "store-cut-body"]);
+}
+
+#[test]
+fn a_full_disk_gives_right_rows_or_an_error_that_names_it() {
+    if permits(&["disk-full-shuffle", "disk-full-executor"]) {
+        survives(&["disk-full-shuffle", "disk-full-executor"]);
+    }
 }
