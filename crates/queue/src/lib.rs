@@ -20,6 +20,7 @@ mod advance;
 mod attempt;
 mod bounded;
 mod changes;
+pub mod checker;
 mod choose;
 mod claim;
 mod claimed;
