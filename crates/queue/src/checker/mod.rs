@@ -142,9 +142,9 @@ impl Checker {
         self.model.lock().entries.keys().any(|key| key.starts_with("q/"))
     }
 
-    /// The value that a key has now.
-    pub fn value(&self, key: &str) -> Option<Bytes> {
-        self.model.lock().entries.get(key).map(|entry| entry.value.clone())
+    /// How many keys were written or removed so far.
+    pub fn changes(&self) -> u64 {
+        self.model.lock().trace.changes()
     }
 
     fn check(&self, revision: Revision, events: &[Event]) {
@@ -262,13 +262,7 @@ impl Checker {
     }
 
     /// Slices whose commits do not count any more have no winner.
-    fn note_losses(
-        &self,
-        model: &mut Model,
-        place: &Place<'_>,
-        old: Option<Stage>,
-        new: &Stage,
-    ) {
+    fn note_losses(&self, model: &mut Model, place: &Place<'_>, old: Option<Stage>, new: &Stage) {
         let Place { key, query, stage } = *place;
         let Some(old) = old.filter(|old| old.epoch < new.epoch) else { return };
         model.reopened += u32::from(old.phase() == StagePhase::Sealed);

@@ -45,6 +45,10 @@ impl Trace {
         self.hash = xxh3_64_with_seed(bytes, self.hash);
     }
 
+    pub(super) fn changes(&self) -> u64 {
+        self.lines.iter().filter(|line| matches!(line, Line::Change(..))).count() as u64
+    }
+
     pub(super) fn fingerprint(&self) -> u64 {
         self.hash
     }

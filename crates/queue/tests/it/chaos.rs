@@ -254,7 +254,8 @@ impl Chaos {
         self.losses.write(claim, &mut output);
         let answer = queue.commit(claim, output).await;
         let (stage, attempt) = (claim.stage.0, claim.attempt.0);
-        let won = slices.clone().all(|s| self.checker.winner(claim.query, stage, s) == Some(attempt));
+        let won =
+            slices.clone().all(|s| self.checker.winner(claim.query, stage, s) == Some(attempt));
         let ever_won = slices.clone().all(|s| self.checker.has_won(claim.query, stage, s, attempt));
         self.checker.note(who, format!("commit {}:{slices:?}: {answer:?}", claim.stage));
         match answer {
