@@ -11,7 +11,7 @@
 //! The roles are the product's own: `Executor`, `Gateway`, `ShuffleWorker`, `Queue`, `Planner`, wired
 //! as `dunlin_node` wires them. What is not the product's is behind its own contracts: the metadata
 //! store is the simulated one with its faults, blobs and tables are in memory, and shuffle workers
-//! are reached by [`wire`] instead of TCP. Every call of a process goes over its [`link`], which can
+//! are reached by `wire` instead of TCP. Every call of a process goes over its `link`, which can
 //! be held for a while or cut for ever.
 //!
 //! The one thing to know: [`simulate`] twice with one seed gives the same trace. Whatever breaks that

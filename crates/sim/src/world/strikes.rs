@@ -16,7 +16,7 @@ const DOOM_MAX: u64 = 14;
 /// Keeps a place filled: whenever its process has ended, another is started.
 pub(crate) async fn keep(world: Arc<World>, place: usize) {
     let place = &world.places[place];
-    for life in 0.. {
+    for life in 0_u32.. {
         if world.over.load(Ordering::Relaxed) {
             return;
         }
