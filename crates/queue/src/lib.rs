@@ -32,6 +32,7 @@ mod failure;
 pub mod invariants;
 mod keep;
 mod keys;
+mod latch;
 mod live;
 mod member;
 mod mirror;

@@ -37,8 +37,8 @@ pub(crate) fn run(seeds: Seeds) -> Result<ExitCode> {
         let outcome = simulate(seed, &oracle)?;
         tally += outcome.tally;
         let mut wrong = outcome.complaints.clone();
-        if seeds.twice && simulate(seed, &oracle)?.fingerprint != outcome.fingerprint {
-            wrong.push("the same seed gave another trace".to_owned());
+        if seeds.twice {
+            wrong.extend(simulate(seed, &oracle)?.differs(&outcome));
         }
         if !wrong.is_empty() {
             if failed.len() < SHOWN_MAX {

@@ -21,7 +21,6 @@ struct Table {
 /// What clients ask.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question {
-    pub(crate) name: &'static str,
     pub(crate) sql: &'static str,
     /// The order of the rows is a part of the answer.
     pub(crate) ordered: bool,
@@ -31,26 +30,16 @@ pub(crate) struct Question {
 /// a query of one stage.
 pub(crate) const QUESTIONS: [Question; 4] = [
     Question {
-        name: "groups",
         sql: "SELECT k, count(*) AS n, sum(v) AS total FROM item GROUP BY k",
         ordered: false,
     },
     Question {
-        name: "join",
         sql: "SELECT p.name, count(*) AS n, sum(i.v) AS total \
               FROM item i JOIN part p ON i.k = p.k GROUP BY p.name ORDER BY p.name",
         ordered: true,
     },
-    Question {
-        name: "sorted",
-        sql: "SELECT v, k, word FROM item WHERE v % 3 <> 0 ORDER BY v",
-        ordered: true,
-    },
-    Question {
-        name: "short",
-        sql: "SELECT count(*) AS n, max(k) AS top FROM part",
-        ordered: false,
-    },
+    Question { sql: "SELECT v, k, word FROM item WHERE v % 3 <> 0 ORDER BY v", ordered: true },
+    Question { sql: "SELECT count(*) AS n, max(k) AS top FROM part", ordered: false },
 ];
 
 /// What a new table is made of, and what is asked of it then.

@@ -2,6 +2,9 @@
 //!
 //! The one thing to know: no file has a time of its own. The store in memory says when a file was
 //! written by the real clock, and plans carry that.
+//!
+//! Reads are slow and do not fail: DataFusion makes a text of the error of a Parquet footer that was
+//! not read, so that the query is told `invalid` and not `retry`. Lists and changes do fail.
 
 use std::fmt;
 use std::sync::Arc;
@@ -76,7 +79,11 @@ impl ObjectStore for Lake {
     }
 
     async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
-        let got = self.call(self.inner.get_opts(at, options)).await?;
+        let got = async {
+            self.weather.delay().await;
+            self.inner.get_opts(at, options).await
+        };
+        let got = self.link.through(Way::Wire, got).await?;
         Ok(GetResult { meta: undated(got.meta), ..got })
     }
 

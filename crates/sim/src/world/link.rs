@@ -3,11 +3,12 @@
 //! The one thing to know: once a link is cut, no call on it ever returns, so a process that has died
 //! does nothing more, whatever of its code is still in memory.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dunlin_base::Env;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// What a call goes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,8 @@ pub(crate) enum Way {
 #[derive(Debug)]
 pub(crate) struct Link {
     env: Env,
-    dead: watch::Sender<bool>,
+    dead: AtomicBool,
+    bell: Notify,
     held: Mutex<Held>,
     doom: Mutex<Option<Doom>>,
 }
@@ -47,8 +49,8 @@ pub(crate) struct Doom {
 
 impl Link {
     pub(crate) fn new(env: Env) -> Self {
-        let dead = watch::Sender::new(false);
-        Self { env, dead, held: Mutex::default(), doom: Mutex::new(None) }
+        let (dead, bell) = (AtomicBool::new(false), Notify::new());
+        Self { env, dead, bell, held: Mutex::default(), doom: Mutex::new(None) }
     }
 
     /// Nothing passes for this long, in either direction: what a process that is paused looks like
@@ -69,7 +71,8 @@ impl Link {
 
     /// The process dies.
     pub(crate) fn cut(&self) {
-        self.dead.send_replace(true);
+        self.dead.store(true, Ordering::Release);
+        self.bell.notify_waiters();
     }
 
     /// Undoes all that is not for ever.
@@ -79,13 +82,17 @@ impl Link {
     }
 
     pub(crate) fn is_dead(&self) -> bool {
-        *self.dead.borrow()
+        self.dead.load(Ordering::Acquire)
     }
 
     /// Returns when the process dies.
     pub(crate) async fn died(&self) {
-        // The sender lives in `self`, so this cannot fail before it is true.
-        let _ = self.dead.subscribe().wait_for(|dead| *dead).await;
+        let mut rung = std::pin::pin!(self.bell.notified());
+        // Registered before the look, so that no death goes unnoticed between the two.
+        rung.as_mut().enable();
+        if !self.is_dead() {
+            rung.await;
+        }
     }
 
     /// The value of `call`, or `None` if the process dies before.

@@ -34,7 +34,6 @@ enum Body {
 /// One life of one process.
 pub(crate) struct Process {
     pub(crate) name: String,
-    pub(crate) role: Role,
     pub(crate) link: Arc<Link>,
     body: Body,
 }
@@ -63,7 +62,7 @@ impl Process {
                 Body::Gateway(gateway(world, parts).await?, planner)
             }
         };
-        Ok(Self { name, role, link, body })
+        Ok(Self { name, link, body })
     }
 
     /// Everything ends without a word.

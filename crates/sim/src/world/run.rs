@@ -9,6 +9,7 @@ use dunlin_base::{Error, Result};
 use dunlin_queue::Role;
 use dunlin_queue::checker::Checker;
 use futures::future::join_all;
+use tokio::runtime::Builder;
 
 use super::client::{all_is_well, client};
 use super::data::Oracle;
@@ -44,12 +45,31 @@ impl Outcome {
     pub fn tail(&self, lines: usize) -> Vec<String> {
         self.trace.tail(lines)
     }
+
+    /// Where another run of the seed went another way; `None`: it did not.
+    pub fn differs(&self, other: &Self) -> Option<String> {
+        if self.fingerprint == other.fingerprint {
+            return None;
+        }
+        let (one, two) = (self.tail(usize::MAX), other.tail(usize::MAX));
+        let lines = one.iter().zip(&two).enumerate().find(|(_, (one, two))| one != two);
+        let place = match lines {
+            Some((number, (one, two))) => format!("line {number}\n{one}\n{two}"),
+            None => format!(
+                "after {} lines of {} and {}",
+                one.len().min(two.len()),
+                one.len(),
+                two.len()
+            ),
+        };
+        Some(format!("the same seed gave another trace: {place}"))
+    }
 }
 
 /// Runs the world of a seed, in the calling thread and in virtual time. Errors are of the harness.
 pub fn simulate(seed: u64, oracle: &Arc<Oracle>) -> Result<Outcome> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true);
-    let runtime = runtime.build();
+    let mut runtime = Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build();
     let runtime = runtime.map_err(|e| Error::bug("there is no runtime").with_source(e))?;
     runtime.block_on(run(seed, Arc::clone(oracle)))
 }

@@ -189,7 +189,8 @@ fn places(env: &Env) -> Vec<Place> {
     let mut places = Vec::new();
     for (role, names) in NAMES {
         let least = if role == Role::Shuffle { 1 } else { 2 };
-        let count = least + env.random_below(names.len() as u64 + 1 - least) as usize;
+        let more = env.random_below(names.len() as u64 + 1 - least);
+        let count = (least + more) as usize;
         let place = |name: &&'static str| Place { role, name, now: Mutex::new(None) };
         places.extend(names.iter().take(count).map(place));
     }
