@@ -130,7 +130,7 @@ impl World {
             delay_max: Duration::from_millis(1 + below(40)),
             refused: below(20),
             unanswered: below(20),
-            flipped: below(10),
+            flipped: below(30),
         });
     }
 
