@@ -52,7 +52,11 @@ impl ClaimLoop {
                 continue;
             };
             let seen = self.ready.stages().to_vec();
+            // In a fixed order, here and below, so that a simulation is a function of its seed. None
+            // is starved: each wake-up is kept until it is looked at.
             tokio::select! {
+                biased;
+                () = self.member.fenced() => {}
                 changed = self.ready.changed() => {
                     changed?;
                     // Nothing new: this was the safety re-read, so look at everything again.
@@ -64,7 +68,6 @@ impl ClaimLoop {
                 () = self.live.changed() => looks.look_everywhere(),
                 () = freed => {}
                 () = until(&self.shared.parts.env, again_at) => {}
-                () = self.member.fenced() => {}
             }
         }
     }
@@ -142,6 +145,7 @@ async fn run_claim(
 ) {
     let queue = &shared.parts.queue;
     let outcome = tokio::select! {
+        biased;
         outcome = run_parts(shared, &claim, template, slots) => outcome,
         () = queue.wait_cancelled(claim.query) => Err(Error::fenced("the query is over")),
         () = member.fenced() => Err(Error::fenced("the executor's lease is gone")),
@@ -153,6 +157,7 @@ async fn run_claim(
     }
     tracing::info!(query = %claim.query, stage = %claim.stage, kind = %error.kind(), %error, "task failed");
     let recovered = tokio::select! {
+        biased;
         recovered = recover(shared, &claim, &error) => recovered,
         () = queue.wait_cancelled(claim.query) => return,
         () = member.fenced() => return,

@@ -234,6 +234,7 @@ async fn live(shared: Arc<Shared>, first: ClaimLoop) {
         wait = Duration::from_millis(50);
         let member = claims.member.clone();
         let ended = tokio::select! {
+            biased;
             ended = claims.run() => ended,
             () = shared.stop.notified() => Ok(()),
         };

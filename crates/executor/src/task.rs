@@ -93,7 +93,7 @@ async fn run_here(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> {
         executor: shared.id_text(),
         ..TaskStats::default()
     };
-    stats::collect(&bound.plan, &mut task);
+    stats::collect(env, &bound.plan, &mut task);
     stats::add_output(&output.partitions, &mut task);
     output.stats = Some(task);
     Ok(output)

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use dunlin_base::{Env, Error, Kind, LeaseId, ProcessId, Result, Revision};
 use dunlin_metadata::{Compare, Durability, Op, StoreRef, Txn, TxnOutcome};
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use crate::invariants::Owner;
+use crate::latch::Latch;
 use crate::queue::settle;
 use crate::segment::Claimer;
 
@@ -58,7 +58,7 @@ struct Inner {
     env: Env,
     /// When the last successful keep was sent.
     kept: Mutex<Duration>,
-    fenced: watch::Sender<bool>,
+    fenced: Latch,
     /// Tokens of claims that this process knows it holds.
     tokens: Mutex<HashSet<u64>>,
 }
@@ -112,7 +112,7 @@ impl Member {
             store,
             env: env.clone(),
             kept: Mutex::new(sent),
-            fenced: watch::Sender::new(false),
+            fenced: Latch::default(),
             tokens: Mutex::default(),
         });
         env.spawn("keep lease", keep(Arc::downgrade(&inner), env.clone(), ttl));
@@ -141,8 +141,7 @@ impl Member {
 
     /// Returns when the member is fenced.
     pub async fn fenced(&self) {
-        // The sender lives in `self`, so this cannot fail before it is true.
-        let _ = self.inner.fenced.subscribe().wait_for(|fenced| *fenced).await;
+        self.inner.fenced.wait().await;
     }
 
     /// Revokes the lease: the card goes now, and with it all claims. The member is fenced after,
@@ -153,7 +152,7 @@ impl Member {
     }
 
     pub(crate) fn fence_now(&self) {
-        self.inner.fenced.send_replace(true);
+        self.inner.fenced.set();
     }
 
     pub(crate) fn owner(&self) -> Owner {
@@ -203,9 +202,9 @@ impl Inner {
     fn check(&self) -> Result<()> {
         let late = self.env.now() >= self.fences_at();
         if late {
-            self.fenced.send_if_modified(|fenced| !std::mem::replace(fenced, true));
+            self.fenced.set();
         }
-        if late || *self.fenced.borrow() {
+        if late || self.fenced.is_set() {
             return Err(Error::fenced(format!("the lease of process {} may have ended", self.id)));
         }
         Ok(())
@@ -233,7 +232,7 @@ async fn keep(member: Weak<Inner>, env: Env, ttl: Duration) {
                 wait = ttl / 3;
             }
             Some(Err(error)) if error.kind() == Kind::Fenced => {
-                member.fenced.send_replace(true);
+                member.fenced.set();
                 return;
             }
             Some(Err(_)) | None => wait = ttl / 20,

@@ -14,6 +14,8 @@ use dunlin_sim::chaos::{Expected, FAULTS, Fault, Options, Report, find, needs, r
 use dunlin_sim::processes::{Needs, Shape};
 use tokio::runtime::Runtime;
 
+use crate::simulated::{self, Seeds};
+
 /// The first argument with which this program is `dunlin`.
 pub(crate) const AS_DUNLIN: &str = "dunlin";
 
@@ -23,6 +25,8 @@ Examples:
   dunlin-chaos --faults 100                      100 faults at random
   dunlin-chaos --only kill-executor,in-slice     these, five times each
   dunlin-chaos --seed 7 --faults 500             the plan of an earlier run again
+  dunlin-chaos --simulated --seeds 5000          simulated clusters of seeds 0 to 4999
+  dunlin-chaos --simulated --from 77 --seeds 1   the one of seed 77 again, exactly
 
 Exit codes: 0 all was right, 1 something was wrong, 2 the command line or the machine.";
 
@@ -66,6 +70,21 @@ struct Cli {
     /// Keep the folder of the processes and their logs, whatever comes of it
     #[arg(long)]
     keep: bool,
+    /// Simulate clusters in one thread and in virtual time instead: each is a function of its seed
+    #[arg(long)]
+    simulated: bool,
+    /// With --simulated: how many seeds
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    seeds: u64,
+    /// With --simulated: the first seed
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    from: u64,
+    /// With --simulated: run each seed twice, and demand the same trace
+    #[arg(long)]
+    twice: bool,
+    /// With --simulated: how many last lines of the trace of a seed that fails are shown
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    tail: usize,
     /// Folder for generated data, kept [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -80,11 +99,20 @@ pub(crate) fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    match chaos(&cli) {
-        Ok(report) => {
+    let done = match cli.simulated {
+        true => simulated::run(Seeds {
+            from: cli.from,
+            count: cli.seeds,
+            twice: cli.twice,
+            tail: cli.tail,
+        }),
+        false => chaos(&cli).map(|report| {
             say(&report);
             ExitCode::from(u8::from(!report.is_good()))
-        }
+        }),
+    };
+    match done {
+        Ok(code) => code,
         Err(error) => {
             say(&format!("dunlin-chaos: {error}"));
             if let Some(hint) = error.hint() {
@@ -179,6 +207,6 @@ fn options(
 }
 
 /// A line on standard output. Nobody may be listening.
-fn say(line: &impl Display) {
+pub(crate) fn say(line: &impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }

@@ -1,8 +1,9 @@
 //! `dunlin-chaos`: faults at random moments over TPC-H, and whether all was right in the end.
-//! `./dev chaos` calls it. Called as `dunlin-chaos dunlin ...` it is `dunlin` itself, so that a test
+//! `./dev chaos` calls it. With `--simulated` the cluster is simulated. Called as `dunlin-chaos dunlin ...` it is `dunlin` itself, so that a test
 //! has the processes of its own build.
 
 mod cli;
+mod simulated;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use dunlin_base::{Env, Error, Kind, QueryId, Result};
 use dunlin_metadata::Store;
 use dunlin_metadata::sim::{Faults, Fired};
+use dunlin_queue::checker::Checker;
 use dunlin_queue::{
     ClaimedSlices, Ended, LiveSet, Member, Missing, Offer, Phase, Queue, Role, Room,
 };
 use parking_lot::Mutex;
 
-use crate::checker::Checker;
 use crate::losses::{self, Losses};
 use crate::toy::{Graph, Toy};
 use crate::world::{Link, TTL, World, output};
@@ -254,8 +254,9 @@ impl Chaos {
         self.losses.write(claim, &mut output);
         let answer = queue.commit(claim, output).await;
         let (stage, attempt) = (claim.stage.0, claim.attempt.0);
-        let won = slices.clone().all(|s| self.checker.winner(stage, s) == Some(attempt));
-        let ever_won = slices.clone().all(|s| self.checker.has_won(stage, s, attempt));
+        let won =
+            slices.clone().all(|s| self.checker.winner(claim.query, stage, s) == Some(attempt));
+        let ever_won = slices.clone().all(|s| self.checker.has_won(claim.query, stage, s, attempt));
         self.checker.note(who, format!("commit {}:{slices:?}: {answer:?}", claim.stage));
         match answer {
             Ok(_) if !ever_won => {
@@ -388,7 +389,7 @@ async fn run(seed: u64) -> (Vec<String>, Checker, Fired, Tally) {
         Some((first, second)) => {
             check_end(&chaos, &graph, plan, &first).await;
             if first.phase == Phase::Done {
-                let sealed = chaos.checker.sealed();
+                let sealed = chaos.checker.sealed(chaos.query);
                 chaos.losses.check(&sealed).into_iter().for_each(|w| chaos.checker.complain(w));
             }
             if first.phase != second.phase || first.rows != second.rows {

@@ -2,7 +2,6 @@
 
 mod builds;
 mod chaos;
-mod checker;
 mod life;
 mod losses;
 mod poison;

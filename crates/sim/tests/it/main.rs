@@ -1,5 +1,7 @@
-//! A bounded set of faults on real processes: each once, one after the other, over a few queries.
-//! `./dev chaos` is the long one.
+//! A bounded set of faults on real processes: each once, one after the other, over a few queries;
+//! and of simulated clusters. `./dev chaos` is the long one.
+
+mod simulated;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -19,7 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("executor", &["base", "proto", "metadata", "queue", "planner", "shuffle"]),
     ("gateway", &["base", "proto", "metadata", "queue", "planner", "shuffle"]),
     ("node", ALL_CRATES),
-    ("sim", &["base", "corpus", "gateway", "metadata", "node", "proto"]),
+    ("sim", ALL_OF_A_CLUSTER),
     ("corpus", &["features"]),
     ("bench", &["corpus", "node", "base", "gateway", "executor", "planner", "proto"]),
     ("xtask", &[]),
@@ -35,6 +35,21 @@ const ALL_CRATES: &[&str] = &[
     "shuffle-service",
     "executor",
     "gateway",
+];
+
+/// A simulation is of all crates, and nothing depends on it.
+const ALL_OF_A_CLUSTER: &[&str] = &[
+    "base",
+    "proto",
+    "metadata",
+    "queue",
+    "planner",
+    "shuffle",
+    "shuffle-service",
+    "executor",
+    "gateway",
+    "node",
+    "corpus",
 ];
 
 /// What any crate may have as a dev-dependency besides its own edges.

@@ -1,0 +1,206 @@
+//! One life of one process of a world: a role wired as `dunlin_node` wires it, on links of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::object_store::ObjectStoreRegistry;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use dunlin_base::{ByteCount, Error, Result};
+use dunlin_executor::{Executor, ExecutorOptions};
+use dunlin_gateway::{Gateway, GatewayOptions, MetadataCatalog, Session};
+use dunlin_metadata::StoreRef;
+use dunlin_planner::{Contexts, Decider, ObjectStores, Planner, StoreLimits};
+use dunlin_proto::queue::Card;
+use dunlin_queue::{LiveSet, Queue, Role, Seat, SeatOptions};
+use dunlin_shuffle_service::{Options, ShuffleWorker};
+use url::Url;
+
+use super::blobs::LinkedBlobs;
+use super::data::LAKE;
+use super::lake::Lake;
+use super::link::Link;
+use super::setup::World;
+use super::store::LinkedStore;
+use super::wire::LinkedWorkers;
+
+/// A role that runs.
+enum Body {
+    Gateway(Gateway, Arc<Planner>),
+    Executor(Executor),
+    Shuffle(Seat),
+}
+
+/// One life of one process.
+pub(crate) struct Process {
+    pub(crate) name: String,
+    pub(crate) link: Arc<Link>,
+    body: Body,
+}
+
+/// How long a drain may take. What still runs is handed back half-way.
+const DRAIN_MAX: Duration = Duration::from_secs(20);
+
+impl Process {
+    /// Starts a role. `Retry`: the store is out of reach.
+    pub(crate) async fn start(world: &World, role: Role, name: String) -> Result<Self> {
+        let link = Arc::new(Link::new(world.env.clone()));
+        let store: StoreRef = Arc::new(LinkedStore {
+            name: name.clone(),
+            link: Arc::clone(&link),
+            store: world.store.clone(),
+            checker: world.checker.clone(),
+        });
+        let body = match role {
+            Role::Shuffle => Body::Shuffle(shuffle(world, &link, store).await?),
+            Role::Executor => {
+                let (parts, _) = parts(world, &link, store).await?;
+                Body::Executor(Executor::start(parts, world.executor.clone()).await?)
+            }
+            Role::Gateway => {
+                let (parts, planner) = parts(world, &link, store).await?;
+                Body::Gateway(gateway(world, parts).await?, planner)
+            }
+        };
+        Ok(Self { name, link, body })
+    }
+
+    /// Everything ends without a word.
+    pub(crate) fn kill(&self) {
+        self.link.cut();
+        match &self.body {
+            Body::Gateway(gateway, _) => gateway.kill(),
+            Body::Executor(executor) => executor.kill(),
+            Body::Shuffle(seat) => seat.abandon(),
+        }
+    }
+
+    /// Leaves in good order, as far as the store can be reached.
+    pub(crate) async fn drain(&self, world: &World) {
+        let left = async {
+            match &self.body {
+                Body::Gateway(gateway, _) => gateway.leave().await,
+                Body::Executor(executor) => {
+                    executor.drain(DRAIN_MAX / 2).await;
+                    Ok(())
+                }
+                Body::Shuffle(seat) => seat.leave().await,
+            }
+        };
+        let left = self.link.unless_dead(left);
+        let left = world.env.timeout(DRAIN_MAX, left).await;
+        world.checker.note(&self.name, format!("drained: {:?}", left.is_some()));
+        self.kill();
+    }
+
+    /// A new session on this gateway.
+    pub(crate) fn session(&self, user: &str) -> Result<Session> {
+        let Body::Gateway(gateway, planner) = &self.body else {
+            return Err(Error::bug("a session on a process that is no gateway"));
+        };
+        Ok(Session::new(gateway.clone(), planner.session()?, user.to_owned()))
+    }
+
+    /// Its gateway.
+    pub(crate) fn gateway(&self) -> Result<&Gateway> {
+        match &self.body {
+            Body::Gateway(gateway, _) => Ok(gateway),
+            _ => Err(Error::bug("a process that is no gateway")),
+        }
+    }
+}
+
+/// What a gateway or executor works with, and its planner.
+async fn parts(
+    world: &World,
+    link: &Arc<Link>,
+    store: StoreRef,
+) -> Result<(dunlin_executor::Parts, Arc<Planner>)> {
+    let env = world.env.clone();
+    let blobs = LinkedBlobs {
+        heap: Arc::clone(&world.heap),
+        link: Arc::clone(link),
+        weather: Arc::clone(&world.weather),
+    };
+    let stores = ObjectStores::new(env.clone(), StoreLimits::default());
+    let lake = Lake {
+        inner: Arc::clone(&world.lake),
+        link: Arc::clone(link),
+        weather: Arc::clone(&world.weather),
+    };
+    let url = Url::parse(LAKE).map_err(|e| Error::bug("the lake has no URL").with_source(e))?;
+    stores.register_store(&url, Arc::new(lake));
+    let catalog = Arc::new(MetadataCatalog::new(Arc::clone(&store)));
+    let settings = world.settings.clone();
+    let planner = Planner::new(env.clone(), settings, catalog, Arc::clone(&stores))?;
+    let contexts = Contexts::new(task_runtime(&stores, planner.runtime())?)?;
+    let decider = Arc::new(Decider::new(contexts.base()));
+    let tuning = world.tuning.clone();
+    let queue =
+        Queue::with_tuning(Arc::clone(&store), Arc::new(blobs), env.clone(), decider, tuning);
+    let live = LiveSet::follow(Arc::clone(&store), &env, Role::Shuffle).await?;
+    let workers = Arc::new(LinkedWorkers {
+        env: env.clone(),
+        network: Arc::clone(&world.network),
+        link: Arc::clone(link),
+        weather: Arc::clone(&world.weather),
+        live: Arc::new(live),
+    });
+    let (cpu, leases) = (env.clone(), env.clone());
+    let parts =
+        dunlin_executor::Parts { env, cpu, leases, store, queue, workers, contexts, stores };
+    Ok((parts, planner))
+}
+
+/// A runtime for tasks that touches no disk.
+fn task_runtime(stores: &Arc<ObjectStores>, planning: &Arc<RuntimeEnv>) -> Result<Arc<RuntimeEnv>> {
+    let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+    let mut runtime = RuntimeEnvBuilder::new()
+        .with_object_store_registry(Arc::clone(stores) as _)
+        .with_disk_manager_builder(disk)
+        .build()
+        .map_err(dunlin_planner::from_datafusion)?;
+    runtime.cache_manager = Arc::clone(&planning.cache_manager);
+    Ok(Arc::new(runtime))
+}
+
+async fn gateway(world: &World, parts: dunlin_executor::Parts) -> Result<Gateway> {
+    let parts = dunlin_gateway::Parts {
+        env: parts.env,
+        cpu: parts.cpu,
+        leases: parts.leases,
+        store: parts.store,
+        queue: parts.queue,
+        workers: parts.workers,
+        contexts: parts.contexts,
+        stores: parts.stores,
+    };
+    let options = GatewayOptions {
+        lease_ttl: world.executor.lease_ttl,
+        sweep_every: SWEEP_EVERY,
+        ..GatewayOptions::default()
+    };
+    Gateway::start(parts, options).await
+}
+
+/// How often a gateway sweeps.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+async fn shuffle(world: &World, link: &Arc<Link>, store: StoreRef) -> Result<Seat> {
+    let worker = ShuffleWorker::new(Options::new(ByteCount::mib(64)), world.env.clone())?;
+    let options = SeatOptions {
+        role: Role::Shuffle,
+        card: Card { build: dunlin_planner::BUILD.to_owned(), ..Card::default() },
+        ttl: world.executor.lease_ttl,
+    };
+    let joining = {
+        let (network, link) = (Arc::clone(&world.network), Arc::clone(link));
+        move |id| network.insert(id, Arc::clone(&link), Arc::clone(&worker))
+    };
+    Seat::take(store, world.env.clone(), options, joining).await
+}
+
+/// The options of executors that a seed may change.
+pub(crate) fn executor_options(ttl: Duration) -> ExecutorOptions {
+    ExecutorOptions { lease_ttl: ttl, memory_limit: ByteCount::mib(256), ..Default::default() }
+}
