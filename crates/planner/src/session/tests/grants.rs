@@ -162,6 +162,9 @@ async fn writes_and_changes_need_their_own_privileges() {
     for sql in [
         "INSERT INTO t SELECT x FROM t",
         "INSERT INTO t SELECT max(a.x) FROM t AS a",
+        // Without UNION the name inside is no CTE: it is the table.
+        "INSERT INTO t WITH RECURSIVE t AS (SELECT x FROM t WHERE x > 0) SELECT x FROM t",
+        "INSERT INTO t SELECT 1 WHERE EXISTS (WITH RECURSIVE t AS (SELECT x FROM t) SELECT 1 FROM t)",
         "SELECT * FROM t",
     ] {
         let error = shared.refused(&shared.ann, sql).await;
