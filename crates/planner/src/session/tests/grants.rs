@@ -147,6 +147,23 @@ async fn a_view_reads_with_its_owners_rights() {
 }
 
 #[tokio::test]
+async fn below_a_view_of_nobody_the_views_of_others_read_as_their_owners() {
+    let shared = Shared::new().await;
+    shared.root("GRANT CREATE ON SCHEMA lab TO ann").await;
+    shared.root("GRANT SELECT ON t TO ann").await;
+    shared.ann("CREATE VIEW lab.inner AS SELECT x FROM t").await;
+    let above = "CREATE VIEW above AS SELECT x FROM lab.inner";
+    shared.lab.plan(above).await.expect("made where nobody is asked");
+    shared.root("GRANT SELECT ON above TO bob").await;
+    let read = "SELECT x FROM above";
+    assert_eq!(shared.lab.rows_in(&shared.bob, read).await.expect("rows"), ["1"]);
+    shared.root("REVOKE SELECT ON t FROM ann").await;
+    shared.refused(&shared.bob, read).await;
+    // Who is not asked may everything, whoever owns what it reads.
+    assert_eq!(shared.lab.rows(read).await.expect("rows"), ["1"]);
+}
+
+#[tokio::test]
 async fn writes_and_changes_need_their_own_privileges() {
     let shared = Shared::new().await;
     shared.root("GRANT SELECT ON t TO ann").await;
