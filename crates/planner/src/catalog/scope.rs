@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider};
+use datafusion::common::config::SqlParserOptions;
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::{TableProvider, TableType, ViewTable};
 use datafusion::error::DataFusionError;
@@ -187,6 +188,18 @@ impl Scope {
         }
     }
 
+    /// A state that plans a view: the same for all readers, whatever they have set for the parser.
+    pub(crate) fn view_state(&self, name: &Name, default_schema: &str) -> SessionState {
+        let mut state = self.inside(name).state();
+        let options = state.config_mut().options_mut();
+        default_schema.clone_into(&mut options.catalog.default_schema);
+        options.sql_parser = SqlParserOptions {
+            collect_spans: options.sql_parser.collect_spans,
+            ..SqlParserOptions::default()
+        };
+        state
+    }
+
     async fn view(&self, name: &Name, view: &v1::View) -> Result<LogicalPlan> {
         if self.views.contains(name) {
             return Err(Error::invalid("it reads itself"));
@@ -194,9 +207,7 @@ impl Scope {
         if self.views.len() >= VIEW_DEPTH_MAX {
             return Err(Error::invalid(format!("more than {VIEW_DEPTH_MAX} views on each other")));
         }
-        let mut state = self.inside(name).state();
-        let options = state.config_mut().options_mut();
-        options.catalog.default_schema.clone_from(&view.default_schema);
+        let state = self.view_state(name, &view.default_schema);
         let failed = |e: DataFusionError| in_text(&e, &view.query);
         let statement = DFParserBuilder::new(view.query.as_str())
             .with_recursion_limit(RECURSION_MAX)

@@ -49,6 +49,18 @@ async fn views_keep_the_schema_they_were_made_in() {
 }
 
 #[tokio::test]
+async fn a_view_means_the_same_to_readers_with_other_parser_settings() {
+    let lab = Lab::new();
+    let a = lab.text("a.csv", "x,Y\n1,2\n");
+    lab.plan(&table("t", "csv", &a)).await.expect("created");
+    lab.plan("CREATE VIEW v AS SELECT X, \"Y\" FROM T").await.expect("created");
+    lab.plan("SET datafusion.sql_parser.enable_ident_normalization = false").await.expect("set");
+    assert_eq!(lab.rows("SELECT x, Y FROM v").await.expect("runs"), ["1|2"]);
+    let (message, _) = lab.error("CREATE VIEW w AS SELECT Y FROM t").await;
+    assert!(message.contains('y'), "what could not be read later is not made: {message}");
+}
+
+#[tokio::test]
 async fn secrets_stay_out_of_sight() {
     let lab = Lab::new();
     let a = lab.text("a.csv", "x\n1\n");
