@@ -178,14 +178,31 @@ impl Scope {
             Definition::View(view) => {
                 let owner = Self { rights: self.rights.of_owner(&entry.access), ..self.clone() };
                 let plan = owner.view(&entry.name, view).await;
-                let plan = plan.map_err(|e| e.context(format!("view '{}'", entry.name)))?;
+                let plan = plan.map_err(|error| self.about_view(entry, error))?;
                 self.used.lock().lasting &= lasting(&plan);
-                Ok(Arc::new(ViewTable::new(plan, Some(view.sql.clone()))))
+                let text = self.owns(entry).then(|| view.sql.clone());
+                Ok(Arc::new(ViewTable::new(plan, text)))
             }
             Definition::Schema | Definition::Catalog => {
                 Err(Error::bug(format!("'{}' is no table", entry.name)))
             }
         }
+    }
+
+    fn owns(&self, entry: &Entry) -> bool {
+        self.rights.owns(&entry.name, &entry.access)
+    }
+
+    /// What is told of an error in a view: all of it to who owns the view, since it names what the
+    /// reader may know nothing of.
+    fn about_view(&self, entry: &Entry, error: Error) -> Error {
+        let name = &entry.name;
+        if self.owns(entry) {
+            return error.context(format!("view '{name}'"));
+        }
+        tracing::debug!(view = %name, %error, "a view cannot be read");
+        Error::new(error.kind(), format!("view '{name}' cannot be read"))
+            .with_hint("its owner is told why")
     }
 
     /// A state that plans a view: the same for all readers, whatever they have set for the parser.

@@ -164,6 +164,24 @@ async fn below_a_view_of_nobody_the_views_of_others_read_as_their_owners() {
 }
 
 #[tokio::test]
+async fn what_a_view_is_made_of_is_for_its_owner() {
+    let shared = Shared::new().await;
+    shared.root("GRANT SELECT ON v TO bob").await;
+    let text = "SELECT definition FROM information_schema.views WHERE table_name = 'v'";
+    for sql in [text, "SHOW CREATE TABLE v"] {
+        let shown = |rows: Vec<String>| rows.join("\n").contains("FROM t");
+        assert!(shown(shared.root(sql).await), "{sql}");
+        let bob = shared.lab.rows_in(&shared.bob, sql).await.expect("rows");
+        assert!(!bob.is_empty() && !shown(bob), "{sql}");
+    }
+    shared.root("DROP TABLE t").await;
+    let error = shared.refused(&shared.bob, "SELECT * FROM v").await;
+    assert_eq!(error, "view 'public.v' cannot be read");
+    let error = shared.refused(&shared.root, "SELECT * FROM v").await;
+    assert!(error.starts_with("view 'public.v': ") && error.contains("public.t'"), "{error}");
+}
+
+#[tokio::test]
 async fn writes_and_changes_need_their_own_privileges() {
     let shared = Shared::new().await;
     shared.root("GRANT SELECT ON t TO ann").await;
