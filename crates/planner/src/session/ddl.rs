@@ -164,6 +164,7 @@ impl Session {
         scope.rights().check_create()?;
         let table = external_table(&create)?;
         check_store(&scope, &name, &table)?;
+        let said = store_spec(&table)?.map(|spec| self.planner.stores.tentative(spec));
         let definition = Definition::Table(Box::new(table));
         let stored = Stored {
             name: name.clone(),
@@ -178,6 +179,9 @@ impl Session {
         }
         let store = self.planner.catalog.store().as_ref();
         let done = put(store, scope.rights(), &name, definition, existing).await?;
+        if let Some(said) = said.filter(|_| done) {
+            said.keep();
+        }
         Ok(created("CREATE EXTERNAL TABLE", &name, done))
     }
 }

@@ -77,7 +77,7 @@ impl Session {
         let ending = &listing.options().file_extension;
         check_ending(name, format, ending)?;
         let mut target = target_at(Kind::Insert, &location, ending, false)?;
-        target.access = self.access(&location, Vec::new())?;
+        target.access = self.access(&location, None)?;
         let about_format = table.options.iter().filter(|o| !is_store_option(&o.key));
         Ok(Place {
             id: QueryId::generate(&self.planner.env),
