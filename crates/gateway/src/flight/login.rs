@@ -40,7 +40,11 @@ pub(super) struct Guard {
     signer: Arc<Signer>,
     token_ttl: Duration,
     user_recheck: Duration,
+    /// Places of those who log in or wait to.
+    places: Semaphore,
+    /// Passwords that may be checked.
     logins: Semaphore,
+    login_wait_max: Duration,
     /// Users that were there, and when.
     found: Mutex<HashMap<String, Found>>,
     /// The verifier of nobody: an unknown user costs as much time as a wrong password.
@@ -63,7 +67,9 @@ impl Guard {
             signer,
             token_ttl: options.token_ttl,
             user_recheck: options.user_recheck,
+            places: Semaphore::new(options.logins_max.saturating_add(options.logins_waiting_max)),
             logins: Semaphore::new(options.logins_max),
+            login_wait_max: options.login_wait_max,
             found: Mutex::default(),
             nobody,
         })
@@ -114,14 +120,22 @@ impl Guard {
             .ok_or_else(|| unauthenticated("logging in takes a user and a password"))?;
         let (user, password) =
             basic_pair(basic).ok_or_else(|| unauthenticated("the credentials are malformed"))?;
+        let _place = self.places.try_acquire().map_err(|_| {
+            Error::exhausted("more log in than this gateway has room for")
+                .with_hint("try again later, or at another gateway")
+        })?;
         let known = users.user(&user).await?;
         let created = known.as_ref().map(|known| known.created);
         let verifier = known.map_or_else(|| self.nobody.clone(), |known| known.verifier);
         // Never closed.
-        let _turn = self.logins.acquire().await;
+        let turn = self.env.timeout(self.login_wait_max, self.logins.acquire()).await;
+        let _turn = turn.ok_or_else(|| {
+            Error::retry(format!("the login had no turn within {:?}", self.login_wait_max))
+        })?;
         let checked = self.env.blocking(move || password::verify(&password, &verifier)).await;
+        let right = checked.map_err(Error::bug)??;
         match created {
-            Some(created) if checked.map_err(Error::bug)?? => Ok((user, created)),
+            Some(created) if right => Ok((user, created)),
             _ => Err(unauthenticated("unknown user or wrong password")),
         }
     }

@@ -67,8 +67,13 @@ pub struct DoorOptions {
     pub calls_max: usize,
     /// Calls at a time of one connection; more wait.
     pub connection_calls_max: u32,
-    /// Passwords checked at a time; more wait. Each takes 19 MiB.
+    /// Passwords checked at a time; more wait. Each takes 19 MiB. They are no calls: strangers, who
+    /// may log in as often as they like, take no place from those who are in.
     pub logins_max: usize,
+    /// Logins that wait; more are `Exhausted`.
+    pub logins_waiting_max: usize,
+    /// Longest wait of a login.
+    pub login_wait_max: Duration,
     /// What a guess at an unknown user's password costs: as much as that at a known one's.
     pub password_cost: Cost,
     /// Uploads of rows at a time; more are `Exhausted`. Each takes up to 512 MiB, mostly far less.
@@ -107,6 +112,8 @@ impl DoorOptions {
             calls_max: 256,
             connection_calls_max: 64,
             logins_max: 4,
+            logins_waiting_max: 64,
+            login_wait_max: Duration::from_secs(10),
             password_cost: Cost::Full,
             uploads_max: 4,
             upload_silence_max: Duration::from_secs(300),

@@ -86,6 +86,34 @@ fn connections_that_say_nothing_lose_their_places() {
 }
 
 #[test]
+fn logins_take_no_place_of_calls() {
+    let doors = Doors::with(|_| {}, |options| options.calls_max = 0);
+    doors.run(async {
+        let mut client = doors.plain(0, "ann").await;
+        let error = client.execute("select 1".to_owned(), None).await.expect_err("no places");
+        assert!(error.to_string().contains("0 calls at a time"), "{error}");
+    });
+}
+
+#[test]
+fn more_logins_than_a_gateway_takes_are_told_so() {
+    for (waiting, words) in [(0, "more log in than this gateway has room for"), (1, "had no turn")]
+    {
+        let none = |options: &mut DoorOptions| {
+            options.logins_max = 0;
+            options.logins_waiting_max = waiting;
+            options.login_wait_max = Duration::from_millis(50);
+        };
+        let doors = Doors::with(|_| {}, none);
+        doors.run(async {
+            let mut stranger = doors.stranger(0).await;
+            let error = stranger.handshake("ann", "ann's").await.expect_err("no room").to_string();
+            assert!(error.contains(words), "{error}");
+        });
+    }
+}
+
+#[test]
 fn a_call_ends_with_its_deadline() {
     let doors = Doors::open();
     doors.run(async {
