@@ -1,5 +1,6 @@
 //! Limits are one clear error each.
 
+use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
@@ -111,6 +112,34 @@ fn more_logins_than_a_gateway_takes_are_told_so() {
             assert!(error.contains(words), "{error}");
         });
     }
+}
+
+/// As `Flight.proto` has it.
+#[derive(Clone, PartialEq, Message)]
+struct SetSessionOptions {
+    #[prost(map = "string, message", tag = "1")]
+    options: HashMap<String, OptionValue>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct OptionValue {
+    #[prost(string, tag = "1")]
+    text: String,
+}
+
+#[test]
+fn one_call_sets_only_so_many_options() {
+    let doors = Doors::open();
+    doors.run(async {
+        let mut client = doors.plain(0, "ann").await;
+        let option = |n: usize| (format!("no.such.option.{n}"), OptionValue::default());
+        for (count, fits) in [(100, true), (101, false)] {
+            let body = SetSessionOptions { options: (0..count).map(option).collect() };
+            let request = signed(&client, Action::new("SetSessionOptions", body.encode_to_vec()));
+            let answer = client.inner_mut().do_action(request).await;
+            assert_eq!(answer.is_ok(), fits, "{count}");
+        }
+    });
 }
 
 #[test]
