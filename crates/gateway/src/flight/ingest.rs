@@ -124,6 +124,8 @@ impl Door {
     ) -> Outcome<u64> {
         let session = self.sessions.shared(caller)?;
         let wanted = wanted(command, session.planned().catalog_name())?;
+        // Nothing is decoded, and no turn taken, for who may not.
+        session.planned().check_ingest(&wanted).await?;
         let _turn = self.uploads.try_acquire().map_err(|_| {
             let most = self.options.uploads_max;
             Error::exhausted(format!("this gateway takes {most} uploads at a time"))

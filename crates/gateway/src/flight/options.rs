@@ -80,6 +80,11 @@ pub struct DoorOptions {
     pub uploads_max: usize,
     /// Longest silence of a client that uploads rows.
     pub upload_silence_max: Duration,
+    /// Longest silence of a client that has begun a DoPut: before its first message, and among the
+    /// values for a statement.
+    pub put_silence_max: Duration,
+    /// How long a client may leave a result that it reads untouched; then its stream ends.
+    pub result_silence_max: Duration,
     /// Longest wait of one poll.
     pub poll_wait_max: Duration,
     /// Longest time of a query.
@@ -117,6 +122,8 @@ impl DoorOptions {
             password_cost: Cost::Full,
             uploads_max: 4,
             upload_silence_max: Duration::from_secs(300),
+            put_silence_max: Duration::from_secs(30),
+            result_silence_max: Duration::from_secs(1800),
             poll_wait_max: Duration::from_secs(10),
             query_time_max: Duration::from_secs(24 * 3600),
             token_ttl: Duration::from_secs(12 * 3600),

@@ -32,7 +32,7 @@ impl Door {
         caller: &Caller,
         mut data: Streaming<FlightData>,
     ) -> Outcome<PutResult> {
-        let first = data.message().await.map_err(|e| from_status(&e))?;
+        let first = self.heard(data.message()).await?.map_err(|e| from_status(&e))?;
         let first = first.ok_or_else(|| Error::invalid("the stream is empty"))?;
         let descriptor = first.flight_descriptor.clone();
         let descriptor = descriptor
@@ -45,7 +45,7 @@ impl Door {
                 // Whose handle it is, is known before anything is read for it.
                 let mut handle = prepared.prepared_statement_handle;
                 let statement = self.open_statement(caller, handle.clone()).await?;
-                let sent = parameters(first, data).await?;
+                let sent = self.parameters(first, data).await?;
                 if sent.batches > 0 {
                     handle = self.bind(caller, statement, sent.row)?;
                 }
@@ -55,7 +55,7 @@ impl Door {
             Command::CommandPreparedStatementQuery(prepared) => {
                 let handle = prepared.prepared_statement_handle;
                 let statement = self.open_statement(caller, handle).await?;
-                let sent = parameters(first, data).await?;
+                let sent = self.parameters(first, data).await?;
                 let handle = self.bind(caller, statement, sent.row)?;
                 let result =
                     DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) };
@@ -66,6 +66,43 @@ impl Door {
             }
             other => Err(unsupported(other.type_url())),
         }
+    }
+
+    /// What comes next of a client that should not be silent.
+    async fn heard<T>(&self, next: impl Future<Output = T>) -> Outcome<T> {
+        let silence_max = self.options.put_silence_max;
+        let heard = self.env.timeout(silence_max, next).await;
+        Ok(heard.ok_or_else(|| Error::retry(format!("nothing came for {silence_max:?}")))?)
+    }
+
+    /// The one row of a stream whose first message was taken already. More are refused when they come.
+    async fn parameters(&self, first: FlightData, rest: Streaming<FlightData>) -> Outcome<Sent> {
+        let mut sent = Sent::default();
+        if first.data_header.is_empty() {
+            // The command alone: no schema, no rows.
+            return Ok(sent);
+        }
+        let mut batches = batches(first, rest, Claims::of_parameters());
+        while let Some(batch) = self.heard(next(&mut batches)).await?? {
+            sent.batches += 1;
+            if sent.batches > BATCHES_MAX {
+                return Err(
+                    Error::invalid("one row of parameters does not take so many batches").into()
+                );
+            }
+            let rows = batch.num_rows() + usize::from(sent.row.is_some());
+            if rows > 1 {
+                return Err(Error::invalid(format!(
+                    "{rows} rows of parameters were given: a query runs with one"
+                ))
+                .with_hint("run it once for each row")
+                .into());
+            }
+            if rows == 1 && sent.row.is_none() {
+                sent.row = Some(batch);
+            }
+        }
+        Ok(sent)
     }
 
     async fn update(&self, caller: &Caller, asked: &Asked) -> Outcome<PutResult> {
@@ -131,34 +168,4 @@ pub(super) async fn next(batches: &mut FlightRecordBatchStream) -> Outcome<Optio
 struct Sent {
     batches: usize,
     row: Option<RecordBatch>,
-}
-
-/// The one row of a stream whose first message was taken already. More are refused when they come.
-async fn parameters(first: FlightData, rest: Streaming<FlightData>) -> Outcome<Sent> {
-    let mut sent = Sent::default();
-    if first.data_header.is_empty() {
-        // The command alone: no schema, no rows.
-        return Ok(sent);
-    }
-    let mut batches = batches(first, rest, Claims::of_parameters());
-    while let Some(batch) = next(&mut batches).await? {
-        sent.batches += 1;
-        if sent.batches > BATCHES_MAX {
-            return Err(
-                Error::invalid("one row of parameters does not take so many batches").into()
-            );
-        }
-        let rows = batch.num_rows() + usize::from(sent.row.is_some());
-        if rows > 1 {
-            return Err(Error::invalid(format!(
-                "{rows} rows of parameters were given: a query runs with one"
-            ))
-            .with_hint("run it once for each row")
-            .into());
-        }
-        if rows == 1 && sent.row.is_none() {
-            sent.row = Some(batch);
-        }
-    }
-    Ok(sent)
 }

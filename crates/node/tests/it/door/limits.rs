@@ -5,10 +5,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
-use arrow_flight::{Action, FlightDescriptor};
+use arrow_flight::{Action, FlightData, FlightDescriptor};
 use dunlin_base::{ByteCount, Kind};
 use dunlin_gateway::flight::DoorOptions;
-use futures::TryStreamExt;
+use futures::{TryStreamExt, stream};
 use prost::Message;
 use tonic::Code;
 
@@ -112,6 +112,48 @@ fn more_logins_than_a_gateway_takes_are_told_so() {
             assert!(error.contains(words), "{error}");
         });
     }
+}
+
+#[test]
+fn a_put_that_says_nothing_is_ended() {
+    let shorten = |options: &mut DoorOptions| options.put_silence_max = Duration::from_millis(100);
+    let doors = Doors::with(|_| {}, shorten);
+    doors.run(async {
+        let mut client = doors.plain(0, "ann").await;
+        let silent = signed(&client, stream::pending::<FlightData>());
+        let error = client.inner_mut().do_put(silent).await.expect_err("it says nothing");
+        assert_eq!(error.code(), Code::Unavailable, "{error}");
+        assert!(error.message().contains("nothing came for 100ms"), "{error}");
+    });
+}
+
+#[test]
+fn a_result_that_is_left_untouched_gives_its_place_back_and_ends_with_an_error() {
+    let shorten = |options: &mut DoorOptions| {
+        options.calls_max = 1;
+        options.result_silence_max = Duration::from_millis(100);
+    };
+    let doors = Doors::with(|_| {}, shorten);
+    doors.run(async {
+        let mut one = doors.plain(0, "ann").await;
+        let info = one.execute("select * from lineitem".to_owned(), None).await.expect("started");
+        let mut left = one.do_get(ticket(&info)).await.expect("a stream");
+        left.try_next().await.expect("rows").expect("some");
+        let mut other = doors.plain(0, "ann").await;
+        while let Err(error) = other.execute("show tables".to_owned(), None).await {
+            assert!(error.to_string().contains("1 calls at a time"), "{error}");
+            doors.env().sleep(Duration::from_millis(2)).await;
+        }
+        let error = loop {
+            match left.try_next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("it looks as if these were all rows"),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(error.contains("took nothing of its result for 100ms"), "{error}");
+    });
+    doors.assert_nothing_left();
 }
 
 /// As `Flight.proto` has it.
