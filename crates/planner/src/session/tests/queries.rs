@@ -205,3 +205,13 @@ async fn views_may_be_as_deep_as_statements() {
     }
     panic!("no limit");
 }
+
+#[tokio::test]
+async fn what_the_gateway_answers_itself_has_a_limit() {
+    let lab = Lab::new();
+    let sql = "SELECT * FROM information_schema.df_settings a, information_schema.df_settings b, \
+         information_schema.df_settings c LIMIT 300000";
+    let error = lab.rows(sql).await.expect_err("too much for one process");
+    assert_eq!(error.kind(), dunlin_base::Kind::Exhausted, "{error}");
+    assert!(error.message().contains("more than 64"), "{error}");
+}
