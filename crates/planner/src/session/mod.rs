@@ -37,6 +37,7 @@ use crate::catalog::{
     CatalogCache, CatalogStoreRef, Entry, Overlay, Reading, Rights, Scope, ScopeParts, Snapshot,
     Who, tables_in,
 };
+use crate::functions::Planning;
 use crate::object_stores::ObjectStores;
 use crate::settings::Settings;
 use crate::write::WritePlan;
@@ -230,7 +231,8 @@ impl Session {
     /// then happened wholly or not at all).
     pub async fn plan(&self, statement: &Statement) -> Result<Planned> {
         // Deep expressions make deep recursions in DataFusion, not all of them guarded.
-        stack::Deep::new(Box::pin(self.dispatch(statement))).await
+        let planning = Planning::new(Box::pin(self.dispatch(statement)));
+        stack::Deep::new(planning).await
     }
 
     /// The catalog and the settings as they are now.
