@@ -62,6 +62,27 @@ impl<T> Task<T> {
     }
 }
 
+impl<T> Task<T> {
+    /// As [`Task::join`], but dropping the future ends the task at its next await: for work that is
+    /// of no use to anybody but its caller.
+    pub fn join_or_abort(self) -> impl Future<Output = Result<T, String>> {
+        // Of a task that has ended nothing is aborted.
+        let abort = Abort(self.0.abort_handle());
+        async move {
+            let _abort = abort;
+            self.join().await
+        }
+    }
+}
+
+struct Abort(tokio::task::AbortHandle);
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// The text of a caught panic.
 pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     if let Some(text) = panic.downcast_ref::<&str>() {
@@ -210,5 +231,25 @@ impl Env {
                 .with_source(e)
                 .with_hint("raise the limit on processes (ulimit -u)")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_ends_with_the_caller_that_waits_for_it() {
+        let env = Env::real(None);
+        let (held, ended) = tokio::sync::oneshot::channel::<()>();
+        let task = env.spawn("waits", async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        drop(task.join_or_abort());
+        let ended = env.timeout(Duration::from_secs(60), ended).await;
+        assert!(ended.expect("it ends").is_err());
+        let task = env.spawn("answers", async { 7 });
+        assert_eq!(task.join_or_abort().await, Ok(7));
     }
 }

@@ -133,7 +133,8 @@ impl Session {
         Ok((step, Vec::new()))
     }
 
-    /// Plans on the CPU runtime: on the control runtime it would hold up leases.
+    /// Plans on the CPU runtime: on the control runtime it would hold up leases. Dropping the future
+    /// ends it, and with it what the gateway computes for the statement.
     pub(crate) async fn plan(&self, statement: &Statement) -> Result<Planned> {
         let (session, statement, this) =
             (Arc::clone(&self.session), statement.clone(), self.clone());
@@ -152,7 +153,7 @@ impl Session {
             }
             Ok(planned)
         });
-        let planned: Result<Result<Planned>, String> = planning.join().await;
+        let planned: Result<Result<Planned>, String> = planning.join_or_abort().await;
         planned.unwrap_or_else(|panic| Err(Error::bug(format!("planning panicked: {panic}"))))
     }
 

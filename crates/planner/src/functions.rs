@@ -1,6 +1,9 @@
 //! Functions that our plans use beside DataFusion's own. Executors must [`register`] them before
 //! they decode a plan: they travel by name.
 
+mod growing;
+mod growth;
+
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
@@ -16,8 +19,11 @@ use dunlin_base::Error;
 
 use crate::errors::into_datafusion;
 
+pub(crate) use growing::Planning;
+
 /// Registers every function of ours. Doing it twice is once.
 pub fn register(registry: &mut dyn FunctionRegistry) -> Result<(), DataFusionError> {
+    growing::register(registry)?;
     registry.register_udaf(single_row()).map(drop)
 }
 

@@ -1,23 +1,26 @@
 //! Bulk ingest: what a client wants of its rows, and the rows as they come.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use arrow_flight::PutResult;
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::sql::{
     CommandStatementIngest, TableDefinitionOptions, TableExistsOption, TableNotExistOption,
 };
+use arrow_flight::{FlightData, PutResult};
 use dunlin_base::{Env, Error, Result};
 use dunlin_planner::Ingest;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::Mutex;
+use tonic::Streaming;
 
 use super::caller::Caller;
-use super::fault::{Fault, Outcome, unsupported};
+use super::claims::Claims;
+use super::fault::{Fault, Outcome, from_status, unsupported};
 use super::put::{self, updated};
 use super::service::Door;
 
@@ -74,36 +77,62 @@ fn definition(options: Option<TableDefinitionOptions>) -> Outcome<(bool, bool)> 
 type Rows = Arc<Mutex<FlightRecordBatchStream>>;
 
 impl Door {
-    /// Makes the rows that come files of a table: all of them, or none.
+    /// Makes the rows that come files of a table: all of them, or none. `first` is the message that
+    /// was taken already.
     pub(super) async fn ingest(
         &self,
         caller: &Caller,
         command: CommandStatementIngest,
-        rows: FlightRecordBatchStream,
+        mut first: FlightData,
+        mut data: Streaming<FlightData>,
     ) -> Outcome<PutResult> {
+        let columns = self.columns(&mut first, &mut data).await?;
+        let rows = put::batches(first, data, Claims::of_rows());
         let rows: Rows = Arc::new(Mutex::new(rows));
-        let written = self.written(caller, command, &rows).await;
+        let written = self.written(caller, command, columns, &rows).await;
         if written.is_err() {
             self.env.timeout(LEFT_MAX, read_to_end(&rows)).await;
         }
         Ok(updated(i64::try_from(written?).unwrap_or(i64::MAX)))
     }
 
+    /// The columns of the rows: what the first message with a header says. It is left in `first`.
+    async fn columns(
+        &self,
+        first: &mut FlightData,
+        data: &mut Streaming<FlightData>,
+    ) -> Outcome<SchemaRef> {
+        let no_schema = || Error::invalid("the stream has no schema");
+        while first.data_header.is_empty() {
+            let silence_max = self.options.upload_silence_max;
+            let next = self.env.timeout(silence_max, data.message()).await;
+            let next = next.ok_or_else(|| silent(silence_max))?;
+            *first = next.map_err(|e| from_status(&e))?.ok_or_else(no_schema)?;
+        }
+        // Arrow panics at some bytes that are no schema.
+        let read = std::panic::catch_unwind(AssertUnwindSafe(|| Schema::try_from(&*first)));
+        let schema = read.map_err(|_| no_schema())?.map_err(|e| no_schema().with_source(e))?;
+        Ok(Arc::new(schema))
+    }
+
     async fn written(
         &self,
         caller: &Caller,
         command: CommandStatementIngest,
+        columns: SchemaRef,
         rows: &Rows,
     ) -> Outcome<u64> {
         let session = self.sessions.shared(caller)?;
         let wanted = wanted(command, session.planned().catalog_name())?;
+        // Nothing is decoded, and no turn taken, for who may not.
+        session.planned().check_ingest(&wanted).await?;
         let _turn = self.uploads.try_acquire().map_err(|_| {
             let most = self.options.uploads_max;
             Error::exhausted(format!("this gateway takes {most} uploads at a time"))
                 .with_hint("try again later, or at another gateway")
         })?;
         let silence_max = self.options.upload_silence_max;
-        let (columns, rows) = begun(rows, self.env.clone(), silence_max).await?;
+        let rows = to_come(rows, self.env.clone(), silence_max);
         Ok(session.upload(&wanted, columns, rows).await?)
     }
 }
@@ -115,20 +144,21 @@ async fn read_to_end(rows: &Rows) {
     while let Ok(Some(_)) = put::next(&mut rows).await {}
 }
 
-/// The columns of the rows, and all rows.
-async fn begun(
+/// All rows, each when it comes.
+fn to_come(
     rows: &Rows,
     env: Env,
     silence_max: Duration,
-) -> Result<(SchemaRef, BoxStream<'static, Result<RecordBatch>>)> {
-    let first = next(rows, &env, silence_max).await?;
-    let columns = rows.lock().await.schema().cloned();
-    let columns = columns.ok_or_else(|| Error::invalid("the stream has no schema"))?;
-    let rest = stream::try_unfold((Arc::clone(rows), env), move |(rows, env)| async move {
+) -> BoxStream<'static, Result<RecordBatch>> {
+    let rows = stream::try_unfold((Arc::clone(rows), env), move |(rows, env)| async move {
         let batch = next(&rows, &env, silence_max).await?;
         Ok(batch.map(|batch| (batch, (rows, env))))
     });
-    Ok((columns, stream::iter(first.map(Ok)).chain(rest).boxed()))
+    rows.boxed()
+}
+
+fn silent(silence_max: Duration) -> Error {
+    Error::retry(format!("no rows came for {silence_max:?}: nothing was written"))
 }
 
 /// The next rows; `None` if the client has said that there are no more. `Retry`: it has gone, or
@@ -136,9 +166,7 @@ async fn begun(
 async fn next(rows: &Rows, env: &Env, silence_max: Duration) -> Result<Option<RecordBatch>> {
     let mut rows = rows.lock().await;
     let next = env.timeout(silence_max, put::next(&mut rows)).await;
-    let next = next.ok_or_else(|| {
-        Error::retry(format!("no rows came for {silence_max:?}: nothing was written"))
-    })?;
+    let next = next.ok_or_else(|| silent(silence_max))?;
     next.map_err(Fault::into_error)
 }
 

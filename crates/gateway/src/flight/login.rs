@@ -27,6 +27,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// Users remembered as found.
 const FOUND_MAX: usize = 4096;
 
+/// A user that was there.
+struct Found {
+    at: Duration,
+    created: u64,
+}
+
 /// Checks credentials.
 pub(super) struct Guard {
     env: Env,
@@ -34,9 +40,13 @@ pub(super) struct Guard {
     signer: Arc<Signer>,
     token_ttl: Duration,
     user_recheck: Duration,
+    /// Places of those who log in or wait to.
+    places: Semaphore,
+    /// Passwords that may be checked.
     logins: Semaphore,
+    login_wait_max: Duration,
     /// Users that were there, and when.
-    found: Mutex<HashMap<String, Duration>>,
+    found: Mutex<HashMap<String, Found>>,
     /// The verifier of nobody: an unknown user costs as much time as a wrong password.
     nobody: String,
 }
@@ -57,7 +67,9 @@ impl Guard {
             signer,
             token_ttl: options.token_ttl,
             user_recheck: options.user_recheck,
+            places: Semaphore::new(options.logins_max.saturating_add(options.logins_waiting_max)),
             logins: Semaphore::new(options.logins_max),
+            login_wait_max: options.login_wait_max,
             found: Mutex::default(),
             nobody,
         })
@@ -65,12 +77,15 @@ impl Guard {
 
     /// A token for whoever shows a user's password in `authorization: Basic`.
     pub(super) async fn log_in(&self, metadata: &MetadataMap) -> Outcome<String> {
-        let user = match &self.auth {
-            Auth::Off { user } => user.clone(),
-            Auth::Users(_) => self.check_password(metadata).await?,
+        let (user, user_created) = match &self.auth {
+            Auth::Off { user } => (user.clone(), None),
+            Auth::Users(_) => {
+                let (name, created) = self.check_password(metadata).await?;
+                (name, Some(created))
+            }
         };
-        let expires = self.env.unix_ms() + self.token_ttl.as_millis() as u64;
-        let token = Token { user, expires_unix_ms: expires };
+        let expires_unix_ms = self.env.unix_ms() + self.token_ttl.as_millis() as u64;
+        let token = Token { user, expires_unix_ms, user_created };
         Ok(to_text(&self.signer.seal(Purpose::Token, &token)?))
     }
 
@@ -92,11 +107,12 @@ impl Guard {
         if token.expires_unix_ms <= self.env.unix_ms() {
             return Err(unauthenticated("the token has expired"));
         }
-        self.check_there(&token.user).await?;
+        self.check_there(&token).await?;
         Ok(token.user)
     }
 
-    async fn check_password(&self, metadata: &MetadataMap) -> Outcome<String> {
+    /// The user whose password it is, and when it was made.
+    async fn check_password(&self, metadata: &MetadataMap) -> Outcome<(String, u64)> {
         let Auth::Users(users) = &self.auth else {
             return Err(Error::bug("there are no passwords").into());
         };
@@ -104,36 +120,47 @@ impl Guard {
             .ok_or_else(|| unauthenticated("logging in takes a user and a password"))?;
         let (user, password) =
             basic_pair(basic).ok_or_else(|| unauthenticated("the credentials are malformed"))?;
-        let verifier = users.verifier(&user).await?;
-        let known = verifier.is_some();
-        let verifier = verifier.unwrap_or_else(|| self.nobody.clone());
+        let _place = self.places.try_acquire().map_err(|_| {
+            Error::exhausted("more log in than this gateway has room for")
+                .with_hint("try again later, or at another gateway")
+        })?;
+        let known = users.user(&user).await?;
+        let created = known.as_ref().map(|known| known.created);
+        let verifier = known.map_or_else(|| self.nobody.clone(), |known| known.verifier);
         // Never closed.
-        let _turn = self.logins.acquire().await;
+        let turn = self.env.timeout(self.login_wait_max, self.logins.acquire()).await;
+        let _turn = turn.ok_or_else(|| {
+            Error::retry(format!("the login had no turn within {:?}", self.login_wait_max))
+        })?;
         let checked = self.env.blocking(move || password::verify(&password, &verifier)).await;
-        if !checked.map_err(Error::bug)?? || !known {
-            return Err(unauthenticated("unknown user or wrong password"));
+        let right = checked.map_err(Error::bug)??;
+        match created {
+            Some(created) if right => Ok((user, created)),
+            _ => Err(unauthenticated("unknown user or wrong password")),
         }
-        Ok(user)
     }
 
-    /// Users that were removed are out soon, without a look at the store for every call.
-    async fn check_there(&self, user: &str) -> Outcome<()> {
+    /// Users that were removed are out soon, without a look at the store for every call; one that
+    /// was made under the same name since is another.
+    async fn check_there(&self, token: &Token) -> Outcome<()> {
         let Auth::Users(users) = &self.auth else { return Ok(()) };
-        let now = self.env.now();
-        let fresh = |at: &Duration| now.saturating_sub(*at) < self.user_recheck;
-        if self.found.lock().get(user).is_some_and(fresh) {
+        let (user, now) = (token.user.as_str(), self.env.now());
+        let meant = |created: u64| token.user_created.is_none_or(|of| of == created);
+        let fresh = |found: &Found| now.saturating_sub(found.at) < self.user_recheck;
+        if self.found.lock().get(user).is_some_and(|found| fresh(found) && meant(found.created)) {
             return Ok(());
         }
-        if users.verifier(user).await?.is_none() {
-            self.found.lock().remove(user);
-            return Err(unauthenticated(format!("there is no user '{user}' any more")));
-        }
+        let there = users.user(user).await?.filter(|there| meant(there.created));
         let mut found = self.found.lock();
+        let Some(there) = there else {
+            found.remove(user);
+            return Err(unauthenticated(format!("there is no user '{user}' any more")));
+        };
         if found.len() >= FOUND_MAX {
-            found.retain(|_, at| fresh(at));
+            found.retain(|_, found| fresh(found));
         }
         if found.len() < FOUND_MAX {
-            found.insert(user.to_owned(), now);
+            found.insert(user.to_owned(), Found { at: now, created: there.created });
         }
         Ok(())
     }

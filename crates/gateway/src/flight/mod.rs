@@ -40,7 +40,7 @@ pub use client::{Answer, Client, ClientOptions, ClientTls, Credentials};
 pub use door::FlightDoor;
 pub use options::{Auth, DoorOptions, Tls};
 pub use password::Cost;
-pub use users::{MemoryUsers, MetadataUsers, UserStore};
+pub use users::{MemoryUsers, MetadataUsers, User, UserStore};
 
 /// Header with which a client asks for results that it can resume, and promises to say when it is
 /// done with one (`CancelFlightInfo`).

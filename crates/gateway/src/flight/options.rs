@@ -67,14 +67,24 @@ pub struct DoorOptions {
     pub calls_max: usize,
     /// Calls at a time of one connection; more wait.
     pub connection_calls_max: u32,
-    /// Passwords checked at a time; more wait. Each takes 19 MiB.
+    /// Passwords checked at a time; more wait. Each takes 19 MiB. They are no calls: strangers, who
+    /// may log in as often as they like, take no place from those who are in.
     pub logins_max: usize,
+    /// Logins that wait; more are `Exhausted`.
+    pub logins_waiting_max: usize,
+    /// Longest wait of a login.
+    pub login_wait_max: Duration,
     /// What a guess at an unknown user's password costs: as much as that at a known one's.
     pub password_cost: Cost,
     /// Uploads of rows at a time; more are `Exhausted`. Each takes up to 512 MiB, mostly far less.
     pub uploads_max: usize,
     /// Longest silence of a client that uploads rows.
     pub upload_silence_max: Duration,
+    /// Longest silence of a client that has begun a DoPut: before its first message, and among the
+    /// values for a statement.
+    pub put_silence_max: Duration,
+    /// How long a client may leave a result that it reads untouched; then its stream ends.
+    pub result_silence_max: Duration,
     /// Longest wait of one poll.
     pub poll_wait_max: Duration,
     /// Longest time of a query.
@@ -107,9 +117,13 @@ impl DoorOptions {
             calls_max: 256,
             connection_calls_max: 64,
             logins_max: 4,
+            logins_waiting_max: 64,
+            login_wait_max: Duration::from_secs(10),
             password_cost: Cost::Full,
             uploads_max: 4,
             upload_silence_max: Duration::from_secs(300),
+            put_silence_max: Duration::from_secs(30),
+            result_silence_max: Duration::from_secs(1800),
             poll_wait_max: Duration::from_secs(10),
             query_time_max: Duration::from_secs(24 * 3600),
             token_ttl: Duration::from_secs(12 * 3600),

@@ -51,24 +51,13 @@ impl Door {
         Ok(sealed.encode_to_vec().into())
     }
 
-    /// The handle of the same statement with values. `rows` has one row, or none: then nothing is
-    /// bound any more.
-    pub(super) async fn bind(
+    /// The handle of the same statement with the values of a row. None: nothing is bound any more.
+    pub(super) fn bind(
         &self,
         caller: &Caller,
-        handle: Bytes,
-        rows: Vec<RecordBatch>,
+        statement: StatementHandle,
+        row: Option<RecordBatch>,
     ) -> Outcome<Bytes> {
-        let statement = self.open_statement(caller, handle).await?;
-        let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
-        if count > 1 {
-            return Err(Error::invalid(format!(
-                "{count} rows of parameters were given: a query runs with one"
-            ))
-            .with_hint("run it once for each row")
-            .into());
-        }
-        let row = rows.into_iter().find(|batch| batch.num_rows() == 1);
         let parameters = match row {
             Some(row) => rows_bytes(&row.schema(), &[row], PARAMETERS_BYTES_MAX)?,
             None => Bytes::new(),
@@ -86,7 +75,12 @@ impl Door {
         Ok(Asked { sql: statement.sql, values })
     }
 
-    async fn open_statement(&self, caller: &Caller, handle: Bytes) -> Outcome<StatementHandle> {
+    /// A statement handle, checked: signed, and the caller's own.
+    pub(super) async fn open_statement(
+        &self,
+        caller: &Caller,
+        handle: Bytes,
+    ) -> Outcome<StatementHandle> {
         let sealed = Sealed::decode(handle).map_err(|e| malformed("statement handle", e))?;
         let statement: StatementHandle =
             self.signer.open_sealed(Purpose::Statement, &sealed).await?;

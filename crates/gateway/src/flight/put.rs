@@ -16,10 +16,11 @@ use prost::Message;
 use tonic::Streaming;
 
 use super::caller::Caller;
+use super::claims::Claims;
 use super::fault::{Outcome, from_status, unsupported};
+use super::info;
 use super::service::Door;
 use super::statements::{Asked, Started};
-use super::{claims, info};
 
 /// Most batches of parameters that are looked at.
 const BATCHES_MAX: usize = 64;
@@ -31,7 +32,7 @@ impl Door {
         caller: &Caller,
         mut data: Streaming<FlightData>,
     ) -> Outcome<PutResult> {
-        let first = data.message().await.map_err(|e| from_status(&e))?;
+        let first = self.heard(data.message()).await?.map_err(|e| from_status(&e))?;
         let first = first.ok_or_else(|| Error::invalid("the stream is empty"))?;
         let descriptor = first.flight_descriptor.clone();
         let descriptor = descriptor
@@ -41,27 +42,67 @@ impl Door {
                 self.update(caller, &Asked::text(update.query)).await
             }
             Command::CommandPreparedStatementUpdate(prepared) => {
-                let rows = parameters(first, data).await?;
+                // Whose handle it is, is known before anything is read for it.
                 let mut handle = prepared.prepared_statement_handle;
-                if !rows.is_empty() {
-                    handle = self.bind(caller, handle, rows).await?;
+                let statement = self.open_statement(caller, handle.clone()).await?;
+                let sent = self.parameters(first, data).await?;
+                if sent.batches > 0 {
+                    handle = self.bind(caller, statement, sent.row)?;
                 }
                 let asked = self.bound(caller, handle).await?;
                 self.update(caller, &asked).await
             }
             Command::CommandPreparedStatementQuery(prepared) => {
-                let rows = parameters(first, data).await?;
-                let handle = self.bind(caller, prepared.prepared_statement_handle, rows).await?;
+                let handle = prepared.prepared_statement_handle;
+                let statement = self.open_statement(caller, handle).await?;
+                let sent = self.parameters(first, data).await?;
+                let handle = self.bind(caller, statement, sent.row)?;
                 let result =
                     DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) };
                 Ok(PutResult { app_metadata: result.encode_to_vec().into() })
             }
             Command::CommandStatementIngest(ingest) => {
-                let rows = batches(first, data);
-                self.ingest(caller, ingest, rows).await
+                self.ingest(caller, ingest, first, data).await
             }
             other => Err(unsupported(other.type_url())),
         }
+    }
+
+    /// What comes next of a client that should not be silent.
+    async fn heard<T>(&self, next: impl Future<Output = T>) -> Outcome<T> {
+        let silence_max = self.options.put_silence_max;
+        let heard = self.env.timeout(silence_max, next).await;
+        Ok(heard.ok_or_else(|| Error::retry(format!("nothing came for {silence_max:?}")))?)
+    }
+
+    /// The one row of a stream whose first message was taken already. More are refused when they come.
+    async fn parameters(&self, first: FlightData, rest: Streaming<FlightData>) -> Outcome<Sent> {
+        let mut sent = Sent::default();
+        if first.data_header.is_empty() {
+            // The command alone: no schema, no rows.
+            return Ok(sent);
+        }
+        let mut batches = batches(first, rest, Claims::of_parameters());
+        while let Some(batch) = self.heard(next(&mut batches)).await?? {
+            sent.batches += 1;
+            if sent.batches > BATCHES_MAX {
+                return Err(
+                    Error::invalid("one row of parameters does not take so many batches").into()
+                );
+            }
+            let rows = batch.num_rows() + usize::from(sent.row.is_some());
+            if rows > 1 {
+                return Err(Error::invalid(format!(
+                    "{rows} rows of parameters were given: a query runs with one"
+                ))
+                .with_hint("run it once for each row")
+                .into());
+            }
+            if rows == 1 && sent.row.is_none() {
+                sent.row = Some(batch);
+            }
+        }
+        Ok(sent)
     }
 
     async fn update(&self, caller: &Caller, asked: &Asked) -> Outcome<PutResult> {
@@ -95,10 +136,15 @@ fn written(batches: &[RecordBatch]) -> i64 {
 
 /// The batches of a stream whose first message was taken already. What a message claims of itself
 /// is checked before memory is taken for it.
-pub(super) fn batches(first: FlightData, rest: Streaming<FlightData>) -> FlightRecordBatchStream {
+pub(super) fn batches(
+    first: FlightData,
+    rest: Streaming<FlightData>,
+    mut claims: Claims,
+) -> FlightRecordBatchStream {
     let first = stream::once(futures::future::ready(Ok(first)));
-    let data = first.chain(rest.map_err(FlightError::from)).and_then(|message| async move {
-        let checked = claims::check(&message);
+    let data = first.chain(rest.map_err(FlightError::from)).map(move |message| {
+        let message = message?;
+        let checked = claims.check(&message);
         checked.map_err(|error| FlightError::ExternalError(Box::new(error)))?;
         Ok(message)
     });
@@ -117,21 +163,9 @@ pub(super) async fn next(batches: &mut FlightRecordBatchStream) -> Outcome<Optio
     }
 }
 
-/// The rows of a stream whose first message was taken already.
-async fn parameters(first: FlightData, rest: Streaming<FlightData>) -> Outcome<Vec<RecordBatch>> {
-    if first.data_header.is_empty() {
-        // The command alone: no schema, no rows.
-        return Ok(Vec::new());
-    }
-    let mut batches = batches(first, rest);
-    let mut rows = Vec::new();
-    while let Some(batch) = next(&mut batches).await? {
-        if rows.len() == BATCHES_MAX {
-            return Err(
-                Error::invalid("one row of parameters does not take so many batches").into()
-            );
-        }
-        rows.push(batch);
-    }
-    Ok(rows)
+/// What came as values for a statement.
+#[derive(Default)]
+struct Sent {
+    batches: usize,
+    row: Option<RecordBatch>,
 }

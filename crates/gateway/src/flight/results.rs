@@ -1,6 +1,7 @@
 //! DoGet: the rows behind a ticket.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -8,10 +9,11 @@ use arrow::record_batch::RecordBatch;
 use arrow_flight::FlightData;
 use arrow_flight::sql::TicketStatementQuery;
 use dunlin_base::env::Task;
-use dunlin_base::{Env, Error, fail};
+use dunlin_base::{Error, fail};
 use dunlin_proto::door::{self, RowsHandle, ticket};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -24,9 +26,6 @@ use crate::query::{Chunk, Place, Reading, RowStream};
 
 /// Messages that wait for a slow client, beside what HTTP/2 holds.
 const WAITING_MAX: usize = 2;
-
-/// How long a client may take for the word that its stream ends.
-const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Messages of a DoGet.
 pub(super) type Messages = BoxStream<'static, Result<FlightData, Status>>;
@@ -76,15 +75,23 @@ fn stream_out(
 ) -> Messages {
     let (sender, mut receiver) = mpsc::channel(WAITING_MAX);
     let cpu = call.door.gateway.parts().cpu.clone();
-    let task = cpu.spawn("send result", pump(call, chunks, schema, sender));
+    // Until all was sent, an end is an error: it would look as if these were all rows.
+    let last: LastWord = Arc::new(Mutex::new(Some(leaving().into())));
+    let task = cpu.spawn("send result", pump(call, chunks, schema, sender, Arc::clone(&last)));
     let task = AbortOnDrop(task);
     stream::poll_fn(move |context| {
         // It ends with the stream.
         let _owned = &task;
-        receiver.poll_recv(context)
+        match receiver.poll_recv(context) {
+            Poll::Ready(None) => Poll::Ready(last.lock().take().map(Err)),
+            next => next,
+        }
     })
     .boxed()
 }
+
+/// What the stream ends with, after the messages that wait: needs no client that reads.
+type LastWord = Arc<Mutex<Option<Status>>>;
 
 struct AbortOnDrop(Task<()>);
 
@@ -99,21 +106,20 @@ async fn pump(
     chunks: BoxStream<'static, dunlin_base::Result<Chunk>>,
     schema: SchemaRef,
     sender: mpsc::Sender<Result<FlightData, Status>>,
+    last: LastWord,
 ) {
     let Call { door, caller, permit: _permit } = call;
     let messages = messages(chunks, schema, door.options.message_out_max);
     let ended = tokio::select! {
         // A panic that ended the task would end the stream as if all rows had been sent.
-        ended = caught(send_all(&door.env, messages, &sender)) => ended,
+        ended = caught(send_all(&door, messages, &sender)) => ended,
         () = door.leave.cancelled() => Err(leaving()),
         () = over(&door, &caller.limit) => Err(Fault::from(
             Error::retry("the call's time was up before its result was read"),
         )),
     };
-    if let Err(fault) = ended {
-        let last = sender.send(Err(Status::from(fault)));
-        let _ = door.env.timeout(LAST_WORD, last).await;
-    }
+    // Said before the sender is dropped.
+    *last.lock() = ended.err().map(Status::from);
 }
 
 async fn over(door: &Arc<Door>, limit: &Option<Duration>) {
@@ -124,15 +130,21 @@ async fn over(door: &Arc<Door>, limit: &Option<Duration>) {
 }
 
 async fn send_all(
-    env: &Env,
+    door: &Door,
     mut messages: BoxStream<'static, Outcome<FlightData>>,
     sender: &mpsc::Sender<Result<FlightData, Status>>,
 ) -> Outcome<()> {
     while let Some(message) = messages.try_next().await? {
-        if sender.send(Ok(message)).await.is_err() {
-            return Ok(());
+        let silence_max = door.options.result_silence_max;
+        match door.env.timeout(silence_max, sender.send(Ok(message))).await {
+            Some(Ok(())) => {}
+            Some(Err(_gone)) => return Ok(()),
+            None => {
+                let error = format!("the client took nothing of its result for {silence_max:?}");
+                return Err(Error::retry(error).into());
+            }
         }
-        fail::point(env, fail::IN_RESULT).await?;
+        fail::point(&door.env, fail::IN_RESULT).await?;
     }
     Ok(())
 }

@@ -184,7 +184,7 @@ mod tests {
     }
 
     fn token() -> Token {
-        Token { user: "ann".to_owned(), expires_unix_ms: 7 }
+        Token { user: "ann".to_owned(), expires_unix_ms: 7, user_created: Some(3) }
     }
 
     #[tokio::test]

@@ -70,6 +70,9 @@ struct CloseSessionResult {
     status: i32,
 }
 
+/// Most options that one call sets: each makes the session's state anew, where leases are kept.
+const OPTIONS_MAX: usize = 100;
+
 /// What the protocol calls options, and what they are here.
 const KNOWN: [(&str, &str); 1] = [("schema", "datafusion.catalog.default_schema")];
 
@@ -77,6 +80,13 @@ impl Door {
     /// Changes options one by one; those that do not fit are named in the answer.
     pub(super) async fn set_options(&self, caller: &Caller, body: Bytes) -> Outcome<Bytes> {
         let request = SetSessionOptionsRequest::decode(body).map_err(|e| malformed("action", e))?;
+        let given = request.session_options.len();
+        if given > OPTIONS_MAX {
+            return Err(Error::invalid(format!(
+                "{given} options in one call, more than {OPTIONS_MAX}"
+            ))
+            .into());
+        }
         let session = self.sessions.fresh(caller)?;
         let mut errors = HashMap::new();
         for (name, value) in request.session_options {

@@ -137,8 +137,8 @@ impl Door {
         let statement = only(&session, sql)?;
         let planner = Arc::clone(session.planned());
         let cpu = self.gateway.parts().cpu.clone();
-        let described =
-            cpu.spawn("describe", async move { planner.describe(&statement).await }).join().await;
+        let describe = cpu.spawn("describe", async move { planner.describe(&statement).await });
+        let described = describe.join_or_abort().await;
         described.unwrap_or_else(|p| Err(Error::bug(format!("planning panicked: {p}"))))
     }
 

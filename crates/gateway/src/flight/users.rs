@@ -13,12 +13,21 @@ use crate::catalog::{ADMINS, MetadataCatalog, USERS, escape, unescape, version};
 /// Longest name.
 const NAME_MAX: usize = 128;
 
-/// Where verifiers come from.
+/// What is kept of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// A PHC string of argon2id.
+    pub verifier: String,
+    /// When it was made: one of the same name that is made later has another number, one with a new
+    /// password has the same.
+    pub created: u64,
+}
+
+/// Where users are looked up.
 #[async_trait]
 pub trait UserStore: Send + Sync {
-    /// The verifier of a user (a PHC string of argon2id); `None` if there is no such user.
-    /// `Retry`: out of reach.
-    async fn verifier(&self, user: &str) -> Result<Option<String>>;
+    /// A user; `None` if there is none of that name. `Retry`: out of reach.
+    async fn user(&self, name: &str) -> Result<Option<User>>;
 }
 
 /// Users in the metadata store: the same for all gateways.
@@ -92,13 +101,14 @@ impl MetadataUsers {
 
 #[async_trait]
 impl UserStore for MetadataUsers {
-    async fn verifier(&self, user: &str) -> Result<Option<String>> {
-        if check_name(user).is_err() {
+    async fn user(&self, name: &str) -> Result<Option<User>> {
+        if check_name(name).is_err() {
             return Ok(None);
         }
-        let Some(entry) = self.store.get(&key(user)).await? else { return Ok(None) };
-        let text = String::from_utf8(entry.value.to_vec());
-        text.map(Some).map_err(|_| Error::lost(format!("the verifier of user '{user}' is damaged")))
+        let Some(entry) = self.store.get(&key(name)).await? else { return Ok(None) };
+        let verifier = String::from_utf8(entry.value.to_vec())
+            .map_err(|_| Error::lost(format!("the verifier of user '{name}' is damaged")))?;
+        Ok(Some(User { verifier, created: entry.created.0.unsigned_abs() }))
     }
 }
 
@@ -120,7 +130,13 @@ fn check_name(user: &str) -> Result<()> {
 /// Users of one process: for tests, and for a password in a configuration file.
 #[derive(Debug, Default)]
 pub struct MemoryUsers {
-    verifiers: Mutex<BTreeMap<String, String>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    users: BTreeMap<String, User>,
+    made: u64,
 }
 
 impl MemoryUsers {
@@ -128,19 +144,22 @@ impl MemoryUsers {
     pub fn set(&self, user: &str, password: &str, cost: Cost, env: &Env) -> Result<()> {
         check_name(user)?;
         let verifier = password::verifier(password, cost, env)?;
-        self.verifiers.lock().insert(user.to_owned(), verifier);
+        let mut known = self.known.lock();
+        known.made += 1;
+        let created = known.users.get(user).map_or(known.made, |user| user.created);
+        known.users.insert(user.to_owned(), User { verifier, created });
         Ok(())
     }
 
     /// Removes a user.
     pub fn remove(&self, user: &str) {
-        self.verifiers.lock().remove(user);
+        self.known.lock().users.remove(user);
     }
 }
 
 #[async_trait]
 impl UserStore for MemoryUsers {
-    async fn verifier(&self, user: &str) -> Result<Option<String>> {
-        Ok(self.verifiers.lock().get(user).cloned())
+    async fn user(&self, name: &str) -> Result<Option<User>> {
+        Ok(self.known.lock().users.get(name).cloned())
     }
 }

@@ -30,9 +30,10 @@ pub(crate) async fn put(
     existing: Existing,
 ) -> Result<bool> {
     check_may_create(rights, name)?;
-    let mut access = Access { owner: rights.owner(), grants: Vec::new() };
     let mut current = rights.seen().stored(name);
     for _ in 0..ATTEMPTS {
+        // Anew in each round: what was dropped meanwhile takes its grants along.
+        let mut access = Access { owner: rights.owner(), grants: Vec::new() };
         if let Some(there) = &current {
             let same_kind = there.definition.kind() == definition.kind();
             match existing {
@@ -50,7 +51,7 @@ pub(crate) async fn put(
             return Err(Error::invalid("schema 'public' already exists"));
         }
         let expected = current.as_ref().map(|c| c.revision);
-        let object = Object { definition: definition.clone(), access: access.clone() };
+        let object = Object { definition: definition.clone(), access };
         match store.swap(name, expected, Some(object)).await? {
             Swapped::Done => return Ok(true),
             Swapped::Conflict(there) => current = there,
@@ -176,4 +177,60 @@ pub fn schema_gone(schema: &str) -> Error {
 
 fn busy(name: &Name) -> Error {
     Error::retry(format!("'{name}' is being changed by others"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use dunlin_base::Revision;
+
+    use super::super::access::Privileges;
+    use super::super::{CatalogCache, Loaded, MemoryCatalog, Who};
+    use super::*;
+
+    /// A store where somebody else drops what is about to be replaced.
+    #[derive(Debug)]
+    struct Dropping(Arc<MemoryCatalog>);
+
+    #[async_trait]
+    impl CatalogStore for Dropping {
+        async fn version(&self) -> Result<Revision> {
+            self.0.version().await
+        }
+
+        async fn load(&self) -> Result<Loaded> {
+            self.0.load().await
+        }
+
+        async fn swap(
+            &self,
+            name: &Name,
+            expected: Option<Revision>,
+            new: Option<Object>,
+        ) -> Result<Swapped> {
+            if expected.is_some() {
+                self.0.swap(name, expected, None).await?;
+            }
+            self.0.swap(name, expected, new).await
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_dropped_meanwhile_leaves_no_grants_to_what_replaces_it() {
+        let store = Arc::new(MemoryCatalog::default());
+        let (name, view) = (Name::object("public", "v"), Definition::View(Default::default()));
+        let mut access = Access::default();
+        access.grant("bob", Privileges::ALL);
+        let old = Object { definition: view.clone(), access };
+        store.swap(&name, None, Some(old)).await.expect("made");
+        let all = CatalogCache::new(Arc::clone(&store) as _).current().await.expect("loads");
+        let rights = Rights::new(&all, &Who::Anyone);
+        let dropping = Dropping(Arc::clone(&store));
+        let done = put(&dropping, &rights, &name, view, Existing::Replace).await;
+        assert!(done.expect("made anew"));
+        let now = store.load().await.expect("loads").objects;
+        assert_eq!(now.first().map(|stored| &stored.access), Some(&Access::default()));
+    }
 }

@@ -25,26 +25,27 @@ pub(crate) struct Rights {
     all: Arc<Snapshot>,
     seen: Arc<Snapshot>,
     who: Who,
+    /// Somebody is asked who they are, whosever rights these are.
+    asked: bool,
 }
 
 impl Rights {
     pub(crate) fn new(all: &Arc<Snapshot>, who: &Who) -> Self {
-        let mut rights = Self { all: Arc::clone(all), seen: Arc::clone(all), who: who.clone() };
-        if let Who::User(user) = who
-            && !rights.is_master()
-        {
-            rights.seen = all.seen_by(user, |all| rights.filtered(all));
-        }
+        let (asked, who) = (*who != Who::Anyone, who.clone());
+        let mut rights = Self { all: Arc::clone(all), seen: Arc::clone(all), who, asked };
+        let seen = rights.limited().map(|user| all.seen_by(user, |all| rights.filtered(all)));
+        rights.seen = seen.unwrap_or(rights.seen);
         rights
     }
 
     /// The rights with which a view reads: those of its owner. Where nobody is asked who they are,
-    /// and in views from there, everything is allowed.
+    /// and in views from there, everything is allowed; but not in the views that those read.
     pub(crate) fn of_owner(&self, access: &Access) -> Self {
-        match (&self.who, &access.owner) {
-            (Who::User(_), Some(owner)) => Self::new(&self.all, &Who::User(owner.clone())),
-            _ => Self::new(&self.all, &Who::Anyone),
-        }
+        let who = match &access.owner {
+            Some(owner) if self.asked => Who::User(owner.clone()),
+            _ => Who::Anyone,
+        };
+        Self { asked: self.asked, ..Self::new(&self.all, &who) }
     }
 
     /// All that the user may see.

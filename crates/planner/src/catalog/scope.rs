@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider};
+use datafusion::common::config::SqlParserOptions;
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::{TableProvider, TableType, ViewTable};
 use datafusion::error::DataFusionError;
@@ -177,14 +178,43 @@ impl Scope {
             Definition::View(view) => {
                 let owner = Self { rights: self.rights.of_owner(&entry.access), ..self.clone() };
                 let plan = owner.view(&entry.name, view).await;
-                let plan = plan.map_err(|e| e.context(format!("view '{}'", entry.name)))?;
+                let plan = plan.map_err(|error| self.about_view(entry, error))?;
                 self.used.lock().lasting &= lasting(&plan);
-                Ok(Arc::new(ViewTable::new(plan, Some(view.sql.clone()))))
+                let text = self.owns(entry).then(|| view.sql.clone());
+                Ok(Arc::new(ViewTable::new(plan, text)))
             }
             Definition::Schema | Definition::Catalog => {
                 Err(Error::bug(format!("'{}' is no table", entry.name)))
             }
         }
+    }
+
+    fn owns(&self, entry: &Entry) -> bool {
+        self.rights.owns(&entry.name, &entry.access)
+    }
+
+    /// What is told of an error in a view: all of it to who owns the view, since it names what the
+    /// reader may know nothing of.
+    fn about_view(&self, entry: &Entry, error: Error) -> Error {
+        let name = &entry.name;
+        if self.owns(entry) {
+            return error.context(format!("view '{name}'"));
+        }
+        tracing::debug!(view = %name, %error, "a view cannot be read");
+        Error::new(error.kind(), format!("view '{name}' cannot be read"))
+            .with_hint("its owner is told why")
+    }
+
+    /// A state that plans a view: the same for all readers, whatever they have set for the parser.
+    pub(crate) fn view_state(&self, name: &Name, default_schema: &str) -> SessionState {
+        let mut state = self.inside(name).state();
+        let options = state.config_mut().options_mut();
+        default_schema.clone_into(&mut options.catalog.default_schema);
+        options.sql_parser = SqlParserOptions {
+            collect_spans: options.sql_parser.collect_spans,
+            ..SqlParserOptions::default()
+        };
+        state
     }
 
     async fn view(&self, name: &Name, view: &v1::View) -> Result<LogicalPlan> {
@@ -194,9 +224,7 @@ impl Scope {
         if self.views.len() >= VIEW_DEPTH_MAX {
             return Err(Error::invalid(format!("more than {VIEW_DEPTH_MAX} views on each other")));
         }
-        let mut state = self.inside(name).state();
-        let options = state.config_mut().options_mut();
-        options.catalog.default_schema.clone_from(&view.default_schema);
+        let state = self.view_state(name, &view.default_schema);
         let failed = |e: DataFusionError| in_text(&e, &view.query);
         let statement = DFParserBuilder::new(view.query.as_str())
             .with_recursion_limit(RECURSION_MAX)

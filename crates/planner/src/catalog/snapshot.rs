@@ -7,8 +7,9 @@ use dunlin_base::{Result, Revision};
 use parking_lot::{Mutex, RwLock};
 
 use super::definition::PUBLIC;
-use super::table::Resolved;
+use super::table::{Resolved, store_spec};
 use super::{Access, CatalogStoreRef, Definition, Name, Stored};
+use crate::object_stores::StoreSpec;
 
 /// A definition and what was learned about its files.
 #[derive(Debug)]
@@ -121,6 +122,20 @@ impl Snapshot {
 
     pub(crate) fn names_in(&self, schema: &str) -> Vec<String> {
         self.in_schema(schema).iter().filter_map(|e| e.name.object.clone()).collect()
+    }
+
+    /// How stores are reached, as tables say; each once.
+    pub(crate) fn store_specs(&self) -> Vec<StoreSpec> {
+        let mut specs: Vec<StoreSpec> = Vec::new();
+        for entry in self.objects.values() {
+            if let Definition::Table(table) = &entry.definition
+                && let Ok(Some(spec)) = store_spec(table)
+                && !specs.contains(&spec)
+            {
+                specs.push(spec);
+            }
+        }
+        specs
     }
 
     /// Every object.

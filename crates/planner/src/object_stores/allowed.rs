@@ -219,6 +219,8 @@ mod tests {
             ("s3://lake", "s3.endpoint_url_s3", "http://10.0.0.1"),
             ("s3://lake", "aws.region", "evil.example/"),
             ("s3://lake", "aws.bucket", "other"),
+            // The endpoint would be asked without the bucket's name: its paths name any bucket.
+            ("s3://lake", "aws.virtual_hosted_style_request", "true"),
             ("s3://lake", "aws.web_identity_token_file", "/etc/passwd"),
             ("s3://lake", "aws.metadata_endpoint", "http://10.0.0.1"),
             ("s3://lake", "aws.container.credentials.full_uri", "http://10.0.0.1"),

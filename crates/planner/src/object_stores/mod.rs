@@ -103,6 +103,28 @@ impl ObjectStores {
         Ok(())
     }
 
+    /// To be called before a statement says how to reach a store: unless [`Tentative::keep`] is
+    /// called, what it says is forgotten again.
+    pub(crate) fn tentative(self: &Arc<Self>, said: StoreSpec) -> Tentative {
+        let before = self.options_for(&said.url).map(|spec| spec.options).unwrap_or_default();
+        Tentative { stores: Arc::clone(self), said, before, kept: false }
+    }
+
+    /// Forgets how to reach a store, if it is still reached in this way.
+    pub(crate) fn forget(&self, said: &StoreSpec) {
+        self.take_back(said, Vec::new());
+    }
+
+    fn take_back(&self, said: &StoreSpec, before: Vec<(String, String)>) {
+        let Ok(url) = spec::parse(&said.url) else { return };
+        if let Some(known) = self.known.write().get_mut(&store_key(&url))
+            && known.options == said.options
+        {
+            // Made again when it is next used.
+            *known = Known { options: before, store: None };
+        }
+    }
+
     /// Takes over what another process exported. `Invalid` as for [`ObjectStores::configure`].
     pub fn import(&self, specs: &[StoreSpec]) -> Result<()> {
         specs.iter().try_for_each(|spec| self.configure(spec))
@@ -147,6 +169,30 @@ impl ObjectStores {
         let store = self.build(url, &entry.options)?;
         entry.store = Some(Arc::clone(&store));
         Ok(store)
+    }
+}
+
+/// How a store is reached while nobody knows whether the statement that says so succeeds. Dropping
+/// it takes that back.
+pub(crate) struct Tentative {
+    stores: Arc<ObjectStores>,
+    said: StoreSpec,
+    before: Vec<(String, String)>,
+    kept: bool,
+}
+
+impl Tentative {
+    /// The statement has succeeded.
+    pub(crate) fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Tentative {
+    fn drop(&mut self) {
+        if !self.kept && self.before != self.said.options {
+            self.stores.take_back(&self.said, std::mem::take(&mut self.before));
+        }
     }
 }
 

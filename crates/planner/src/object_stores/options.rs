@@ -1,16 +1,17 @@
 //! Options of stores that may be given where places are limited: those that name no host, no file
 //! and no other bucket. A list of what is harmless, since one of what is not would never be whole.
+//! (`virtual_hosted_style_request` takes the bucket out of what an endpoint is asked for: the first
+//! word of a path would name any bucket.)
 
 use dunlin_base::{Error, Result};
 
 /// Credentials and switches, without the provider's prefix.
-const AWS: [&str; 15] = [
+const AWS: [&str; 14] = [
     "access_key_id",
     "secret_access_key",
     "session_token",
     "token",
     "skip_signature",
-    "virtual_hosted_style_request",
     "unsigned_payload",
     "checksum_algorithm",
     "request_payer",

@@ -81,15 +81,17 @@ impl Session {
         check_may_create(scope.rights(), &name)?;
         // Planned as if inside the view, so that one that reads itself is refused.
         let inside = scope.inside(&name);
+        let default_schema = state.config_options().catalog.default_schema.clone();
         let ast = Ast::Statement(Box::new(Sql::Query(view.query.clone())));
-        let plan = query::logical(&inside, &inside.state(), statement, &ast).await?;
+        let view_state = scope.view_state(&name, &default_schema);
+        let plan = query::logical(&inside, &view_state, statement, &ast).await?;
         let columns: Vec<String> = view.columns.iter().map(|c| identifier(&c.name)).collect();
         rename(plan, &columns).map_err(|e| in_text(&e, &statement.text))?;
         let definition = v1::View {
             query: view.query.to_string(),
             columns,
             sql: statement.sql().to_owned(),
-            default_schema: state.config_options().catalog.default_schema.clone(),
+            default_schema,
         };
         let store = self.planner.catalog.store().as_ref();
         let definition = Definition::View(definition);
@@ -162,6 +164,7 @@ impl Session {
         scope.rights().check_create()?;
         let table = external_table(&create)?;
         check_store(&scope, &name, &table)?;
+        let said = store_spec(&table)?.map(|spec| self.planner.stores.tentative(spec));
         let definition = Definition::Table(Box::new(table));
         let stored = Stored {
             name: name.clone(),
@@ -176,6 +179,9 @@ impl Session {
         }
         let store = self.planner.catalog.store().as_ref();
         let done = put(store, scope.rights(), &name, definition, existing).await?;
+        if let Some(said) = said.filter(|_| done) {
+            said.keep();
+        }
         Ok(created("CREATE EXTERNAL TABLE", &name, done))
     }
 }

@@ -31,12 +31,13 @@ use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::ExecutionPlan;
 use dunlin_base::{Env, Result};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::catalog::{
     CatalogCache, CatalogStoreRef, Entry, Overlay, Reading, Rights, Scope, ScopeParts, Snapshot,
     Who, tables_in,
 };
+use crate::functions::Planning;
 use crate::object_stores::ObjectStores;
 use crate::settings::Settings;
 use crate::write::WritePlan;
@@ -115,6 +116,8 @@ pub struct Planner {
     /// Tables of folders, for all sessions.
     folders: RwLock<Arc<Overlay>>,
     plans: reuse::PlanCache,
+    /// The catalog whose stores are known as it says.
+    settled: Mutex<Arc<Snapshot>>,
 }
 
 impl Planner {
@@ -132,6 +135,7 @@ impl Planner {
             catalog: CatalogCache::new(catalog),
             folders: RwLock::default(),
             plans: reuse::PlanCache::default(),
+            settled: Mutex::default(),
             env,
             settings,
             stores,
@@ -149,6 +153,19 @@ impl Planner {
         let state = Arc::new(engine::state(&settings, &self.runtime)?);
         let inner = RwLock::new(Inner { settings, state });
         Ok(Session { planner: Arc::clone(self), who, inner })
+    }
+
+    /// The catalog as it is now. What tables said about their stores goes with the last of them,
+    /// wherever that was dropped.
+    async fn snapshot(&self) -> Result<Arc<Snapshot>> {
+        let now = self.catalog.current().await?;
+        let mut settled = self.settled.lock();
+        if settled.version() < now.version() {
+            let (before, said) = (settled.store_specs(), now.store_specs());
+            before.iter().filter(|spec| !said.contains(spec)).for_each(|s| self.stores.forget(s));
+            *settled = Arc::clone(&now);
+        }
+        Ok(now)
     }
 
     /// The object stores; export them into plan headers.
@@ -214,12 +231,13 @@ impl Session {
     /// then happened wholly or not at all).
     pub async fn plan(&self, statement: &Statement) -> Result<Planned> {
         // Deep expressions make deep recursions in DataFusion, not all of them guarded.
-        stack::Deep::new(Box::pin(self.dispatch(statement))).await
+        let planning = Planning::new(Box::pin(self.dispatch(statement)));
+        stack::Deep::new(planning).await
     }
 
     /// The catalog and the settings as they are now.
     async fn view(&self) -> Result<View> {
-        Ok(self.view_of(&self.planner.catalog.current().await?))
+        Ok(self.view_of(&self.planner.snapshot().await?))
     }
 
     /// A catalog, and the settings as they are now.

@@ -12,7 +12,6 @@ use datafusion::sql::parser::Statement as Ast;
 use datafusion::sql::sqlparser::ast::{ObjectName, Spanned, Statement as Sql, visit_relations};
 use dunlin_base::{Error, Result};
 
-use super::local::answer;
 use super::tables::tables_of;
 use super::{Planned, QueryPlan, Session, Statement, parameters};
 use crate::catalog::{CATALOG, Name, Scope, no_schema};
@@ -47,7 +46,7 @@ impl Session {
         let state = scope.state();
         let logical = logical(&scope, &state, statement, ast).await?;
         if reads_information(&logical, &statement.text)? {
-            return answer(&scope, statement, ast).await;
+            return self.answer(&scope, statement, ast).await;
         }
         let plan = physical(&state, &logical, statement, &view.settings, show).await?;
         if show == ShowLogical::No {

@@ -3,19 +3,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, new_null_array};
+use arrow::array::{ArrayRef, new_null_array};
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use dunlin_base::{ByteCount, Error, Result};
+use dunlin_base::{Error, Result};
 
+use super::unpacked::Sizes;
 use crate::errors::from_arrow;
-
-/// Rows of a piece.
-const PIECE_ROWS: usize = 8192;
-
-/// What the values of a dictionary may become in one piece.
-const PIECE_BYTES: ByteCount = ByteCount::mib(32);
 
 /// Rows of a batch: some take no memory, and would be written for ever.
 const BATCH_ROWS_MAX: usize = 1 << 24;
@@ -97,20 +92,32 @@ impl Fit {
         &self.schema
     }
 
-    /// The rows, made to fit one piece after the other. `Exhausted`: too many in one batch.
+    /// The rows, made to fit one piece after the other. `Exhausted`: too many in one batch, or more
+    /// bytes in one row than is taken; `Invalid`: values packed within others.
     pub(crate) fn pieces(
         &self,
         batch: &RecordBatch,
     ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-        let (rows, step) = (batch.num_rows(), piece_rows(batch));
+        let rows = batch.num_rows();
         if rows > BATCH_ROWS_MAX {
             return Err(Error::exhausted(format!(
                 "{rows} rows came in one batch, more than {BATCH_ROWS_MAX}"
             )));
         }
-        let (this, batch) = (self.clone(), batch.clone());
-        let piece = move |start: usize| this.fitted(&batch.slice(start, step.min(rows - start)));
-        Ok((0..rows).step_by(step).map(piece))
+        let (this, batch, sizes) = (self.clone(), batch.clone(), Sizes::of(batch)?);
+        let mut start = 0;
+        Ok(std::iter::from_fn(move || {
+            let length = (start < rows).then(|| sizes.piece(start, rows))?;
+            let piece = length.and_then(|length| {
+                let piece = batch.slice(start, length);
+                start += length;
+                this.fitted(&piece)
+            });
+            if piece.is_err() {
+                start = rows;
+            }
+            Some(piece)
+        }))
     }
 
     fn fitted(&self, piece: &RecordBatch) -> Result<RecordBatch> {
@@ -130,22 +137,12 @@ impl Fit {
     }
 }
 
-/// As many rows as can be unpacked at a time: each may be the longest value of its dictionary.
-fn piece_rows(batch: &RecordBatch) -> usize {
-    let longest = |column: &ArrayRef| match column.data_type() {
-        DataType::Dictionary(..) | DataType::RunEndEncoded(..) => column.get_array_memory_size(),
-        _ => 0,
-    };
-    let longest = batch.columns().iter().map(longest).max().unwrap_or_default();
-    let rows = PIECE_BYTES.as_usize().checked_div(longest).unwrap_or(PIECE_ROWS);
-    rows.clamp(1, PIECE_ROWS)
-}
-
 #[cfg(test)]
 mod tests {
     use arrow::array::{DictionaryArray, Float64Array, Int32Array, Int64Array, StringArray};
     use arrow::datatypes::Int32Type;
 
+    use super::super::unpacked::PIECE_BYTES;
     use super::*;
 
     fn schema(fields: &[(&str, DataType, bool)]) -> SchemaRef {

@@ -11,6 +11,7 @@ mod fit;
 mod landing;
 mod layout;
 mod plan;
+mod unpacked;
 mod upload;
 
 pub(crate) use encode::Encoder;

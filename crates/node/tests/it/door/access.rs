@@ -1,12 +1,13 @@
 //! Who comes in, and what they get.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_flight::error::FlightError;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dunlin_base::Kind;
-use dunlin_gateway::flight::{Auth, Client, Credentials};
+use dunlin_gateway::flight::{Auth, Client, Cost, Credentials, MetadataUsers, UserStore};
 use tonic::{Code, Status};
 
 use super::lab::{Doors, Plain, all, closed, count, opened, rows, ticket};
@@ -85,6 +86,35 @@ fn a_removed_user_is_out() {
         let status = refused(&mut client).await;
         assert_eq!(status.code(), Code::Unauthenticated);
         assert!(status.message().starts_with("there is no user 'bob' any more"), "{status}");
+    });
+}
+
+#[test]
+fn a_token_is_not_good_for_a_later_user_of_the_same_name() {
+    let doors = Doors::with(|_| {}, |options| options.user_recheck = Duration::ZERO);
+    doors.run(async {
+        let mut client = doors.plain(0, "bob").await;
+        let set = |password: &str| {
+            doors.users.set("bob", password, Cost::Trifling, &doors.env()).expect("a user");
+        };
+        set("another password");
+        client.execute("select 1".to_owned(), None).await.expect("a new password, the same user");
+        doors.users.remove("bob");
+        set("bob's");
+        let status = refused(&mut client).await;
+        assert_eq!(status.code(), Code::Unauthenticated);
+        assert!(status.message().starts_with("there is no user 'bob' any more"), "{status}");
+        let mut later = doors.plain(0, "bob").await;
+        later.execute("select 1".to_owned(), None).await.expect("his own token");
+        // The same by the users of the metadata store.
+        let users = MetadataUsers::new(Arc::clone(doors.cluster.engine.store()));
+        let before = users.user("dan").await.expect("read").expect("there");
+        users.set("dan", "other", Cost::Trifling, &doors.env()).await.expect("set");
+        let with_other = users.user("dan").await.expect("read").expect("there");
+        assert!(before.created == with_other.created && before.verifier != with_other.verifier);
+        users.remove("dan").await.expect("removed");
+        users.set("dan", "other", Cost::Trifling, &doors.env()).await.expect("set");
+        assert_ne!(users.user("dan").await.expect("read").expect("there").created, before.created);
     });
 }
 

@@ -227,5 +227,10 @@ fn more_uploads_than_a_gateway_takes_are_told_so() {
         let error = ingest(&mut client, into_table("t", CREATE), vec![batch(0, 1)]).await;
         let error = error.expect_err("too many");
         assert!(error.contains("takes 0 uploads at a time"), "{error}");
+        // Who may not is told so, and takes no turn.
+        let mut client = doors.plain(0, "cid").await;
+        let error = ingest(&mut client, into_table("t", CREATE), vec![batch(0, 1)]).await;
+        let error = error.expect_err("not granted");
+        assert!(error.contains("user 'cid' has no CREATE on schema 'public'"), "{error}");
     });
 }

@@ -1,13 +1,14 @@
 //! Limits are one clear error each.
 
+use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
-use arrow_flight::{Action, FlightDescriptor};
+use arrow_flight::{Action, FlightData, FlightDescriptor};
 use dunlin_base::{ByteCount, Kind};
 use dunlin_gateway::flight::DoorOptions;
-use futures::TryStreamExt;
+use futures::{TryStreamExt, stream};
 use prost::Message;
 use tonic::Code;
 
@@ -83,6 +84,104 @@ fn connections_that_say_nothing_lose_their_places() {
         let ended = stream.read_to_end(&mut Vec::new());
         assert!(ended.is_ok() || ended.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset));
     }
+}
+
+#[test]
+fn logins_take_no_place_of_calls() {
+    let doors = Doors::with(|_| {}, |options| options.calls_max = 0);
+    doors.run(async {
+        let mut client = doors.plain(0, "ann").await;
+        let error = client.execute("select 1".to_owned(), None).await.expect_err("no places");
+        assert!(error.to_string().contains("0 calls at a time"), "{error}");
+    });
+}
+
+#[test]
+fn more_logins_than_a_gateway_takes_are_told_so() {
+    for (waiting, words) in [(0, "more log in than this gateway has room for"), (1, "had no turn")]
+    {
+        let none = |options: &mut DoorOptions| {
+            options.logins_max = 0;
+            options.logins_waiting_max = waiting;
+            options.login_wait_max = Duration::from_millis(50);
+        };
+        let doors = Doors::with(|_| {}, none);
+        doors.run(async {
+            let mut stranger = doors.stranger(0).await;
+            let error = stranger.handshake("ann", "ann's").await.expect_err("no room").to_string();
+            assert!(error.contains(words), "{error}");
+        });
+    }
+}
+
+#[test]
+fn a_put_that_says_nothing_is_ended() {
+    let shorten = |options: &mut DoorOptions| options.put_silence_max = Duration::from_millis(100);
+    let doors = Doors::with(|_| {}, shorten);
+    doors.run(async {
+        let mut client = doors.plain(0, "ann").await;
+        let silent = signed(&client, stream::pending::<FlightData>());
+        let error = client.inner_mut().do_put(silent).await.expect_err("it says nothing");
+        assert_eq!(error.code(), Code::Unavailable, "{error}");
+        assert!(error.message().contains("nothing came for 100ms"), "{error}");
+    });
+}
+
+#[test]
+fn a_result_that_is_left_untouched_gives_its_place_back_and_ends_with_an_error() {
+    let shorten = |options: &mut DoorOptions| {
+        options.calls_max = 1;
+        options.result_silence_max = Duration::from_millis(100);
+    };
+    let doors = Doors::with(|_| {}, shorten);
+    doors.run(async {
+        let mut one = doors.plain(0, "ann").await;
+        let info = one.execute("select * from lineitem".to_owned(), None).await.expect("started");
+        let mut left = one.do_get(ticket(&info)).await.expect("a stream");
+        left.try_next().await.expect("rows").expect("some");
+        let mut other = doors.plain(0, "ann").await;
+        while let Err(error) = other.execute("show tables".to_owned(), None).await {
+            assert!(error.to_string().contains("1 calls at a time"), "{error}");
+            doors.env().sleep(Duration::from_millis(2)).await;
+        }
+        let error = loop {
+            match left.try_next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("it looks as if these were all rows"),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(error.contains("took nothing of its result for 100ms"), "{error}");
+    });
+    doors.assert_nothing_left();
+}
+
+/// As `Flight.proto` has it.
+#[derive(Clone, PartialEq, Message)]
+struct SetSessionOptions {
+    #[prost(map = "string, message", tag = "1")]
+    options: HashMap<String, OptionValue>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct OptionValue {
+    #[prost(string, tag = "1")]
+    text: String,
+}
+
+#[test]
+fn one_call_sets_only_so_many_options() {
+    let doors = Doors::open();
+    doors.run(async {
+        let mut client = doors.plain(0, "ann").await;
+        let option = |n: usize| (format!("no.such.option.{n}"), OptionValue::default());
+        for (count, fits) in [(100, true), (101, false)] {
+            let body = SetSessionOptions { options: (0..count).map(option).collect() };
+            let request = signed(&client, Action::new("SetSessionOptions", body.encode_to_vec()));
+            let answer = client.inner_mut().do_action(request).await;
+            assert_eq!(answer.is_ok(), fits, "{count}");
+        }
+    });
 }
 
 #[test]

@@ -55,6 +55,75 @@ async fn views_keep_the_schema_they_were_made_in() {
 }
 
 #[tokio::test]
+async fn a_view_means_the_same_to_readers_with_other_parser_settings() {
+    let lab = Lab::new();
+    let a = lab.text("a.csv", "x,Y\n1,2\n");
+    lab.plan(&table("t", "csv", &a)).await.expect("created");
+    lab.plan("CREATE VIEW v AS SELECT X, \"Y\" FROM T").await.expect("created");
+    lab.plan("SET datafusion.sql_parser.enable_ident_normalization = false").await.expect("set");
+    assert_eq!(lab.rows("SELECT x, Y FROM v").await.expect("runs"), ["1|2"]);
+    let (message, _) = lab.error("CREATE VIEW w AS SELECT Y FROM t").await;
+    assert!(message.contains('y'), "what could not be read later is not made: {message}");
+}
+
+/// A planner that knows no store, with a table of a store that cannot be reached.
+async fn with_options(table: bool) -> (Arc<Planner>, Session) {
+    use crate::catalog::{CatalogStore, Definition, Name};
+    let catalog = Arc::new(MemoryCatalog::default());
+    if table {
+        let option = |(key, value): (&str, &str)| dunlin_proto::catalog::v1::Option {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        let definition = dunlin_proto::catalog::v1::ExternalTable {
+            locations: vec!["s3://lake/t/".to_owned()],
+            format: "csv".to_owned(),
+            options: REACHED.map(option).into(),
+            ..Default::default()
+        };
+        let object = Definition::Table(Box::new(definition)).into();
+        catalog.swap(&Name::object("public", "t"), None, Some(object)).await.expect("kept");
+    }
+    let env = Env::seeded(1);
+    let limits = StoreLimits { retries: 0, ..StoreLimits::default() };
+    let stores = ObjectStores::new(env.clone(), limits);
+    let planner = Planner::new(env, Settings::default(), catalog, stores).expect("valid");
+    let session = planner.session().expect("a session");
+    (planner, session)
+}
+
+const REACHED: [(&str, &str); 3] = [
+    ("aws.endpoint", "http://127.0.0.1:1"),
+    ("aws.region", "us-east-1"),
+    ("aws.skip_signature", "true"),
+];
+
+#[tokio::test]
+async fn a_table_that_was_not_made_leaves_no_options_of_its_store() {
+    let (planner, session) = with_options(false).await;
+    let said = REACHED.map(|(key, value)| format!("'{key}' '{value}'")).join(", ");
+    for sql in [
+        format!("CREATE EXTERNAL TABLE u STORED AS csv LOCATION 's3://lake/u/' OPTIONS ({said})"),
+        format!("COPY (SELECT 1 AS x) TO 's3://lake/u/' STORED AS csv OPTIONS ({said})"),
+    ] {
+        let error = Lab::plan_in(&session, &sql).await.expect_err("out of reach");
+        assert_eq!(error.kind(), dunlin_base::Kind::Retry, "{sql}: {error}");
+        assert_eq!(planner.stores().options_for("s3://lake/"), None, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn the_options_of_a_store_go_with_its_last_table() {
+    let (planner, session) = with_options(true).await;
+    let error = Lab::plan_in(&session, "SELECT * FROM t").await.expect_err("out of reach");
+    assert_eq!(error.kind(), dunlin_base::Kind::Retry, "{error}");
+    assert!(planner.stores().options_for("s3://lake/").is_some());
+    Lab::plan_in(&session, "DROP TABLE t").await.expect("dropped");
+    Lab::plan_in(&session, "SHOW TABLES").await.expect("shown");
+    assert_eq!(planner.stores().options_for("s3://lake/"), None);
+}
+
+#[tokio::test]
 async fn secrets_stay_out_of_sight() {
     let lab = Lab::new();
     let a = lab.text("a.csv", "x\n1\n");

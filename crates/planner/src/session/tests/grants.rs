@@ -147,6 +147,41 @@ async fn a_view_reads_with_its_owners_rights() {
 }
 
 #[tokio::test]
+async fn below_a_view_of_nobody_the_views_of_others_read_as_their_owners() {
+    let shared = Shared::new().await;
+    shared.root("GRANT CREATE ON SCHEMA lab TO ann").await;
+    shared.root("GRANT SELECT ON t TO ann").await;
+    shared.ann("CREATE VIEW lab.inner AS SELECT x FROM t").await;
+    let above = "CREATE VIEW above AS SELECT x FROM lab.inner";
+    shared.lab.plan(above).await.expect("made where nobody is asked");
+    shared.root("GRANT SELECT ON above TO bob").await;
+    let read = "SELECT x FROM above";
+    assert_eq!(shared.lab.rows_in(&shared.bob, read).await.expect("rows"), ["1"]);
+    shared.root("REVOKE SELECT ON t FROM ann").await;
+    shared.refused(&shared.bob, read).await;
+    // Who is not asked may everything, whoever owns what it reads.
+    assert_eq!(shared.lab.rows(read).await.expect("rows"), ["1"]);
+}
+
+#[tokio::test]
+async fn what_a_view_is_made_of_is_for_its_owner() {
+    let shared = Shared::new().await;
+    shared.root("GRANT SELECT ON v TO bob").await;
+    let text = "SELECT definition FROM information_schema.views WHERE table_name = 'v'";
+    for sql in [text, "SHOW CREATE TABLE v"] {
+        let shown = |rows: Vec<String>| rows.join("\n").contains("FROM t");
+        assert!(shown(shared.root(sql).await), "{sql}");
+        let bob = shared.lab.rows_in(&shared.bob, sql).await.expect("rows");
+        assert!(!bob.is_empty() && !shown(bob), "{sql}");
+    }
+    shared.root("DROP TABLE t").await;
+    let error = shared.refused(&shared.bob, "SELECT * FROM v").await;
+    assert_eq!(error, "view 'public.v' cannot be read");
+    let error = shared.refused(&shared.root, "SELECT * FROM v").await;
+    assert!(error.starts_with("view 'public.v': ") && error.contains("public.t'"), "{error}");
+}
+
+#[tokio::test]
 async fn writes_and_changes_need_their_own_privileges() {
     let shared = Shared::new().await;
     shared.root("GRANT SELECT ON t TO ann").await;
@@ -162,6 +197,9 @@ async fn writes_and_changes_need_their_own_privileges() {
     for sql in [
         "INSERT INTO t SELECT x FROM t",
         "INSERT INTO t SELECT max(a.x) FROM t AS a",
+        // Without UNION the name inside is no CTE: it is the table.
+        "INSERT INTO t WITH RECURSIVE t AS (SELECT x FROM t WHERE x > 0) SELECT x FROM t",
+        "INSERT INTO t SELECT 1 WHERE EXISTS (WITH RECURSIVE t AS (SELECT x FROM t) SELECT 1 FROM t)",
         "SELECT * FROM t",
     ] {
         let error = shared.refused(&shared.ann, sql).await;

@@ -205,3 +205,58 @@ async fn views_may_be_as_deep_as_statements() {
     }
     panic!("no limit");
 }
+
+#[tokio::test]
+async fn what_the_gateway_answers_itself_has_a_limit() {
+    let lab = Lab::new();
+    let sql = "SELECT * FROM information_schema.df_settings a, information_schema.df_settings b, \
+         information_schema.df_settings c LIMIT 300000";
+    let error = lab.rows(sql).await.expect_err("too much for one process");
+    assert_eq!(error.kind(), dunlin_base::Kind::Exhausted, "{error}");
+    assert!(error.message().contains("more than 64"), "{error}");
+}
+
+#[tokio::test]
+async fn what_grows_beyond_all_memory_is_refused_before_it_does() {
+    let lab = Lab::new();
+    for sql in [
+        "SELECT array_repeat(1, 9000000)",
+        "SELECT array_repeat(array_repeat(1, 3000), 3000)",
+        "SELECT list_repeat('x', 9000000)",
+        "SELECT array_resize([1], 9000000, 2)",
+        "SELECT range(9000000)",
+        "SELECT generate_series(0, 90000000, 10)",
+        "SELECT generate_series(TIMESTAMP '2026-01-01', TIMESTAMP '2026-01-02', INTERVAL '1 millisecond')",
+        "SELECT repeat('abcdefghij', 9000000)",
+        "SELECT lpad('a', 70000000, 'xy')",
+        "SELECT rpad('a', 70000000)",
+        "SELECT replace(repeat('a', 9000), 'a', repeat('b', 9000))",
+        "SELECT regexp_replace(repeat('a', 9000), '.', repeat('b', 9000), 'g')",
+        "SELECT array_to_string(array_repeat('a', 9000), repeat('b', 9000))",
+        "SELECT array_replace_all(array_repeat('a', 9000), 'a', repeat('b', 9000))",
+        "SELECT concat(a, a, a, a, a, a) FROM (SELECT repeat('a', 12000000) AS a)",
+    ] {
+        let error = lab.rows(sql).await.map(drop).expect_err(sql);
+        assert_eq!(error.kind(), dunlin_base::Kind::Exhausted, "{sql}: {error}");
+        assert!(error.message().contains("would make"), "{sql}: {error}");
+    }
+    let back = "SELECT range(DATE '2026-02-01', DATE '2026-03-01', INTERVAL '1 month -28 days')";
+    assert!(lab.rows(back).await.is_err(), "it would never end");
+    assert_eq!(lab.rows("SELECT list_repeat(repeat('a', 2), 2)").await.expect("few"), ["[aa, aa]"]);
+    assert_eq!(lab.rows("SELECT concat_ws('-', 'a', 'b')").await.expect("few"), ["a-b"]);
+}
+
+#[tokio::test]
+async fn all_that_is_computed_while_planning_has_one_limit() {
+    let lab = Lab::new();
+    let folded = async |sql: &str| lab.query(sql).await.physical;
+    let shown = |plan: Arc<dyn ExecutionPlan>| {
+        datafusion::physical_plan::displayable(plan.as_ref()).indent(false).to_string()
+    };
+    let few = folded("SELECT length(repeat('a', 9000000)) AS n").await;
+    assert!(!shown(few).contains("repeat("), "it is a constant");
+    let calls: Vec<String> =
+        (0..9).map(|n| format!("length(repeat('{n}', 9000000)) AS n{n}")).collect();
+    let many = folded(&format!("SELECT {}", calls.join(", "))).await;
+    assert!(shown(many).contains("repeat("), "the last are left to who runs the plan");
+}

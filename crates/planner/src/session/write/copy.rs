@@ -8,7 +8,7 @@ use datafusion::sql::parser::CopyToStatement;
 use dunlin_base::{Error, QueryId, Result};
 use dunlin_proto::write::target::Kind;
 
-use super::{Draft, Place, named, target_at};
+use super::{Draft, Place, named, spec_of, target_at};
 use crate::catalog::{Format, Location};
 use crate::object_stores::is_store_option;
 use crate::session::ddl::unsupported;
@@ -42,7 +42,9 @@ impl Session {
         let mut target = target_at(Kind::Copy, &location, &ending, one_file)?;
         let mut about_store = about_store;
         about_store.sort();
-        target.access = self.access(&location, about_store)?;
+        let spec = spec_of(&location, about_store);
+        let said = spec.clone().map(|spec| self.planner.stores.tentative(spec));
+        target.access = self.access(&location, spec)?;
         let id = QueryId::generate(&self.planner.env);
         self.check_free(&location, &target, id).await?;
         let rows = self.rows_of(&plan.input, &state, statement, &view).await?;
@@ -54,7 +56,11 @@ impl Session {
             options: options.into_iter().collect::<HashMap<_, _>>(),
             one_line: false,
         };
-        Draft { rows, place }.plan(&state)
+        let planned = Draft { rows, place }.plan(&state)?;
+        if let Some(said) = said {
+            said.keep();
+        }
+        Ok(planned)
     }
 }
 

@@ -100,7 +100,7 @@ impl Session {
         };
         let location = Location::parse(&text)?;
         let mut target = target_at(Kind::Create, &location, &format!(".{}", format.name()), false)?;
-        target.access = self.access(&location, Vec::new())?;
+        target.access = self.access(&location, None)?;
         self.check_free(&location, &target, id).await?;
         let definition = definition(&text, format, &with.options, sql, &schema)?;
         target.table = Some(NewTable {

@@ -66,6 +66,23 @@ impl fmt::Debug for IngestPlan {
 }
 
 impl Session {
+    /// Whether the user may do this, as far as it can be told without the rows: before anything is
+    /// taken from a client. Errors as for [`Session::ingest`].
+    pub async fn check_ingest(&self, ingest: &Ingest) -> Result<()> {
+        let scope = self.scope().await?;
+        let state = scope.state();
+        let default = &state.config_options().catalog.default_schema;
+        let schema = ingest.schema.as_ref().unwrap_or(default);
+        match scope.find(schema, &ingest.table) {
+            Some(entry) if ingest.append => scope.rights().check_entry(Privilege::Insert, entry),
+            None if ingest.create => {
+                check_may_create(scope.rights(), &Name::object(schema, &ingest.table))
+            }
+            // Planning says what is wrong.
+            _ => Ok(()),
+        }
+    }
+
     /// Plans an ingest of rows with these columns. `Invalid`: the user may not, the table is there,
     /// or is not, and should not or should be; columns that do not fit; a table to which no rows can be added.
     pub async fn ingest(&self, ingest: &Ingest, columns: &SchemaRef) -> Result<IngestPlan> {

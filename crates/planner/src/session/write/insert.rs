@@ -1,15 +1,17 @@
 //! INSERT INTO: more files for a table that is one folder.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use datafusion::common::TableReference;
 use datafusion::datasource::TableProvider;
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::source_as_provider;
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{LogicalPlan, WriteOp};
-use datafusion::sql::parser::Statement as Ast;
-use datafusion::sql::sqlparser::ast::{Insert, Statement as Sql, TableObject};
+use datafusion::sql::planner::object_name_to_table_reference;
+use datafusion::sql::sqlparser::ast::{Insert, ObjectName, Query, TableObject, visit_relations};
 use dunlin_base::{Error, QueryId, Result};
 use dunlin_proto::catalog::v1::ExternalTable;
 use dunlin_proto::write::target::Kind;
@@ -75,7 +77,7 @@ impl Session {
         let ending = &listing.options().file_extension;
         check_ending(name, format, ending)?;
         let mut target = target_at(Kind::Insert, &location, ending, false)?;
-        target.access = self.access(&location, Vec::new())?;
+        target.access = self.access(&location, None)?;
         let about_format = table.options.iter().filter(|o| !is_store_option(&o.key));
         Ok(Place {
             id: QueryId::generate(&self.planner.env),
@@ -101,16 +103,30 @@ fn may_insert(scope: &Scope, insert: &Insert) -> Result<Scope> {
         return Ok(scope.clone());
     };
     scope.rights().check_entry(Privilege::Insert, entry)?;
-    if let Some(source) = &insert.source {
-        let source = Ast::Statement(Box::new(Sql::Query(source.clone())));
-        let read = state.resolve_table_references(&source).map_err(from_datafusion)?;
-        for reference in &read {
-            if query::name_of(&state, reference)? == target {
-                scope.rights().check_entry(Privilege::Select, entry)?;
-            }
-        }
+    if let Some(source) = &insert.source
+        && names(source, &target, &state)?
+    {
+        scope.rights().check_entry(Privilege::Select, entry)?;
     }
     Ok(scope.writing(&target))
+}
+
+/// Whether a query names a table anywhere, be it only as a CTE of the same name: which of the two a
+/// name means is the planner's to say, and where WITH RECURSIVE is not recursive it is the table.
+fn names(query: &Query, table: &Name, state: &SessionState) -> Result<bool> {
+    let normalize = state.config_options().sql_parser.enable_ident_normalization;
+    let found = visit_relations(query, |name: &ObjectName| {
+        let reference = object_name_to_table_reference(name.clone(), normalize);
+        match reference.map_err(from_datafusion).and_then(|r| query::name_of(state, &r)) {
+            Ok(name) if name == *table => ControlFlow::Break(Ok(())),
+            Ok(_) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(Err(error)),
+        }
+    });
+    match found {
+        ControlFlow::Continue(()) => Ok(false),
+        ControlFlow::Break(found) => found.map(|()| true),
+    }
 }
 
 /// The one folder of a table. `Invalid`: more, or something else.

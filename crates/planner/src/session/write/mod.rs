@@ -221,17 +221,13 @@ impl Session {
         Landing::new(&self.planner.stores, target, id)?.check_free().await
     }
 
-    /// How the store of a target is reached, to be kept with it: options of this statement, else
-    /// what this process knows.
-    fn access(&self, location: &Location, options: Vec<(String, String)>) -> Result<bytes::Bytes> {
-        let url = location.url.object_store().to_string();
-        let known = self.planner.stores.options_for(&url);
-        if options.is_empty() {
+    /// How the store of a target is reached, to be kept with it: as this statement says, else as this
+    /// process knows.
+    fn access(&self, location: &Location, said: Option<StoreSpec>) -> Result<bytes::Bytes> {
+        let known = self.planner.stores.options_for(&location.url.object_store().to_string());
+        let Some(spec) = said else {
             return Ok(known.map(|s| s.to_proto().encode_to_vec().into()).unwrap_or_default());
-        }
-        let url = url.trim_end_matches('/').to_owned();
-        let url = if url.ends_with(':') { format!("{url}//") } else { url };
-        let spec = StoreSpec { url, options };
+        };
         if known.is_some_and(|known| known.options != spec.options) {
             return Err(Error::invalid(format!("{} is reached with other options", spec.url))
                 .with_hint(
@@ -240,6 +236,15 @@ impl Session {
         }
         Ok(spec.to_proto().encode_to_vec().into())
     }
+}
+
+/// What a statement says about the store of a location, if anything.
+fn spec_of(location: &Location, options: Vec<(String, String)>) -> Option<StoreSpec> {
+    let url = location.url.object_store().to_string();
+    let url = url.trim_end_matches('/').to_owned();
+    // `file://` has lost all three slashes.
+    let url = if url.ends_with(':') { format!("{url}//") } else { url };
+    (!options.is_empty()).then_some(StoreSpec { url, options })
 }
 
 /// The columns as files have them: names that are unique and not empty.
