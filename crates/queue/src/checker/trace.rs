@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dunlin_base::Revision;
 use dunlin_metadata::Entry;
-use dunlin_proto::queue::{Query, Segment, Stage};
+use dunlin_proto::queue::{Query, Ready, Segment, Stage};
 use prost::Message;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -83,6 +83,11 @@ fn comparable(key: &str, entry: &Entry) -> Bytes {
         Some((_, _, None)) => {
             let stage: Stage = decode(Some(entry)).unwrap_or_default();
             Stage { template: None, ..stage }.encode_to_vec().into()
+        }
+        // With the news of a stage come copies of plans.
+        None if key.starts_with("ready/") => {
+            let ready: Ready = decode(Some(entry)).unwrap_or_default();
+            Ready { written: Vec::new(), ..ready }.encode_to_vec().into()
         }
         _ => entry.value.clone(),
     }

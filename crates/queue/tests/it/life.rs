@@ -422,7 +422,13 @@ async fn a_result_that_was_kept_is_there_even_if_a_sweep_had_begun() {
             ..Faults::default()
         });
         let sweeper = world.process().1;
-        let (swept, said) = futures::join!(sweeper.sweep(world.env.unix_ms()), queue.keep(id));
+        // A sweep makes more calls: begun at once, the reader would nearly always be first.
+        let late = Duration::from_millis(world.env.random_below(40));
+        let keeping = async {
+            world.env.sleep(late).await;
+            queue.keep(id).await
+        };
+        let (swept, said) = futures::join!(sweeper.sweep(world.env.unix_ms()), keeping);
         world.store.set_faults(Faults::default());
         let swept = swept.expect("late is no error").queries;
         let there = queue.status(id).await.expect("no faults").is_some();

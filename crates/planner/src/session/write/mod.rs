@@ -224,7 +224,7 @@ impl Session {
     /// How the store of a target is reached, to be kept with it: as this statement says, else as this
     /// process knows.
     fn access(&self, location: &Location, said: Option<StoreSpec>) -> Result<bytes::Bytes> {
-        let known = self.planner.stores.options_for(&location.url.object_store().to_string());
+        let known = self.planner.stores.options_for(location.url.object_store().as_ref());
         let Some(spec) = said else {
             return Ok(known.map(|s| s.to_proto().encode_to_vec().into()).unwrap_or_default());
         };
