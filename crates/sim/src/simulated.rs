@@ -67,7 +67,7 @@ pub(crate) fn run(seeds: Seeds) -> Result<ExitCode> {
 fn show(outcome: &Outcome, wrong: &[String], tail: usize) {
     let seed = outcome.seed;
     say(&format!("== seed {seed}, {:.0?} of virtual time", outcome.took));
-    outcome.tail(tail).iter().for_each(|line| say(line));
+    outcome.tail(tail).iter().for_each(say);
     wrong.iter().for_each(|wrong| say(&format!("wrong: {wrong}")));
     say(&format!("again: dunlin-chaos --simulated --from {seed} --seeds 1 --tail 100000"));
 }

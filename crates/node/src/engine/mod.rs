@@ -261,7 +261,6 @@ async fn start_gateway(parts: &dunlin_executor::Parts, options: &EngineOptions) 
         lease_ttl: options.lease_ttl,
         sweep_every: options.sweep_every,
         executor_wait: options.executor_wait,
-        ..GatewayOptions::default()
     };
     Gateway::start(parts, options).await
 }

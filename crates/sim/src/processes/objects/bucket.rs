@@ -83,7 +83,7 @@ impl Bucket {
 
     fn put(&mut self, key: &str, request: &Request) -> Answer {
         let there = self.objects.get(key).map(tag);
-        let unless = request.headers.get("if-none-match").is_some() && there.is_some();
+        let unless = request.headers.contains_key("if-none-match") && there.is_some();
         let only = request.headers.get("if-match").is_some_and(|tag| Some(tag) != there.as_ref());
         if unless || only {
             return failed(412, "PreconditionFailed");
