@@ -147,7 +147,7 @@ fn chaos(cli: &Cli) -> Result<Report> {
 }
 
 /// What is to be done. What was asked for by name is done or is an error; of all others, what the
-/// machine does not permit is named and left out.
+/// machine does not permit is named and left out. Small disks and slow ones are by name only.
 async fn faults(cli: &Cli, env: &Env, folder: &Path) -> Result<Vec<&'static Fault>> {
     if !cli.only.is_empty() {
         return cli.only.iter().map(|name| find(name)).collect();
@@ -156,6 +156,10 @@ async fn faults(cli: &Cli, env: &Env, folder: &Path) -> Result<Vec<&'static Faul
     let mut faults = Vec::new();
     for fault in FAULTS {
         let needs = fault.needs();
+        // They make processes small or slow for all that is asked: by name only.
+        if needs.disks || needs.trace {
+            continue;
+        }
         if !tried.iter().any(|(known, _)| *known == needs) {
             tried.push((needs, needs.permitted(env, folder).await));
         }

@@ -19,21 +19,6 @@ const QUERIES: [u8; 3] = [5, 9, 18];
 /// One cluster at a time: two on two cores would only wait for each other.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// Whether the machine permits these faults; if not, says why.
-fn permits(names: &[&str]) -> bool {
-    let faults = names.iter().map(|name| find(name).expect("a name of a fault"));
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let runtime = Runtime::new().expect("a runtime");
-    let env = Env::real(Some(runtime.handle().clone()));
-    match runtime.block_on(needs(faults).permitted(&env, folder.path())) {
-        Ok(()) => true,
-        Err(error) => {
-            eprintln!("not tried: {names:?}: {error}");
-            false
-        }
-    }
-}
-
 /// Each of these faults fires once, and nothing is wrong.
 fn survives(names: &[&str]) {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,11 +96,4 @@ fn a_store_that_goes_and_forgets_loses_nothing() {
 #[test]
 fn an_object_store_that_serves_badly_gives_right_rows_or_an_error() {
     survives(&["store-503", "store-mute", "store-slow", "store-cut-body"]);
-}
-
-#[test]
-fn a_full_disk_gives_right_rows_or_an_error_that_names_it() {
-    if permits(&["disk-full-shuffle", "disk-full-executor"]) {
-        survives(&["disk-full-shuffle", "disk-full-executor"]);
-    }
 }
