@@ -107,11 +107,20 @@ impl Gateway {
         self.publish_as(plan.id, query).await.map(drop)
     }
 
+    /// Ends the query of a write whose client is gone, as far as this gateway knows. The client may
+    /// wait for the same write at another gateway, having sent its statement again: to that one it is
+    /// told as what it is, and not as a cancellation that nobody asked for.
+    pub(super) async fn stop_write(&self, query: QueryId) -> Result<()> {
+        let error = Error::retry("the write lost its client on the way: nothing was written")
+            .with_hint("send the statement again");
+        self.parts().queue.fail(query, &error).await
+    }
+
     /// Gives up a write whose query was not published, as far as anybody knows.
     async fn give_up_unpublished(&self, id: QueryId) {
         let given_up = async {
             if self.has_query(id).await? {
-                self.parts().queue.cancel(id).await?;
+                self.stop_write(id).await?;
             } else if let Some(seen) = self.writes().write(id).await? {
                 self.writes().abort(id, &seen, self.parts().env.unix_ms()).await?;
             }

@@ -135,8 +135,8 @@ impl Drop for Guard {
         }
         let query = self.query;
         gateway.clone().in_background(async move {
-            if let Err(error) = gateway.parts().queue.cancel(query).await {
-                tracing::warn!(%query, %error, "could not cancel");
+            if let Err(error) = gateway.stop_write(query).await {
+                tracing::warn!(%query, %error, "could not stop a write that nobody waits for");
             }
             // What was decided goes on; what was not is given up.
             if let Err(error) = gateway.drive(query).await {

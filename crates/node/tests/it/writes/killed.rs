@@ -82,6 +82,29 @@ fn a_client_that_goes_away_leaves_nothing() {
     assert!(lab.files().iter().all(|file| !file.starts_with("l/")), "{:?}", lab.files());
 }
 
+#[test]
+fn a_client_that_asks_again_elsewhere_is_not_told_that_its_write_was_cancelled() {
+    let lab = Lab::over(cluster());
+    let copy =
+        lab.sql("COPY (SELECT a.* FROM lineitem a, nation, region) TO 'OUT/l/' STORED AS CSV");
+    lab.run("SET dunlin.write_id = 'again'");
+    lab.cluster.engine.block_on(async {
+        let (query, first) = start(&lab.cluster.session, &copy).await;
+        midway(&lab.cluster, query).await;
+        let (joined, again) = start(&lab.cluster.session, &copy).await;
+        assert_eq!(joined, query);
+        let again = again.batches.try_collect::<Vec<_>>();
+        let env = lab.cluster.engine.env();
+        // While it waits, the connection that began the write turns out to be dead.
+        let gone = async { drop(first) };
+        let (told, ()) = futures::join!(env.timeout(LIMIT, again), gone);
+        let error = told.expect("an answer in time").expect_err("nothing was written");
+        assert_eq!(error.kind(), Kind::Retry, "{error}");
+    });
+    lab.assert_clean();
+    assert!(lab.files().iter().all(|file| !file.starts_with("l/")), "{:?}", lab.files());
+}
+
 /// How a write that its gateway has left goes on.
 #[derive(Clone, Copy, Debug)]
 enum Rescue {
