@@ -268,6 +268,7 @@ fn cut_options(settings: &Settings) -> CutOptions {
         slice_bytes: settings.slice_bytes,
         slices_min: settings.partitions,
         collapse_bytes: settings.collapse_bytes,
+        whole_join_bytes: settings.whole_join_bytes,
         ..CutOptions::default()
     }
 }

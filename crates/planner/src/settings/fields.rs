@@ -38,7 +38,7 @@ fn time_zone(text: &str) -> Result<Option<String>> {
     }
 }
 
-pub(super) const FIELDS: [Field; 12] = [
+pub(super) const FIELDS: [Field; 13] = [
     Field {
         name: "partitions",
         about: "partitions of a hash exchange (1 to 10000)",
@@ -74,6 +74,12 @@ pub(super) const FIELDS: [Field; 12] = [
         about: "queries that read at most this much run as one stage",
         get: |s| s.collapse_bytes.to_string(),
         set: |s, v| v.parse().map(|value| s.collapse_bytes = value),
+    },
+    Field {
+        name: "whole_join_bytes",
+        about: "joins that emit build rows run as one task up to this size of the probe side",
+        get: |s| s.whole_join_bytes.to_string(),
+        set: |s, v| v.parse().map(|value| s.whole_join_bytes = value),
     },
     Field {
         name: "memory_limit",

@@ -30,6 +30,9 @@ pub struct Settings {
     pub broadcast_rows: usize,
     /// Plans that read at most this many bytes run as one stage.
     pub collapse_bytes: ByteCount,
+    /// A join that emits rows of its collected build side runs as one task while its
+    /// probe side reads at most this many bytes; above, both sides are hashed.
+    pub whole_join_bytes: ByteCount,
     /// Memory that one query may hold on one executor.
     pub memory_limit: ByteCount,
     /// Whether plans are kept and used again for the same text, while settings, catalog and files
@@ -57,6 +60,7 @@ impl Default for Settings {
             broadcast_bytes: ByteCount::mib(10),
             broadcast_rows: 131_072,
             collapse_bytes: ByteCount::mib(32),
+            whole_join_bytes: ByteCount::mib(256),
             memory_limit: ByteCount::mib(2048),
             plan_cache: true,
             time_zone: None,
