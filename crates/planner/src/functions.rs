@@ -3,6 +3,7 @@
 
 mod growing;
 mod growth;
+mod limits;
 
 use std::sync::Arc;
 
@@ -19,7 +20,8 @@ use dunlin_base::Error;
 
 use crate::errors::into_datafusion;
 
-pub(crate) use growing::Planning;
+pub(crate) use growing::{check_joined, constant_bytes};
+pub(crate) use limits::{BATCH_MAX, Planning, charge, check_added, folding};
 
 /// Registers every function of ours. Doing it twice is once.
 pub fn register(registry: &mut dyn FunctionRegistry) -> Result<(), DataFusionError> {
@@ -127,3 +129,6 @@ impl Accumulator for OneRow {
 fn wrong_state() -> DataFusionError {
     DataFusionError::Internal("dunlin_single_row got other columns than its own".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

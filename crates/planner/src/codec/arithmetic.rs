@@ -1,5 +1,6 @@
 //! Arithmetic that fails on overflow. DataFusion's operators can do that, but its encoding forgets
-//! it and its planner never asks for it: integers would wrap around without a word.
+//! it and its planner never asks for it: integers would wrap around without a word. And `||`, which
+//! becomes one with a limit ([`Joined`]).
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use dunlin_proto::plan::expr_node::Node;
 use dunlin_proto::plan::{CheckedArithmetic, ExprNode};
 use prost::Message;
 
+use super::joined::Joined;
 use super::nodes::external;
 use super::scans;
 
@@ -88,9 +90,7 @@ impl PhysicalProtoConverterExtension for Checked {
 fn chain(expr: &Expr) -> Option<(Vec<Op>, Vec<&Expr>)> {
     let (mut ops, mut operands) = (Vec::new(), Vec::new());
     let mut rest = expr;
-    while let Some((binary, op)) =
-        rest.downcast_ref::<BinaryExpr>().and_then(|e| Some((e, op_of(e.op())?)))
-    {
+    while let Some((binary, op)) = binary(rest).and_then(|e| Some((e, op_of(e.op())?))) {
         ops.push(op);
         operands.push(binary.right());
         rest = binary.left();
@@ -99,6 +99,10 @@ fn chain(expr: &Expr) -> Option<(Vec<Op>, Vec<&Expr>)> {
     ops.reverse();
     operands.reverse();
     (!ops.is_empty()).then_some((ops, operands))
+}
+
+fn binary(expr: &Expr) -> Option<&BinaryExpr> {
+    expr.downcast_ref::<BinaryExpr>().or_else(|| expr.downcast_ref::<Joined>().map(Joined::inner))
 }
 
 /// An expression of ours from its bytes and its decoded children.
@@ -115,8 +119,9 @@ pub(super) fn decode(
     }
     let mut left = Arc::clone(first);
     for (op, right) in node.ops.iter().zip(others) {
-        let op = operator(Op::try_from(*op).map_err(external)?);
-        left = checked(&BinaryExpr::new(left, op, Arc::clone(right)));
+        let op = Op::try_from(*op).map_err(external)?;
+        let binary = BinaryExpr::new(left, operator(op), Arc::clone(right));
+        left = if op == Op::Join { Arc::new(Joined::new(binary)) } else { checked(&binary) };
     }
     Ok(left)
 }
@@ -131,6 +136,7 @@ fn op_of(op: &Operator) -> Option<Op> {
         Operator::Plus => Some(Op::Plus),
         Operator::Minus => Some(Op::Minus),
         Operator::Multiply => Some(Op::Multiply),
+        Operator::StringConcat => Some(Op::Join),
         _ => None,
     }
 }
@@ -140,5 +146,6 @@ fn operator(op: Op) -> Operator {
         Op::Plus => Operator::Plus,
         Op::Minus => Operator::Minus,
         Op::Multiply => Operator::Multiply,
+        Op::Join => Operator::StringConcat,
     }
 }

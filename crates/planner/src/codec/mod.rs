@@ -4,6 +4,7 @@
 //! change, executors decode one copy for each task (physical plans are single-use).
 
 mod arithmetic;
+mod joined;
 mod nodes;
 mod scans;
 
@@ -37,7 +38,7 @@ pub(crate) use self::arithmetic::checked;
 use self::nodes::NodeCodec;
 
 /// Changes when the meaning of a plan blob changes in a way that the other numbers do not show.
-pub const CODEC_VERSION: u32 = 4;
+pub const CODEC_VERSION: u32 = 5;
 
 /// The version of DataFusion that plan blobs of this build are for.
 pub const DATAFUSION_VERSION: &str = datafusion::DATAFUSION_VERSION;

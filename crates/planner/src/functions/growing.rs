@@ -2,76 +2,28 @@
 //!
 //! DataFusion computes calls with constant arguments while it plans, in the gateway and in no pool, so
 //! `array_repeat(1, 2000000000)` in anybody's text would take all memory there. How long a result
-//! becomes is reckoned before the function is called. Executors are held to limits, too.
+//! becomes is reckoned before the function is called. Executors are held to limits, too: there, a
+//! result is judged for the rows of a batch, that of a constant call as often as the batch has rows,
+//! since a projection copies it for each.
 //!
 //! The one thing to know: a call that is refused while planning is not an error yet. It stays in the
 //! plan, and whoever runs that says so.
 
-use std::cell::Cell;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature,
 };
-use dunlin_base::{ByteCount, Error};
 
-use super::growth::Growth;
-use crate::errors::into_datafusion;
-
-/// What all calls may become that are computed while one statement is planned.
-const PLANNING_MAX: ByteCount = ByteCount::mib(64);
-
-/// What one call with constant arguments may become.
-const CONSTANT_MAX: ByteCount = ByteCount::mib(64);
-
-/// What one call may become for the rows of a batch together.
-const BATCH_MAX: ByteCount = ByteCount::mib(1024);
-
-thread_local! {
-    /// What is left of [`PLANNING_MAX`] while this thread plans a statement.
-    static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
-}
-
-/// A future in which [`PLANNING_MAX`] holds: on whichever threads it is polled.
-pub(crate) struct Planning<F> {
-    work: F,
-    left: u64,
-}
-
-impl<F> Planning<F> {
-    pub(crate) fn new(work: F) -> Self {
-        Self { work, left: PLANNING_MAX.0 }
-    }
-}
-
-impl<F: Future + Unpin> Future for Planning<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let before = Before(LEFT.replace(Some(self.left)));
-        let polled = Pin::new(&mut self.work).poll(context);
-        self.left = LEFT.get().unwrap_or_default();
-        drop(before);
-        polled
-    }
-}
-
-/// What held on this thread, to be put back even if planning panics: the thread has other work.
-struct Before(Option<u64>);
-
-impl Drop for Before {
-    fn drop(&mut self) {
-        LEFT.set(self.0);
-    }
-}
+use super::growth::{Growth, width};
+use super::limits::{self, CONSTANT_MAX, Made};
 
 /// Puts every such function of the registry behind its limit. Doing it twice is once.
 pub(super) fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
@@ -98,6 +50,25 @@ fn held(inner: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     }
 }
 
+/// What a call with constant arguments becomes, if that is reckoned and whoever runs it will not
+/// refuse it anyway.
+pub(crate) fn constant_bytes(call: &ScalarFunction) -> Option<u64> {
+    let growing = call.func.inner().downcast_ref::<Growing>()?;
+    let constant = |arg: &Expr| match arg {
+        Expr::Literal(value, _) => Some(ColumnarValue::Scalar(value.clone())),
+        _ => None,
+    };
+    let args: Vec<_> = call.args.iter().map(constant).collect::<Option<_>>()?;
+    let bytes = growing.growth.bytes(&args, 1).ok()?;
+    Some(if bytes > CONSTANT_MAX.0 { 0 } else { bytes })
+}
+
+/// Refuses what `||` would make for so many rows, if it is too much.
+pub(crate) fn check_joined(sides: &[ColumnarValue], rows: usize) -> Result<()> {
+    let bytes = Growth::Sum.bytes(sides, rows)?;
+    limits::take("||", &Made { bytes, constant: None })
+}
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Growing {
     inner: Arc<ScalarUDF>,
@@ -107,22 +78,6 @@ struct Growing {
 impl Growing {
     fn function(&self) -> &dyn ScalarUDFImpl {
         self.inner.inner().as_ref()
-    }
-
-    /// Refuses a result of so many bytes, or takes them from what is left.
-    fn take(&self, bytes: u64, constant: bool) -> Result<()> {
-        let own = if constant { CONSTANT_MAX.0 } else { BATCH_MAX.0 };
-        let left = LEFT.get();
-        let most = left.map_or(own, |left| left.min(own));
-        if bytes > most {
-            let (size, most, name) = (ByteCount(bytes), ByteCount(own), self.inner.name());
-            let error = Error::exhausted(format!("{name} would make {size}, more than {most}"));
-            return Err(into_datafusion(error.with_hint("ask for fewer or shorter values")));
-        }
-        if let Some(left) = left {
-            LEFT.set(Some(left - bytes));
-        }
-        Ok(())
     }
 }
 
@@ -152,7 +107,11 @@ impl ScalarUDFImpl for Growing {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        self.function().return_field_from_args(args)
+        let field = self.function().return_field_from_args(args)?;
+        if self.growth == Growth::Type {
+            limits::check_width(self.name(), width(field.data_type()))?;
+        }
+        Ok(field)
     }
 
     fn is_strict(&self) -> bool {
@@ -167,7 +126,8 @@ impl ScalarUDFImpl for Growing {
         };
         let bytes = args.iter().map(length).fold(0, u64::saturating_add);
         let joins = matches!(self.growth, Growth::Sum | Growth::Separated);
-        if joins && self.take(bytes, true).is_err() {
+        let made = Made { bytes, constant: Some(1) };
+        if joins && limits::take(self.name(), &made).is_err() {
             return Ok(ExprSimplifyResult::Original(args));
         }
         Ok(match self.function().simplify(args, info)? {
@@ -183,7 +143,10 @@ impl ScalarUDFImpl for Growing {
         let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
         let bytes = self.growth.bytes(&args.args, rows).map_err(|e| self.named(e))?;
-        self.take(bytes, constant)?;
+        // Rows share a constant if they are views of it.
+        let shared = matches!(args.return_field.data_type(), DataType::Utf8View);
+        let constant = constant.then_some(if shared { 1 } else { args.number_rows });
+        limits::take(self.name(), &Made { bytes, constant })?;
         self.function().invoke_with_args(args)
     }
 

@@ -1,23 +1,30 @@
 //! How long the result of a function becomes, reckoned from its arguments: at least what it really
 //! becomes, and not much more.
 
+mod ranges;
+mod sizes;
+mod texts;
+
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, Int64Type};
 use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
-use dunlin_base::Error;
 
-use crate::errors::into_datafusion;
+pub(super) use self::sizes::width;
+use self::sizes::{leaves, of_rows, size};
+use self::texts::{groups, replaced};
 
-/// Bytes of an index or offset that lists are made with.
+/// Bytes of an index or offset that lists are made with, and of a view of a text.
 const INDEX: u64 = 8;
+const VIEW: u64 = 16;
 
 /// The longest character, and the longest text of a number.
 const CHARACTER: u64 = 4;
 const NUMBER: u64 = 32;
 
-const DAY_NANOS: i128 = 86_400_000_000_000;
+/// The longest that a character of a format becomes: `%+` is a time with its zone.
+const FORMATTED: u64 = 20;
 
 /// The kinds of growth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,9 +41,18 @@ pub(super) enum Growth {
     Range,
     /// A text in which each of some text becomes another.
     Replace,
-    /// The same for what a pattern matches: reckoned for constants, as rows cannot be without
-    /// matching them.
+    /// The same for what a pattern matches.
     ReplaceMatches,
+    /// A list of the groups that a pattern matches.
+    Groups,
+    /// A list of the parts of a text.
+    Split,
+    /// A text in which each byte becomes two, such as hexadecimal.
+    Double,
+    /// A text in which each byte becomes a character.
+    Characters,
+    /// The second argument, with what it stands for.
+    Format,
     /// A list in which each of some value becomes another.
     ReplaceInList,
     /// A text of all values of a list.
@@ -45,11 +61,13 @@ pub(super) enum Growth {
     Sum,
     /// The same, with the first of them between all others.
     Separated,
+    /// As wide as a type says that the call names.
+    Type,
 }
 
 impl Growth {
     /// By the names of the functions.
-    pub(super) const EACH: [(&str, Self); 16] = [
+    pub(super) const EACH: [(&str, Self); 30] = [
         ("repeat", Self::Repeat),
         ("lpad", Self::Pad),
         ("rpad", Self::Pad),
@@ -63,23 +81,43 @@ impl Growth {
         ("array_replace_n", Self::ReplaceInList),
         ("array_replace_all", Self::ReplaceInList),
         ("array_to_string", Self::Join),
+        ("string_to_array", Self::Split),
+        ("regexp_match", Self::Groups),
+        ("encode", Self::Double),
+        ("translate", Self::Characters),
+        ("to_char", Self::Format),
+        ("array_append", Self::Sum),
+        ("array_prepend", Self::Sum),
         ("array_concat", Self::Sum),
+        ("array_union", Self::Sum),
+        ("arrays_zip", Self::Sum),
         ("concat", Self::Sum),
+        ("make_array", Self::Sum),
+        ("map", Self::Sum),
+        ("overlay", Self::Sum),
         ("concat_ws", Self::Separated),
+        ("arrow_cast", Self::Type),
+        ("arrow_try_cast", Self::Type),
     ];
 
     /// Bytes of the result for so many rows. `Invalid`: an interval that goes forth and back.
     pub(super) fn bytes(self, args: &[ColumnarValue], rows: usize) -> Result<u64> {
-        if self == Self::ReplaceMatches && rows != 1 {
-            return Ok(0);
-        }
         let array = |arg: &ColumnarValue| match arg {
             ColumnarValue::Array(array) => Ok(ArrayRef::clone(array)),
             ColumnarValue::Scalar(value) => value.to_array(),
         };
         let arrays: Vec<ArrayRef> = args.iter().map(array).collect::<Result<_>>()?;
         if self == Self::Range {
-            return range(&arrays, rows);
+            return ranges::bytes(&arrays, rows);
+        }
+        if self == Self::ReplaceMatches {
+            return texts::matches_replaced(&arrays, rows);
+        }
+        if let Self::Sum | Self::Separated = self {
+            let times = |array| of_rows(array, rows);
+            let between = arrays.first().map_or(0, times).saturating_mul(arrays.len() as u64);
+            let sum = arrays.iter().map(times).fold(0, u64::saturating_add);
+            return Ok(if self == Self::Sum { sum } else { sum.saturating_add(between) });
         }
         // What counts is the second argument of the first four, if it has one.
         let counts = match (self, arrays.get(1)) {
@@ -107,22 +145,17 @@ impl Growth {
             Self::List => size(0).saturating_add(INDEX).saturating_mul(count),
             Self::Resize => size(2).saturating_add(INDEX).saturating_mul(count),
             Self::Replace => replaced(args, row),
-            Self::ReplaceMatches => {
-                // Each match may bring itself again, as often as the replacement says.
-                let longest = size(2).saturating_mul(2);
-                size(0).saturating_add(1).saturating_mul(longest).saturating_add(size(0))
-            }
+            Self::Groups => size(0).saturating_add(VIEW).saturating_mul(groups(args, row)),
+            Self::Split => size(0).saturating_add(1).saturating_mul(VIEW + 1),
+            Self::Double => size(0).saturating_mul(2),
+            Self::Characters => size(0).saturating_mul(CHARACTER),
+            Self::Format => size(1).saturating_mul(FORMATTED),
             Self::ReplaceInList => leaves(0).saturating_mul(size(2)).saturating_add(size(0)),
             Self::Join => {
                 let each = size(1).saturating_add(size(2)).saturating_add(NUMBER);
                 leaves(0).saturating_mul(each).saturating_add(size(0))
             }
-            Self::Sum => (0..args.len()).map(size).fold(0, u64::saturating_add),
-            Self::Separated => {
-                let between = size(0).saturating_mul(args.len() as u64);
-                Self::Sum.of_row(args, row, count).saturating_add(between)
-            }
-            Self::Range => 0,
+            Self::Range | Self::ReplaceMatches | Self::Sum | Self::Separated | Self::Type => 0,
         }
     }
 }
@@ -144,113 +177,8 @@ fn text(array: &ArrayRef, row: usize) -> Option<&str> {
     }
 }
 
-/// Bytes of one value.
-fn size(array: &ArrayRef, row: usize) -> u64 {
-    if let Some(text) = text(array, row) {
-        return text.len() as u64;
-    }
-    if let Some(bytes) = array.data_type().primitive_width() {
-        return bytes as u64;
-    }
-    let value = array.slice(row, 1);
-    let bytes = value.to_data().get_slice_memory_size();
-    bytes.unwrap_or_else(|_| value.get_array_memory_size()) as u64
-}
-
-/// Values in a list, and in the lists within.
-fn leaves(array: &ArrayRef, row: usize) -> u64 {
-    let values = match array.data_type() {
-        _ if array.is_null(row) => return 0,
-        DataType::List(_) => array.as_list::<i32>().value(row),
-        DataType::LargeList(_) => array.as_list::<i64>().value(row),
-        DataType::FixedSizeList(..) => array.as_fixed_size_list().value(row),
-        _ => return 1,
-    };
-    if values.data_type().is_nested() {
-        return (0..values.len()).map(|row| leaves(&values, row)).fold(0, u64::saturating_add);
-    }
-    values.len() as u64
-}
-
-/// What a text becomes: the bound without looking into it, or if that is much, what it is.
-fn replaced(args: &[ArrayRef], row: usize) -> u64 {
-    const MUCH: u64 = 1 << 16;
-    let [whole, from, to] = args else { return 0 };
-    let value = |array: &ArrayRef| text(array, at(array, row)).map(str::to_owned);
-    let (Some(from), Some(to)) = (value(from), value(to)) else { return 0 };
-    let Some(whole) = text(whole, at(whole, row)) else { return 0 };
-    let (length, added) = (whole.len() as u64, to.len() as u64);
-    let most = length / (from.len() as u64).max(1) + 1;
-    let bound = length.saturating_add(most.saturating_mul(added));
-    if bound <= MUCH {
-        return bound;
-    }
-    length.saturating_add((whole.matches(from.as_str()).count() as u64).saturating_mul(added))
-}
-
 fn ints(array: &ArrayRef) -> Result<Int64Array> {
     Ok(cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
-}
-
-/// Bytes of all ranges.
-fn range(args: &[ArrayRef], rows: usize) -> Result<u64> {
-    if args.iter().any(|array| array.data_type() == &DataType::Null) {
-        return Ok(0);
-    }
-    let first = args.first().map_or(&DataType::Null, |array| array.data_type());
-    let (bounds, nanos): (Vec<Int64Array>, i128) = match first {
-        DataType::Timestamp(_, zone) => {
-            let unit = DataType::Timestamp(TimeUnit::Nanosecond, zone.clone());
-            let nanos = |array: &ArrayRef| ints(&cast(array, &unit)?);
-            (args.iter().take(2).map(nanos).collect::<Result<_>>()?, 1)
-        }
-        DataType::Date32 | DataType::Date64 => {
-            let days =
-                |array: &ArrayRef| ints(&cast(&cast(array, &DataType::Date32)?, &DataType::Int32)?);
-            (args.iter().take(2).map(days).collect::<Result<_>>()?, DAY_NANOS)
-        }
-        _ => (args.iter().map(ints).collect::<Result<_>>()?, 0),
-    };
-    let value = |array: &Int64Array, row| {
-        let at = at(array, row);
-        (!array.is_null(at)).then(|| i128::from(array.value(at)))
-    };
-    let mut total = 0_u64;
-    for row in 0..rows {
-        let numbers: Option<Vec<i128>> = bounds.iter().map(|array| value(array, row)).collect();
-        let Some(numbers) = numbers else { continue };
-        let (start, stop, step) = match (numbers.as_slice(), args.get(2)) {
-            ([stop], _) => (0, *stop, 1),
-            ([start, stop], Some(step)) if nanos > 0 => {
-                (*start * nanos, *stop * nanos, step_nanos(step, row)?)
-            }
-            ([start, stop], _) => (*start, *stop, 1),
-            ([start, stop, step], _) => (*start, *stop, *step),
-            _ => continue,
-        };
-        let count = if step == 0 { 0 } else { (stop - start) / step + 1 };
-        total =
-            total.saturating_add(u64::try_from(count.max(0)).unwrap_or(u64::MAX).saturating_mul(8));
-    }
-    Ok(total)
-}
-
-/// The least that a step goes; 0 for NULL and for what the function refuses.
-fn step_nanos(step: &ArrayRef, row: usize) -> Result<i128> {
-    let step = cast(step, &DataType::Interval(IntervalUnit::MonthDayNano))?;
-    let step = step.as_primitive::<IntervalMonthDayNanoType>();
-    let at = at(step, row);
-    if step.is_null(at) {
-        return Ok(0);
-    }
-    let (months, days, nanos) = IntervalMonthDayNanoType::to_parts(step.value(at));
-    let parts =
-        [i128::from(months) * 28 * DAY_NANOS, i128::from(days) * DAY_NANOS, i128::from(nanos)];
-    if parts.iter().any(|part| *part < 0) && parts.iter().any(|part| *part > 0) {
-        let error = Error::invalid("the parts of a step have different signs");
-        return Err(into_datafusion(error));
-    }
-    Ok(parts.iter().sum())
 }
 
 #[cfg(test)]
@@ -289,7 +217,7 @@ mod tests {
             (Growth::Replace, vec![constant("aba"), constant("a"), constant("xy")], 1, 11),
             (Growth::Sum, vec![texts(&["ab", "c"]), constant("de")], 2, 7),
             (Growth::Separated, vec![texts(&["ab", "c"]), constant("de")], 2, 13),
-            (Growth::ReplaceMatches, vec![texts(&["a"]), constant("a"), constant("b")], 2, 0),
+            (Growth::ReplaceMatches, vec![texts(&["a", "ab"]), constant("a"), constant("b")], 2, 5),
         ] {
             assert_eq!(growth.bytes(&args, rows).expect("reckoned"), bytes, "{growth:?} {args:?}");
         }
@@ -300,5 +228,11 @@ mod tests {
         let (long, to) = ("a".repeat(1000) + &"b".repeat(1000), "x".repeat(1000));
         let args = [constant(long.as_str()), constant("a"), constant(to.as_str())];
         assert_eq!(Growth::Replace.bytes(&args, 1).expect("reckoned"), 1_002_000);
+        let matches = |flags: &str| {
+            let args = [&args[..], &[constant(flags)]].concat();
+            Growth::ReplaceMatches.bytes(&args, 1).expect("reckoned")
+        };
+        assert_eq!(matches("g"), 1_002_000);
+        assert_eq!(matches("i"), 3000);
     }
 }

@@ -13,7 +13,9 @@ use dunlin_base::{ByteCount, Result};
 use crate::errors::from_datafusion;
 use crate::functions;
 use crate::object_stores::ObjectStores;
-use crate::rules::{CheckedConstants, CheckedSums, LiftSubqueries, OneRowSubqueries};
+use crate::rules::{
+    CheckedConstants, CheckedSums, LiftSubqueries, OneRowSubqueries, optimizer_rules,
+};
 use crate::settings::{Settings, session_config};
 
 /// What a statement that is answered by the gateway may hold.
@@ -38,6 +40,7 @@ pub(super) fn state(settings: &Settings, runtime: &Arc<RuntimeEnv>) -> Result<Se
         .with_runtime_env(Arc::clone(runtime))
         .with_default_features()
         .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
+        .with_optimizer_rules(optimizer_rules())
         .with_analyzer_rule(Arc::new(LiftSubqueries))
         .with_analyzer_rule(Arc::new(OneRowSubqueries))
         .with_analyzer_rule(Arc::new(CheckedConstants))

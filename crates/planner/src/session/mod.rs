@@ -6,6 +6,7 @@
 
 mod ddl;
 mod describe;
+mod dialect;
 mod engine;
 mod grants;
 mod kind;

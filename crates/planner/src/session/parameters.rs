@@ -5,16 +5,21 @@
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
-use dunlin_base::{Error, Result};
+use dunlin_base::{ByteCount, Error, Result};
 
 use super::{Statement, StatementKind};
-use crate::errors::{Span, at, in_text};
+use crate::errors::{Span, at, in_text, into_datafusion};
 
 /// Most parameters of one statement.
 const PARAMETERS_MAX: usize = 1000;
+
+/// What the values of a statement may take in its plan, which has a copy for each use.
+const VALUES_MAX: ByteCount = ByteCount::mib(64);
 
 /// The parameters of a statement, and their values if they are bound.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +97,7 @@ pub(super) fn check_place(statement: &Statement) -> Result<()> {
     Ok(())
 }
 
-/// Puts the values into a plan. `Invalid`: a parameter has none.
+/// Puts the values into a plan. `Invalid`: a parameter has none. `Exhausted`: they take too much.
 pub(super) fn bind(plan: LogicalPlan, statement: &Statement) -> Result<LogicalPlan> {
     if statement.parameters.count == 0 {
         return Ok(plan);
@@ -101,5 +106,32 @@ pub(super) fn bind(plan: LogicalPlan, statement: &Statement) -> Result<LogicalPl
         return Err(Error::invalid("parameter $1 has no value")
             .with_hint("bind values to the statement's parameters before it is run"));
     };
+    check_size(&plan, values).map_err(|e| in_text(&e, &statement.text))?;
     plan.with_param_values(values.to_vec()).map_err(|e| in_text(&e, &statement.text))
+}
+
+/// Counts in the plan, not in the text: a name in WITH stands for all that it is short for.
+fn check_size(plan: &LogicalPlan, values: &[ScalarValue]) -> Result<(), DataFusionError> {
+    let mut bytes = 0_u64;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::Placeholder(parameter) = expr {
+                    let number = parameter.id.strip_prefix('$').and_then(|n| n.parse().ok());
+                    let at = number.and_then(|number: usize| number.checked_sub(1));
+                    let value = at.and_then(|at| values.get(at));
+                    bytes = bytes.saturating_add(value.map_or(0, ScalarValue::size) as u64);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    if bytes <= VALUES_MAX.0 {
+        return Ok(());
+    }
+    let error = Error::exhausted(format!(
+        "the values of the parameters would take {} wherever they are used, more than {VALUES_MAX}",
+        ByteCount(bytes)
+    ));
+    Err(into_datafusion(error.with_hint("use shorter values, or each fewer times")))
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
-use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, TableReference};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
@@ -16,6 +16,8 @@ use super::tables::tables_of;
 use super::{Planned, QueryPlan, Session, Statement, parameters};
 use crate::catalog::{CATALOG, Name, Scope, no_schema};
 use crate::errors::{Span, at, did_you_mean, in_text};
+use crate::functions::{charge, check_added, folding};
+use crate::rules::{expanded, weight};
 use crate::settings::Settings;
 
 /// The schema of DataFusion's tables about tables.
@@ -84,7 +86,7 @@ pub(super) async fn physical(
     show: ShowLogical,
 ) -> Result<QueryPlan> {
     let failed = |e| in_text(&e, &statement.text);
-    let optimized = state.optimize(logical).map_err(failed)?;
+    let optimized = optimized(state, logical).map_err(failed)?;
     let physical = state.query_planner().create_physical_plan(&optimized, state).await;
     let physical = physical.map_err(failed)?;
     Ok(QueryPlan {
@@ -98,6 +100,17 @@ pub(super) async fn physical(
         physical,
         graph: Arc::default(),
     })
+}
+
+/// The optimised plan, which may take more memory than the plan that it comes from, but not much.
+fn optimized(state: &SessionState, logical: &LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+    charge(weight::repeated(logical)?)?;
+    let before = weight::constants(logical)?;
+    let optimized = folding(|| state.optimize(logical))?;
+    // Whatever rules copy beside conditions, and what other functions have made.
+    check_added(weight::constants(&optimized)?.saturating_sub(before))?;
+    expanded::check(&optimized, state.config().batch_size())?;
+    Ok(optimized)
 }
 
 /// The columns of the result: names as the user wrote them, types as they really come. An optimizer

@@ -1,49 +1,46 @@
 //! How deep and how long a statement may be, judged by its tokens before anything recurses.
 
+mod levels;
+mod words;
+
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use dunlin_base::{Error, Result};
 
+use self::levels::{Levels, Opener};
+use self::words::{
+    is_literal, is_nested_type, is_operator, is_relation, is_sign, keyword, starts_query,
+};
 use crate::errors::too_deep;
 
 /// Most levels of parentheses, brackets, CASE, nested types and signs in a row.
 const NESTING_MAX: usize = 100;
 
-/// Most operators in one expression without parentheses: each is a level of the plan's expressions.
+/// Most operators above each other in one expression, those around its brackets included: each is a
+/// level of the syntax tree and of the plan's expressions.
 const CHAIN_MAX: usize = 5000;
 
 /// Most joins and set operations in one statement: each is a level of the plan.
 const RELATIONS_MAX: usize = 1000;
 
+/// Most windows of functions, each of which may be a level of the plan.
+const WINDOWS_MAX: usize = 1000;
+
+/// Names of a table and its column: this many periods of a name are no level each.
+const NAME_PERIODS: usize = 3;
+
 /// Refuses what would be parsed or planned into a tree too deep for its stack.
 pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
-    // Operators of the expression that is open at each level.
-    let mut levels = vec![0_usize];
-    let mut relations = 0_usize;
-    let mut signs = 0_usize;
-    let mut types = 0_usize;
-    let mut previous = &Token::EOF;
+    let mut reader = Reader::new();
     let words = tokens.iter().map(|t| &t.token).filter(|t| !matches!(t, Token::Whitespace(_)));
     for token in words {
-        signs = if is_sign(token) { signs + 1 } else { 0 };
-        if *token == Token::Lt && is_nested_type(previous) {
-            types += 1;
-        }
-        match role(token) {
-            Role::Open => levels.push(0),
-            Role::Close if levels.len() > 1 => drop(levels.pop()),
-            Role::Close | Role::Other => {}
-            Role::Operator => count(&mut levels)?,
-            Role::Separator => reset(&mut levels),
-            Role::Relation => {
-                relations += 1;
-                reset(&mut levels);
-            }
-        }
-        if levels.len().max(signs).max(types) > NESTING_MAX {
-            return Err(too_deep());
-        }
-        previous = token;
+        reader.read(token)?;
+    }
+    let (relations, windows) = (reader.relations, reader.windows);
+    if windows > WINDOWS_MAX {
+        let error =
+            Error::invalid(format!("the statement has {windows} OVER, more than {WINDOWS_MAX}"));
+        return Err(error.with_hint("split it into views"));
     }
     if relations > RELATIONS_MAX {
         return Err(Error::invalid(format!(
@@ -54,67 +51,171 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
     Ok(())
 }
 
-fn count(levels: &mut [usize]) -> Result<()> {
-    let Some(operators) = levels.last_mut() else { return Ok(()) };
-    *operators += 1;
-    if *operators <= CHAIN_MAX {
-        return Ok(());
-    }
-    Err(Error::invalid(format!("an expression has more than {CHAIN_MAX} operators in a row"))
-        .with_hint("use IN (...) for long lists of OR, and a table for long lists of values"))
+/// What has been read of a statement.
+struct Reader<'a> {
+    levels: Levels,
+    relations: usize,
+    windows: usize,
+    /// Signs and the like in a row, and EXPLAINs.
+    signs: usize,
+    explains: usize,
+    /// Periods of the name that is being read.
+    periods: usize,
+    previous: &'a Token,
+    /// The previous token ends an operand, for certain: a word that follows it is no name in the
+    /// same expression.
+    operand: bool,
 }
 
-fn reset(levels: &mut [usize]) {
-    if let Some(operators) = levels.last_mut() {
-        *operators = 0;
-    }
-}
-
-enum Role {
-    Open,
-    Close,
-    Operator,
-    /// Ends an expression.
-    Separator,
-    Relation,
-    Other,
-}
-
-fn role(token: &Token) -> Role {
-    use Keyword as K;
-    match token {
-        Token::LParen | Token::LBracket | Token::LBrace => Role::Open,
-        Token::RParen | Token::RBracket | Token::RBrace => Role::Close,
-        Token::Comma => Role::Separator,
-        Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod => Role::Operator,
-        Token::StringConcat | Token::DoubleColon | Token::Arrow | Token::LongArrow => {
-            Role::Operator
+impl<'a> Reader<'a> {
+    fn new() -> Self {
+        Self {
+            levels: Levels::new(),
+            relations: 0,
+            windows: 0,
+            signs: 0,
+            explains: 0,
+            periods: 0,
+            previous: &Token::EOF,
+            operand: false,
         }
-        Token::Word(word) => match word.keyword {
-            K::CASE => Role::Open,
-            K::END => Role::Close,
-            K::AND | K::OR => Role::Operator,
-            K::JOIN | K::UNION | K::EXCEPT | K::INTERSECT => Role::Relation,
-            K::SELECT | K::FROM | K::WHERE | K::ON | K::GROUP | K::HAVING | K::ORDER => {
-                Role::Separator
+    }
+
+    fn read(&mut self, token: &'a Token) -> Result<()> {
+        self.signs = if is_sign(token) { self.signs + 1 } else { 0 };
+        let mut operand = false;
+        let mut types = 0;
+        match token {
+            Token::LParen if keyword(self.previous) == Keyword::OPERATOR => {
+                self.levels.open(Opener::Operator);
             }
-            K::WHEN | K::THEN | K::ELSE | K::AS => Role::Separator,
-            _ => Role::Other,
-        },
-        _ => Role::Other,
+            Token::LBracket => {
+                // Each subscript is a level, and so is each dimension of a type.
+                self.levels.operator();
+                self.levels.open(Opener::Bracket);
+            }
+            Token::LParen | Token::LBrace => self.levels.open(Opener::Bracket),
+            Token::RParen | Token::RBracket | Token::RBrace => {
+                operand = self.levels.close() != Some(Opener::Operator);
+            }
+            Token::Comma => self.relations += usize::from(self.levels.comma()),
+            Token::Period => self.period(),
+            Token::Word(word) => operand = self.word(word.keyword),
+            Token::EOF | Token::SemiColon => {}
+            token if is_literal(token) => operand = true,
+            // Whatever else there is may be an operator, or will be one in a later parser.
+            token => {
+                types = self.symbol(token);
+                self.levels.operator();
+            }
+        }
+        self.operand = operand;
+        self.previous = token;
+        self.limit(types)
+    }
+
+    fn limit(&self, types: usize) -> Result<()> {
+        let nested = self.levels.open_count().max(self.signs).max(self.explains).max(types);
+        if nested > NESTING_MAX {
+            return Err(too_deep());
+        }
+        if self.levels.depth() > CHAIN_MAX {
+            return Err(Error::invalid(format!(
+                "an expression has more than {CHAIN_MAX} operators in a row"
+            ))
+            .with_hint("use IN (...) for long lists of OR, and a table for long lists of values"));
+        }
+        Ok(())
+    }
+
+    /// How many types are open within each other.
+    fn symbol(&mut self, token: &Token) -> usize {
+        match token {
+            Token::VerticalBarRightAngleBracket => {
+                self.levels.set_from(false);
+                self.relations += 1;
+            }
+            Token::Lt if is_nested_type(self.previous) => return self.levels.angle(true, 0),
+            Token::Gt => return self.levels.angle(false, 1),
+            Token::ShiftRight => return self.levels.angle(false, 2),
+            _ => {}
+        }
+        0
+    }
+
+    fn period(&mut self) {
+        if matches!(self.previous, Token::Word(_)) && self.periods < NAME_PERIODS {
+            self.periods += 1;
+        } else {
+            self.periods = NAME_PERIODS;
+            self.levels.operator();
+        }
+    }
+
+    /// Whether the word ends an operand for certain.
+    fn word(&mut self, word: Keyword) -> bool {
+        use Keyword as K;
+        let previous = keyword(self.previous);
+        if *self.previous == Token::Period {
+            return true;
+        }
+        self.periods = 0;
+        match word {
+            K::NoKeyword | K::NULL | K::TRUE | K::FALSE => return true,
+            K::CASE if previous != K::AS => self.levels.open(Opener::Case),
+            // Where an operand is due, it is the name of one.
+            K::END if !self.expects_operand() => {
+                self.levels.end_case();
+                return true;
+            }
+            K::AND | K::OR => self.levels.loose(word == K::AND, self.operand),
+            K::BETWEEN => self.levels.between(),
+            K::FROM if previous == K::DISTINCT => self.levels.distinct_from(),
+            K::FROM => self.levels.set_from(true),
+            K::WHERE | K::BY | K::HAVING | K::WINDOW | K::QUALIFY | K::VALUES => self.levels.set_from(false),
+            K::WHEN | K::THEN | K::ELSE if self.operand => self.levels.branch(),
+            // Two words that are no operators are never next to each other in an expression.
+            K::SELECT => {
+                self.levels.set_from(false);
+                if starts_query(previous) {
+                    self.levels.separate();
+                }
+            }
+            K::EXPLAIN => self.explains += 1,
+            K::OVER => self.windows += 1,
+            word if is_relation(word) => self.relations += 1,
+            word if is_operator(word) => self.levels.operator(),
+            word => return self.is_name_or_unit(word),
+        }
+        false
+    }
+
+    /// A keyword where only a name can be, as in `= date`, or after a number, as in `'1' DAY`.
+    fn is_name_or_unit(&self, word: Keyword) -> bool {
+        use Keyword as K;
+        match self.previous {
+            Token::Word(_) | Token::Comma | Token::LParen | Token::LBracket | Token::LBrace => false,
+            previous if is_literal(previous) => true,
+            _ => !matches!(word, K::CASE | K::ANY | K::ALL | K::SOME),
+        }
+    }
+
+    /// Only for END: a word that is taken for one of these keeps a CASE open, which is no harm.
+    fn expects_operand(&self) -> bool {
+        use Keyword as K;
+        match self.previous {
+            Token::RParen | Token::RBracket | Token::RBrace => false,
+            Token::Word(word) => {
+                let word = word.keyword;
+                is_operator(word)
+                    || is_sign(self.previous)
+                    || matches!(word, K::CASE | K::WHEN | K::THEN | K::ELSE | K::AND | K::OR)
+                    || matches!(word, K::BETWEEN | K::FROM | K::TO | K::ZONE | K::ESCAPE | K::AS)
+            }
+            token => !is_literal(token),
+        }
     }
 }
 
-fn is_sign(token: &Token) -> bool {
-    match token {
-        Token::Word(word) => word.keyword == Keyword::NOT,
-        Token::Minus | Token::Plus | Token::Tilde | Token::ExclamationMark => true,
-        _ => false,
-    }
-}
-
-fn is_nested_type(token: &Token) -> bool {
-    use Keyword as K;
-    matches!(token, Token::Word(word)
-        if matches!(word.keyword, K::ARRAY | K::STRUCT | K::MAP | K::NULLABLE))
-}
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 use dunlin_base::{ByteCount, Error, Result};
 
+use super::dialect::Counting;
 use super::parameters::{self, Parameters};
 use super::stack::deep;
 use crate::errors::{Span, at, in_text, syntax, too_deep};
@@ -182,8 +183,12 @@ fn parse(mut tokens: Vec<TokenWithSpan>, sql: &str) -> Result<Arc<Ast>> {
         },
         _ => in_text(&e, sql),
     };
-    let mut parser =
-        DFParserBuilder::new(tokens).with_recursion_limit(RECURSION_MAX).build().map_err(failed)?;
+    let dialect = Counting::new(tokens.len());
+    let mut parser = DFParserBuilder::new(tokens)
+        .with_dialect(&dialect)
+        .with_recursion_limit(RECURSION_MAX)
+        .build()
+        .map_err(failed)?;
     let mut statements = parser.parse_statements().map_err(failed)?;
     match statements.pop_front() {
         Some(ast) if statements.is_empty() => Ok(Arc::new(ast)),

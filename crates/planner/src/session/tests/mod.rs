@@ -6,7 +6,9 @@ mod deep;
 mod files;
 mod formats;
 mod grants;
+mod memory;
 mod parameters;
+mod probe;
 mod queries;
 mod reuse;
 
