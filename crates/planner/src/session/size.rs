@@ -5,11 +5,12 @@ mod words;
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
-use dunlin_base::{Error, Result};
+use dunlin_base::{ByteCount, Error, Result};
 
 use self::levels::{Levels, Opener};
 use self::words::{
-    is_literal, is_nested_type, is_operator, is_relation, is_sign, keyword, starts_query,
+    is_literal, is_name, is_nested_type, is_operator, is_relation, is_sign, keyword, starts_query,
+    token_text,
 };
 use crate::errors::too_deep;
 
@@ -26,6 +27,13 @@ const RELATIONS_MAX: usize = 1000;
 /// Most windows of functions, each of which may be a level of the plan.
 const WINDOWS_MAX: usize = 1000;
 
+/// What long texts may become: a name in WITH, and the alias of a column in HAVING and ORDER BY, are
+/// replaced by what they stand for before there is a plan that could be weighed.
+const TEXTS_MAX: ByteCount = ByteCount::mib(1024);
+
+/// Shorter texts do not count.
+const LONG: usize = 16 << 10;
+
 /// Names of a table and its column: this many periods of a name are no level each.
 const NAME_PERIODS: usize = 3;
 
@@ -36,6 +44,7 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
     for token in words {
         reader.read(token)?;
     }
+    reader.check_texts()?;
     let (relations, windows) = (reader.relations, reader.windows);
     if windows > WINDOWS_MAX {
         let error =
@@ -56,6 +65,9 @@ struct Reader<'a> {
     levels: Levels,
     relations: usize,
     windows: usize,
+    /// Bytes of long texts, and names that may stand for them.
+    long: u64,
+    names: u64,
     /// Signs and the like in a row, and EXPLAINs.
     signs: usize,
     explains: usize,
@@ -73,6 +85,8 @@ impl<'a> Reader<'a> {
             levels: Levels::new(),
             relations: 0,
             windows: 0,
+            long: 0,
+            names: 0,
             signs: 0,
             explains: 0,
             periods: 0,
@@ -102,7 +116,11 @@ impl<'a> Reader<'a> {
             Token::Period => self.period(),
             Token::Word(word) => operand = self.word(word.keyword),
             Token::EOF | Token::SemiColon => {}
-            token if is_literal(token) => operand = true,
+            token if is_literal(token) => {
+                let bytes = token_text(token).len();
+                self.long += if bytes >= LONG { bytes as u64 } else { 0 };
+                operand = true;
+            }
             // Whatever else there is may be an operator, or will be one in a later parser.
             token => {
                 types = self.symbol(token);
@@ -112,6 +130,19 @@ impl<'a> Reader<'a> {
         self.operand = operand;
         self.previous = token;
         self.limit(types)
+    }
+
+    fn check_texts(&self) -> Result<()> {
+        let bytes = self.long.saturating_mul(self.names);
+        if bytes <= TEXTS_MAX.0 {
+            return Ok(());
+        }
+        let (long, names) = (ByteCount(self.long), self.names);
+        Err(Error::exhausted(format!(
+            "the statement has {names} names, and long texts of {long}: if each stood for all of \
+             them, that would be more than {TEXTS_MAX}"
+        ))
+        .with_hint("bind long texts as parameters, or put them into a table"))
     }
 
     fn limit(&self, types: usize) -> Result<()> {
@@ -160,6 +191,7 @@ impl<'a> Reader<'a> {
             return true;
         }
         self.periods = 0;
+        self.names += u64::from(is_name(word));
         match word {
             K::NoKeyword | K::NULL | K::TRUE | K::FALSE => return true,
             K::CASE if previous != K::AS => self.levels.open(Opener::Case),

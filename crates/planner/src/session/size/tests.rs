@@ -161,6 +161,19 @@ fn what_ends_an_expression_starts_anew() {
 }
 
 #[test]
+fn long_texts_and_names_that_may_stand_for_them_are_few() {
+    let text = "x".repeat(1 << 20);
+    let having = |times| {
+        let names = vec!["s"; times].join(", ");
+        format!("SELECT '{text}' AS s FROM t GROUP BY s HAVING s IN ({names})")
+    };
+    assert!(judged(&having(500)).is_ok());
+    assert!(judged(&having(1500)).is_err());
+    let rows = vec![format!("(1, NULL, DATE '2026-01-01', '{}')", "x".repeat(20_000)); 300];
+    assert!(judged(&format!("INSERT INTO t (a, b, c, d) VALUES {}", rows.join(", "))).is_ok());
+}
+
+#[test]
 fn names_that_are_keywords_end_nothing() {
     for name in ["case", "end", "when", "then", "else", "and", "or", "select", "union", "on", "as"]
     {

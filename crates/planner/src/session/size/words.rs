@@ -78,6 +78,36 @@ pub(super) fn is_nested_type(token: &Token) -> bool {
         if matches!(word.keyword, K::ARRAY | K::STRUCT | K::MAP | K::NULLABLE))
 }
 
+/// Whether it may be the name of something. Values of rows are none, however many there are.
+pub(super) fn is_name(word: Keyword) -> bool {
+    use Keyword as K;
+    let value = matches!(word, K::NULL | K::TRUE | K::FALSE | K::DEFAULT | K::ROW);
+    !value && !matches!(word, K::DATE | K::TIME | K::TIMESTAMP | K::INTERVAL)
+}
+
+/// The text of a token that is one, as long as it may be.
+pub(super) fn token_text(token: &Token) -> &str {
+    match token {
+        Token::SingleQuotedString(text)
+        | Token::DoubleQuotedString(text)
+        | Token::TripleSingleQuotedString(text)
+        | Token::TripleDoubleQuotedString(text)
+        | Token::SingleQuotedByteStringLiteral(text)
+        | Token::DoubleQuotedByteStringLiteral(text)
+        | Token::SingleQuotedRawStringLiteral(text)
+        | Token::DoubleQuotedRawStringLiteral(text)
+        | Token::NationalStringLiteral(text)
+        | Token::EscapedStringLiteral(text)
+        | Token::UnicodeStringLiteral(text)
+        | Token::HexStringLiteral(text)
+        | Token::Number(text, _) => text,
+        Token::DollarQuotedString(text) => &text.value,
+        Token::QuoteDelimitedStringLiteral(text)
+        | Token::NationalQuoteDelimitedStringLiteral(text) => &text.value,
+        _ => "",
+    }
+}
+
 pub(super) fn is_literal(token: &Token) -> bool {
     matches!(
         token,
