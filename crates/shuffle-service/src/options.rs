@@ -20,6 +20,13 @@ pub struct Options {
     pub disk_limit: ByteCount,
     /// How long a push waits for memory before it is refused. Default: 30 s.
     pub push_wait: Duration,
+    /// A partition with more than this is to go elsewhere soon. Default: 1 GiB.
+    pub split_soft: ByteCount,
+    /// A partition with more than this is refused, unless its writer has nowhere else to go.
+    /// Default: 2 GiB.
+    pub split_hard: ByteCount,
+    /// How long a push waits for the second copy. Default: 5 s.
+    pub peer_wait: Duration,
     /// Check a pushed block's checksum before it is stored. Default: true. Where writer and worker
     /// share a process it only costs time: every read verifies anyway.
     pub verify_pushes: bool,
@@ -36,6 +43,9 @@ impl Options {
             directory: None,
             disk_limit: ByteCount(u64::MAX),
             push_wait: Duration::from_secs(30),
+            split_soft: ByteCount::mib(1024),
+            split_hard: ByteCount::mib(2048),
+            peer_wait: Duration::from_secs(5),
             verify_pushes: true,
             tombstones: 65_536,
         }

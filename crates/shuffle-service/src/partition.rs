@@ -65,6 +65,8 @@ pub(crate) struct Partition {
     id: PartitionId,
     /// Body bytes in memory: what a flush would free. Read without the lock to find the largest.
     memory_bytes: AtomicU64,
+    /// Body bytes of all blocks.
+    bytes: AtomicU64,
     inner: Mutex<Inner>,
     /// Woken when blocks have come and when the shuffle is sealed or deleted.
     pub(crate) arrived: Notify,
@@ -101,6 +103,7 @@ impl Partition {
             shuffle,
             id,
             memory_bytes: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
             inner: Mutex::default(),
             arrived: Notify::new(),
         }
@@ -112,6 +115,11 @@ impl Partition {
 
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory_bytes.load(Relaxed)
+    }
+
+    /// Body bytes held here, wherever they are.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
     }
 
     /// Stores a block unless one of its identity is there. `Bug` if that one has other bytes: two
@@ -132,6 +140,7 @@ impl Partition {
         inner.blocks.insert(key, Stored { rows, codec, checksum, length, place });
         inner.arrivals.push(key);
         self.memory_bytes.fetch_add(length as u64, Relaxed);
+        self.bytes.fetch_add(length as u64, Relaxed);
         drop(inner);
         self.arrived.notify_waiters();
         Ok(Appended::Stored)
@@ -219,6 +228,7 @@ impl Partition {
             Place::File(_) => 0,
         };
         self.memory_bytes.fetch_sub(body, Relaxed);
+        self.bytes.fetch_sub(stored.length as u64, Relaxed);
         memory.release(ENTRY_COST + body);
     }
 

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-/// A snapshot of a worker's counters. `pushes`, `duplicates`, `flushes` and `corrupt` count from
+/// A snapshot of a worker's counters. `pushes`, `duplicates`, `flushes`, `corrupt` and
+/// `peer_failures` count from
 /// the start of the worker; the others say what is held now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -20,6 +21,8 @@ pub struct Stats {
     pub flushes: u64,
     /// Pushes and reads that met a block which failed verification or could not be read.
     pub corrupt: u64,
+    /// Pushes of which the peer did not take its copy.
+    pub peer_failures: u64,
 }
 
 /// The live counters. Amounts are signed: a removal may be counted before what it removes.
@@ -31,6 +34,7 @@ pub(crate) struct Counters {
     pub(crate) duplicates: AtomicU64,
     pub(crate) flushes: AtomicU64,
     pub(crate) corrupt: AtomicU64,
+    pub(crate) peer_failures: AtomicU64,
 }
 
 impl Counters {
@@ -43,6 +47,7 @@ impl Counters {
             duplicates: self.duplicates.load(Relaxed),
             flushes: self.flushes.load(Relaxed),
             corrupt: self.corrupt.load(Relaxed),
+            peer_failures: self.peer_failures.load(Relaxed),
         }
     }
     pub(crate) fn disk_bytes(&self) -> u64 {

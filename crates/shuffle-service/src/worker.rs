@@ -1,12 +1,15 @@
 //! The shuffle worker: the contract of [`ShuffleApi`], call by call.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use dunlin_base::{Env, Error, QueryId, Result};
+use dunlin_base::{ByteCount, Env, Error, PartitionId, ProcessId, QueryId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
-use dunlin_proto::shuffle::{BlockStream, MapAttempt, ReadRequest, ShuffleApi};
+use dunlin_proto::shuffle::{
+    Ack, BlockStream, Durability, MapAttempt, Peers, Push, Pushed, ReadRequest, Refusal, ShuffleApi,
+};
+use futures::future::join;
 use futures::{StreamExt, stream};
 
 use crate::core::Core;
@@ -14,13 +17,16 @@ use crate::disk::{Disk, LocalDisk};
 use crate::options::Options;
 use crate::partition::Removed;
 use crate::read;
-use crate::shuffle::{Pushed, cost};
+use crate::shuffle::{Taken, cost};
 use crate::stats::Stats;
 
 /// One shuffle worker: blocks in memory first, the largest partitions on disk when memory is
 /// short. Data are not replicated: they end with the worker.
 pub struct ShuffleWorker {
     core: Arc<Core>,
+    /// How second copies are placed; nobody else is known until it is set.
+    peers: OnceLock<Arc<dyn Peers>>,
+    draining: AtomicBool,
 }
 
 impl ShuffleWorker {
@@ -36,7 +42,21 @@ impl ShuffleWorker {
 
     /// A worker on this disk, whatever `options.directory` says.
     pub fn with_disk(options: Options, disk: Option<Arc<dyn Disk>>, env: Env) -> Arc<Self> {
-        Arc::new(Self { core: Arc::new(Core::new(options, disk, env)) })
+        Arc::new(Self {
+            core: Arc::new(Core::new(options, disk, env)),
+            peers: OnceLock::new(),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Says how other workers are reached, for pushes that name a peer. The first call counts.
+    pub fn set_peers(&self, peers: Arc<dyn Peers>) {
+        drop(self.peers.set(peers));
+    }
+
+    /// From now on pushes are refused as [`Refusal::Draining`]; reads go on.
+    pub fn drain(&self) {
+        self.draining.store(true, Relaxed);
     }
 
     /// The counters now.
@@ -51,6 +71,61 @@ impl ShuffleWorker {
         let core = Arc::clone(&self.core);
         let task = self.core.env.spawn("shuffle-flush", async move { core.flush_all().await });
         task.join().await.unwrap_or_else(|panic| Err(Error::bug(format!("flush: {panic}"))))
+    }
+
+    /// Stores one copy.
+    async fn keep(&self, blocks: Vec<Block>) -> Result<()> {
+        let Some(id) = blocks.first().map(|block| block.id.shuffle) else { return Ok(()) };
+        self.check(&blocks, id)?;
+        let core = &self.core;
+        let shuffle = core.registry.open(id)?;
+        let mut reserved = core.reserve(blocks.iter().map(cost).sum()).await?;
+        // From here to the acknowledgement nothing waits: a dropped push is stored or is not.
+        let mut taken = Taken::default();
+        let outcome = shuffle.push(blocks, &mut reserved, &mut taken);
+        drop(reserved);
+        core.counters.blocks.fetch_add(taken.stored, Relaxed);
+        core.counters.duplicates.fetch_add(taken.duplicates, Relaxed);
+        outcome?;
+        core.counters.pushes.fetch_add(1, Relaxed);
+        core.flush_if_needed();
+        Ok(())
+    }
+
+    /// Has the peer store its copy, in bounded time: nobody waits for a sick peer.
+    async fn copy(&self, peer: ProcessId, blocks: Vec<Block>) -> Result<()> {
+        let peers = self.peers.get().ok_or_else(|| Error::retry("this worker knows no others"))?;
+        let api = peers.peer(peer)?;
+        let limit = self.core.options.peer_wait;
+        let stored = self.core.env.timeout(limit, api.push(blocks)).await;
+        stored.unwrap_or_else(|| {
+            Err(Error::retry(format!("no answer from the peer within {} s", limit.as_secs_f32())))
+        })
+    }
+
+    /// Why the blocks should go elsewhere before anything is done with them.
+    fn refusal(&self, blocks: &[Block], last_resort: bool) -> Option<Pushed> {
+        if self.draining.load(Relaxed) {
+            return Some(Pushed::Refused(Refusal::Draining, Vec::new()));
+        }
+        if last_resort {
+            return None;
+        }
+        let large = self.past(blocks, self.core.options.split_hard);
+        (!large.is_empty()).then_some(Pushed::Refused(Refusal::Large, large))
+    }
+
+    /// The partitions of a push that hold more than this here.
+    fn past(&self, blocks: &[Block], threshold: ByteCount) -> Vec<PartitionId> {
+        let Some(first) = blocks.first() else { return Vec::new() };
+        let Some(shuffle) = self.core.registry.get(first.id.shuffle) else { return Vec::new() };
+        let mut ids: Vec<_> = blocks.iter().map(|block| block.id.partition).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let is_past = |id: &PartitionId| {
+            shuffle.partition(*id).is_some_and(|partition| partition.bytes() > threshold.0)
+        };
+        ids.into_iter().filter(is_past).collect()
     }
 
     fn check(&self, blocks: &[Block], shuffle: ShuffleId) -> Result<()> {
@@ -74,21 +149,30 @@ impl ShuffleWorker {
 #[async_trait]
 impl ShuffleApi for ShuffleWorker {
     async fn push(&self, blocks: Vec<Block>) -> Result<()> {
-        let Some(id) = blocks.first().map(|block| block.id.shuffle) else { return Ok(()) };
-        self.check(&blocks, id)?;
-        let core = &self.core;
-        let shuffle = core.registry.open(id)?;
-        let mut reserved = core.reserve(blocks.iter().map(cost).sum()).await?;
-        // From here to the acknowledgement nothing waits: a dropped push is stored or is not.
-        let mut pushed = Pushed::default();
-        let outcome = shuffle.push(blocks, &mut reserved, &mut pushed);
-        drop(reserved);
-        core.counters.blocks.fetch_add(pushed.stored, Relaxed);
-        core.counters.duplicates.fetch_add(pushed.duplicates, Relaxed);
-        outcome?;
-        core.counters.pushes.fetch_add(1, Relaxed);
-        core.flush_if_needed();
-        Ok(())
+        self.store(Push { last_resort: true, ..Push::plain(blocks) }).await?.stored().map(drop)
+    }
+
+    async fn store(&self, push: Push) -> Result<Pushed> {
+        let Push { blocks, peer, last_resort } = push;
+        if let Some(refusal) = self.refusal(&blocks, last_resort) {
+            return Ok(refusal);
+        }
+        let moves = || self.past(&blocks, self.core.options.split_soft);
+        let Some(peer) = peer else {
+            self.keep(blocks.clone()).await?;
+            return Ok(Pushed::Stored(Ack { moves: moves(), ..Ack::PLAIN }));
+        };
+        // Both at once. Blocks that only one of them has count for nothing: the writer's commit
+        // will not name this location for them.
+        let (here, there) = join(self.keep(blocks.clone()), self.copy(peer, blocks.clone())).await;
+        here?;
+        if let Err(error) = there {
+            tracing::warn!(%peer, %error, "a worker does not take the second copy");
+            self.core.counters.peer_failures.fetch_add(1, Relaxed);
+            return Ok(Pushed::Refused(Refusal::Peer, Vec::new()));
+        }
+        let durability = Durability::Twice;
+        Ok(Pushed::Stored(Ack { durability, moves: moves(), ..Ack::PLAIN }))
     }
 
     async fn seal(&self, shuffle: ShuffleId) -> Result<()> {

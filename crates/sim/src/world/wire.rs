@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use dunlin_base::{Env, Error, ProcessId, QueryId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
-use dunlin_proto::shuffle::{BlockStream, MapAttempt, ReadRequest, ShuffleApi};
+use dunlin_proto::shuffle::{BlockStream, MapAttempt, Push, Pushed, ReadRequest, ShuffleApi};
 use dunlin_queue::LiveSet;
 use dunlin_shuffle::{WorkerGone, Workers};
 use dunlin_shuffle_service::ShuffleWorker;
@@ -155,6 +155,10 @@ impl Wire {
 impl ShuffleApi for Wire {
     async fn push(&self, blocks: Vec<Block>) -> Result<()> {
         self.call(|worker| async move { worker.push(blocks).await }).await
+    }
+
+    async fn store(&self, push: Push) -> Result<Pushed> {
+        self.call(|worker| async move { worker.store(push).await }).await
     }
 
     async fn seal(&self, shuffle: ShuffleId) -> Result<()> {
