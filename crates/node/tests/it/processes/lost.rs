@@ -5,7 +5,7 @@ use std::time::Duration;
 use dunlin_base::Env;
 use dunlin_corpus::{compare, tpch as corpus};
 
-use super::lab::Processes;
+use super::lab::{Processes, Signal};
 use crate::cluster::Oracle;
 
 /// Kills in the middle of queries, at most; fewer if enough of them hit.
@@ -39,7 +39,7 @@ fn killed_shuffle_workers_cost_the_slices_that_made_their_data() {
         let actual = cluster.rows_while(&client, sql, || {
             // A moment of the query's run, another one each time: not a wait for something.
             std::thread::sleep(whole.mul_f64(0.2 + 0.07 * f64::from(kills % 10)));
-            cluster.signal(victim, "-KILL");
+            cluster.signal(victim, Signal::KILL);
         });
         kills += 1;
         let actual = actual.unwrap_or_else(|e| panic!("q{number} without {victim}: {e}"));
