@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dunlin_base::env::Task;
-use dunlin_base::{Env, Error, ProcessId, Result};
+use dunlin_base::{Env, ProcessId, Result};
 use dunlin_metadata::StoreRef;
 use dunlin_planner::{Contexts, ObjectStores};
 use dunlin_proto::queue::Card;
-use dunlin_queue::{ClaimedSlices, LiveSet, Member, Queue, Role};
+use dunlin_queue::{LiveSet, Member, Queue, Role};
 use dunlin_shuffle::Workers;
 use parking_lot::Mutex;
 use prost::Message;

@@ -28,11 +28,14 @@ impl StagePlacement {
     fn now(&self, partition: PartitionId, moves: u32) -> Result<Location> {
         let shared = &self.shared;
         let now = shared.parts.env.now();
-        let live = shared.workers_alive().cards().into_iter();
-        let trusted = live.filter(|(id, _)| !shared.avoided.contains(*id, now));
-        let candidates: Vec<_> = trusted
-            .map(|(id, card)| Candidate { id, host: host(&card.address).to_owned() })
-            .collect();
+        let live = shared.workers_alive();
+        let ids = live.cards().into_iter().map(|(id, _)| id);
+        let trusted = ids.filter(|id| !shared.avoided.contains(*id, now));
+        let candidate = |id| {
+            let address = live.card_of(id).map(|card| card.address).unwrap_or_default();
+            Candidate { id, host: host(&address).to_owned() }
+        };
+        let candidates: Vec<_> = trusted.map(candidate).collect();
         place(&candidates, self.of, (partition, self.partitions), moves, self.copies).ok_or_else(
             || {
                 Error::retry("no shuffle worker is alive and takes output")

@@ -131,7 +131,8 @@ impl Sender {
     pub(crate) async fn discard(&self, options: &WriterOptions) -> Result<()> {
         let WriterOptions { shuffle, map, attempt, .. } = *options;
         let mut outcome = Ok(());
-        for worker in self.state.lock().holders() {
+        let holders = self.state.lock().holders();
+        for worker in holders {
             let api = self.workers.connect(worker);
             let discarded = match api {
                 Ok(api) => api.discard(shuffle, MapAttempt { map, attempt }).await,
