@@ -20,7 +20,7 @@ pub(crate) struct StagePlacement {
     pub(crate) shared: Arc<Shared>,
     pub(crate) of: (QueryId, StageId),
     pub(crate) partitions: u32,
-    /// Workers that hold each block.
+    /// Workers that hold each block; 0 is one.
     pub(crate) copies: u32,
 }
 

@@ -8,7 +8,6 @@ use dunlin_base::env::Task;
 use dunlin_base::{Error, Result};
 use dunlin_planner::errors::{from_datafusion, name_files, name_spill};
 use dunlin_planner::nodes::{ExchangeSource, bind_files};
-use dunlin_planner::settings::Options;
 use dunlin_planner::{StoreSpec, TaskOutput, Template};
 use dunlin_proto::block::{Codec, ShuffleId};
 use dunlin_proto::output::{MapOutput, TaskStats};
@@ -76,7 +75,7 @@ async fn run_here(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> {
     let mut bound =
         work.template.bind(slices, work.first_slice, width, &source, &contexts.decode)?;
     bound.plan = bind_files(bound.plan, &files_prefix(work), env);
-    let writer = writer(shared, work, &bound.plan, &bound.output, &contexts.run);
+    let writer = writer(shared, work, &bound.plan, &bound.output);
     let writer = Arc::new(writer);
     let streams = run_streams(shared, &bound.plan, &contexts.run, bound.output, &writer).await;
     let writer = Arc::into_inner(writer).ok_or_else(|| Error::bug("a stream outlived its task"))?;
@@ -122,7 +121,6 @@ fn writer(
     work: &Work,
     plan: &Arc<dyn ExecutionPlan>,
     output: &TaskOutput,
-    context: &TaskContext,
 ) -> ShuffleWriter {
     let claim = &work.claim;
     let shuffle = ShuffleId { query: claim.query, stage: claim.stage, epoch: claim.epoch };
@@ -141,13 +139,11 @@ fn writer(
     if shared.workers_alive().cards().iter().any(|(id, _)| workers.leaves_host(*id)) {
         options.codec = Codec::Lz4;
     }
-    let copies = context.session_config().options().extensions.get::<Options>();
-    let copies = copies.map_or(1, |options| options.settings().shuffle_copies);
     let placement = StagePlacement {
         shared: Arc::clone(shared),
         of: (claim.query, claim.stage),
         partitions,
-        copies,
+        copies: work.template.header().shuffle_copies,
     };
     ShuffleWriter::new(workers, Arc::new(placement), options)
 }
