@@ -9,7 +9,7 @@ use dunlin_base::{Env, ProcessId, Result};
 use dunlin_metadata::StoreRef;
 use dunlin_planner::{Contexts, ObjectStores};
 use dunlin_proto::queue::Card;
-use dunlin_queue::{LiveSet, Member, Queue, Role};
+use dunlin_queue::{LiveSet, Member, Queue, Role, WeakMember};
 use dunlin_shuffle::Workers;
 use parking_lot::Mutex;
 use prost::Message;
@@ -50,7 +50,9 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Slots>,
     pub(crate) avoided: Avoided,
     shuffles: LiveSet,
-    pub(crate) id: Mutex<Option<ProcessId>>,
+    id: Mutex<Option<ProcessId>>,
+    /// Its present life, which ends when its loop does.
+    pub(crate) member: Mutex<WeakMember>,
     draining: AtomicBool,
     stop: Notify,
     pub(crate) leaving: Leaving,
@@ -74,7 +76,8 @@ impl Executor {
             options,
             avoided: Avoided::default(),
             shuffles,
-            id: Mutex::new(None),
+            id: Mutex::default(),
+            member: Mutex::default(),
             draining: AtomicBool::new(false),
             stop: Notify::new(),
             leaving: Leaving::default(),
@@ -101,19 +104,22 @@ impl Executor {
         !self.shared.draining()
     }
 
+    /// Drains once others can do without it, within `limit`, of which running tasks have `tasks_min`
+    /// in any case.
+    ///
+    /// The last executor of its build goes on while executors of another build are alive and queries
+    /// of its own run or gateways of its own are alive: nobody else can run their queries, so an
+    /// upgrade would lose them.
+    pub async fn retire(&self, limit: Duration, tasks_min: Duration) {
+        let env = &self.shared.parts.env;
+        let until = env.now() + limit.max(tasks_min);
+        upgrade::stay(&self.shared, limit.saturating_sub(tasks_min)).await;
+        self.drain(until.saturating_sub(env.now())).await;
+    }
+
     /// Takes nothing new, hands back what is not started, finishes what runs, leaves. Costs no
     /// recomputation, unless tasks still run after `limit`: those are stopped and handed back.
-    ///
-    /// The last executor of its build goes on, within the limit, while executors of another build are
-    /// alive and queries of its own run or gateways of its own are alive: nobody else can run their
-    /// queries, so an upgrade would lose them.
     pub async fn drain(&self, limit: Duration) {
-        let env = &self.shared.parts.env;
-        let began = env.now();
-        while env.now() - began < limit && upgrade::is_needed(&self.shared).await {
-            env.sleep(upgrade::LOOK).await;
-        }
-        let limit = limit.saturating_sub(env.now() - began);
         self.shared.leaving.limit(limit);
         self.shared.draining.store(true, Ordering::Release);
         self.shared.stop.notify_waiters();
@@ -168,6 +174,7 @@ async fn join(shared: &Arc<Shared>) -> Result<ClaimLoop> {
     let (store, ttl) = (Arc::clone(&parts.store), shared.options.lease_ttl);
     let member = Member::join(store, parts.leases.clone(), Role::Executor, card, ttl).await?;
     *shared.id.lock() = Some(member.id());
+    *shared.member.lock() = member.downgrade();
     remember(&mut shared.former.lock(), member.id());
     let live = LiveSet::follow(Arc::clone(&parts.store), &parts.env, Role::Executor).await?;
     let ready = parts.queue.watch_ready().await?;

@@ -81,7 +81,7 @@ impl Process {
             match &self.body {
                 Body::Gateway(gateway, _) => gateway.leave().await,
                 Body::Executor(executor) => {
-                    executor.drain(DRAIN_MAX / 2).await;
+                    executor.retire(DRAIN_MAX / 2, DRAIN_MAX / 4).await;
                     Ok(())
                 }
                 Body::Shuffle(seat) => seat.leave().await,

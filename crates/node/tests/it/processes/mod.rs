@@ -4,6 +4,7 @@ mod certificates;
 mod hostile;
 mod lab;
 mod lost;
+mod upgrade;
 mod without_executors;
 
 use dunlin_corpus::{compare, tpch as corpus};
