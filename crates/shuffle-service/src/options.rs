@@ -5,6 +5,42 @@ use std::time::Duration;
 
 use dunlin_base::ByteCount;
 
+/// How fast a disk is, by kind. The faster class is used first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Solid state: seeks cost nothing.
+    #[default]
+    Ssd,
+    /// Spinning.
+    Hdd,
+}
+
+/// One folder for data that leave memory, usually on a disk of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskOptions {
+    /// The folder. The worker owns the folder `dunlin-shuffle` in it and clears that at the start.
+    pub path: PathBuf,
+    /// Default: [`Class::Ssd`].
+    pub class: Class,
+    /// Free space of the file system that is left to others: below it, nothing is written. Default:
+    /// 256 MiB.
+    pub reserve: ByteCount,
+    /// Block bytes here never exceed this. Default: no limit but the disk's.
+    pub capacity: Option<ByteCount>,
+}
+
+impl DiskOptions {
+    /// The defaults for this folder.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            class: Class::default(),
+            reserve: ByteCount::mib(256),
+            capacity: None,
+        }
+    }
+}
+
 /// Limits and places of one [`crate::ShuffleWorker`].
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -13,10 +49,19 @@ pub struct Options {
     /// Above this share of `memory_limit` (in percent) the largest partitions go to disk.
     /// Default: 75.
     pub memory_mark_percent: u8,
-    /// Where partitions are written when memory is short; `None` keeps everything in memory. The
-    /// worker owns the folder `dunlin-shuffle` in it and clears that at the start.
-    pub directory: Option<PathBuf>,
-    /// Block bytes on disk never exceed this. Default: no limit but the disk's.
+    /// Where partitions are written when memory is short. Default: nowhere, everything stays in
+    /// memory.
+    pub disks: Vec<DiskOptions>,
+    /// Writes under way on one disk at once, so that a disk that hangs holds no more than these.
+    /// Default: 2.
+    pub disk_writes: usize,
+    /// A partition that was written to disk once is written on in pieces of this, without waiting
+    /// for memory to be short. Default: 4 MiB.
+    pub flush_bytes: ByteCount,
+    /// A run of a partition's bytes in one place ends at this; the next may lie elsewhere. Default:
+    /// 1 GiB.
+    pub extent_bytes: ByteCount,
+    /// Block bytes on all disks together never exceed this. Default: no limit but the disk's.
     pub disk_limit: ByteCount,
     /// How long a push waits for memory before it is refused. Default: 30 s.
     pub push_wait: Duration,
@@ -40,7 +85,10 @@ impl Options {
         Self {
             memory_limit,
             memory_mark_percent: 75,
-            directory: None,
+            disks: Vec::new(),
+            disk_writes: 2,
+            flush_bytes: ByteCount::mib(4),
+            extent_bytes: ByteCount::mib(1024),
             disk_limit: ByteCount(u64::MAX),
             push_wait: Duration::from_secs(30),
             split_soft: ByteCount::mib(1024),
@@ -49,5 +97,10 @@ impl Options {
             verify_pushes: true,
             tombstones: 65_536,
         }
+    }
+
+    /// The defaults for this much memory and one folder to write to.
+    pub fn in_folder(memory_limit: ByteCount, path: impl Into<PathBuf>) -> Self {
+        Self { disks: vec![DiskOptions::new(path)], ..Self::new(memory_limit) }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
+use dunlin_base::env::Task;
 use dunlin_base::{ByteCount, Env, Error, PartitionId, ProcessId, QueryId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
 use dunlin_proto::shuffle::{
@@ -14,8 +15,10 @@ use futures::{StreamExt, stream};
 
 use crate::core::Core;
 use crate::disk::{Disk, LocalDisk};
-use crate::options::Options;
-use crate::partition::Removed;
+use crate::health::DiskState;
+use crate::options::{DiskOptions, Options};
+use crate::partition::{Partition, Removed};
+use crate::probe::probe_for_ever;
 use crate::read;
 use crate::shuffle::{Taken, cost};
 use crate::stats::Stats;
@@ -27,26 +30,49 @@ pub struct ShuffleWorker {
     /// How second copies are placed; nobody else is known until it is set.
     peers: OnceLock<Arc<dyn Peers>>,
     draining: AtomicBool,
+    /// Ends with the worker.
+    probes: Option<Task<()>>,
+}
+
+impl Drop for ShuffleWorker {
+    fn drop(&mut self) {
+        if let Some(probes) = &self.probes {
+            probes.abort();
+        }
+    }
 }
 
 impl ShuffleWorker {
-    /// A worker with no data. Clears what a former life left in its directory: unreplicated data
-    /// die with the process. `Invalid` if the directory cannot be used or another worker uses it.
+    /// A worker with no data. Clears what a former life left in its folders: unreplicated data die
+    /// with the process. `Invalid` if a folder cannot be used or another worker uses it.
     pub fn new(options: Options, env: Env) -> Result<Arc<Self>> {
-        let disk = match &options.directory {
-            Some(directory) => Some(Arc::new(LocalDisk::open(directory)?) as Arc<dyn Disk>),
-            None => None,
+        let open = |disk: &DiskOptions| {
+            let local = Arc::new(LocalDisk::open(&disk.path)?) as Arc<dyn Disk>;
+            Ok((disk.clone(), local))
         };
-        Ok(Self::with_disk(options, disk, env))
+        let disks = options.disks.iter().map(open).collect::<Result<Vec<_>>>()?;
+        Ok(Self::with_disks(options, disks, env))
     }
 
-    /// A worker on this disk, whatever `options.directory` says.
+    /// A worker on this disk, whatever `options.disks` says.
     pub fn with_disk(options: Options, disk: Option<Arc<dyn Disk>>, env: Env) -> Arc<Self> {
-        Arc::new(Self {
-            core: Arc::new(Core::new(options, disk, env)),
-            peers: OnceLock::new(),
-            draining: AtomicBool::new(false),
-        })
+        let disk = disk.map(|disk| (DiskOptions::new(disk.directory()), disk));
+        Self::with_disks(options, disk.into_iter().collect(), env)
+    }
+
+    /// A worker on these disks, whatever `options.disks` says.
+    pub fn with_disks(
+        options: Options,
+        disks: Vec<(DiskOptions, Arc<dyn Disk>)>,
+        env: Env,
+    ) -> Arc<Self> {
+        let core = Arc::new(Core::new(options, disks, env));
+        let probes = (!core.disks.is_empty()).then(|| {
+            let probing = probe_for_ever(core.env.clone(), Arc::downgrade(&core));
+            core.env.spawn("shuffle-probes", probing)
+        });
+        let (peers, draining) = (OnceLock::new(), AtomicBool::new(false));
+        Arc::new(Self { core, peers, draining, probes })
     }
 
     /// Says how other workers are reached, for pushes that name a peer. The first call counts.
@@ -61,7 +87,7 @@ impl ShuffleWorker {
 
     /// The counters now.
     pub fn stats(&self) -> Stats {
-        self.core.counters.snapshot(self.core.memory.used())
+        self.core.stats()
     }
 
     /// Moves everything that is in memory to disk. Does nothing without a disk. `Exhausted` if the
@@ -80,6 +106,11 @@ impl ShuffleWorker {
         let core = &self.core;
         let shuffle = core.registry.open(id)?;
         let mut reserved = core.reserve(blocks.iter().map(cost).sum()).await?;
+        let partitions = if core.files.lock().contains_key(&id.query) {
+            partitions_of(&blocks)
+        } else {
+            Vec::new()
+        };
         // From here to the acknowledgement nothing waits: a dropped push is stored or is not.
         let mut taken = Taken::default();
         let outcome = shuffle.push(blocks, &mut reserved, &mut taken);
@@ -89,6 +120,11 @@ impl ShuffleWorker {
         outcome?;
         core.counters.pushes.fetch_add(1, Relaxed);
         core.flush_if_needed();
+        for partition in partitions.iter().filter_map(|id| shuffle.partition(*id)) {
+            if partition.has_piece(core.options.flush_bytes.0) {
+                core.want_flush(&partition);
+            }
+        }
         Ok(())
     }
 
@@ -111,21 +147,38 @@ impl ShuffleWorker {
         if last_resort {
             return None;
         }
+        let failed = self.on_isolated_disks(blocks);
+        if !failed.is_empty() {
+            return Some(Pushed::Refused(Refusal::Disk, failed));
+        }
         let large = self.past(blocks, self.core.options.split_hard);
         (!large.is_empty()).then_some(Pushed::Refused(Refusal::Large, large))
     }
 
+    /// The partitions of a push whose next bytes would lie on a disk that fails.
+    fn on_isolated_disks(&self, blocks: &[Block]) -> Vec<PartitionId> {
+        let now = self.core.env.now();
+        let isolated = |disk: usize| self.core.disks[disk].state(now) == DiskState::Isolated;
+        if !(0..self.core.disks.len()).any(isolated) {
+            return Vec::new();
+        }
+        self.those(blocks, |partition| {
+            partition.outlook().open.is_some_and(|(disk, _)| isolated(disk))
+        })
+    }
+
     /// The partitions of a push that hold more than this here.
     fn past(&self, blocks: &[Block], threshold: ByteCount) -> Vec<PartitionId> {
+        self.those(blocks, |partition| partition.bytes() > threshold.0)
+    }
+
+    /// The partitions of a push that are like this here.
+    fn those(&self, blocks: &[Block], like: impl Fn(&Partition) -> bool) -> Vec<PartitionId> {
         let Some(first) = blocks.first() else { return Vec::new() };
         let Some(shuffle) = self.core.registry.get(first.id.shuffle) else { return Vec::new() };
-        let mut ids: Vec<_> = blocks.iter().map(|block| block.id.partition).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let is_past = |id: &PartitionId| {
-            shuffle.partition(*id).is_some_and(|partition| partition.bytes() > threshold.0)
-        };
-        ids.into_iter().filter(is_past).collect()
+        let mut ids = partitions_of(blocks);
+        ids.retain(|id| shuffle.partition(*id).is_some_and(|partition| like(&partition)));
+        ids
     }
 
     fn check(&self, blocks: &[Block], shuffle: ShuffleId) -> Result<()> {
@@ -140,10 +193,17 @@ impl ShuffleWorker {
         })
     }
 
-    fn count_removed(&self, removed: Removed) {
+    fn count_removed(&self, removed: &Removed) {
         self.core.counters.blocks.fetch_sub(removed.blocks.cast_signed(), Relaxed);
-        self.core.counters.disk_bytes.fetch_sub(removed.disk_bytes.cast_signed(), Relaxed);
+        self.core.release(&removed.extents);
     }
+}
+
+fn partitions_of(blocks: &[Block]) -> Vec<PartitionId> {
+    let mut ids: Vec<_> = blocks.iter().map(|block| block.id.partition).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 #[async_trait]
@@ -198,14 +258,14 @@ impl ShuffleApi for ShuffleWorker {
 
     async fn discard(&self, shuffle: ShuffleId, attempt: MapAttempt) -> Result<()> {
         if let Some(shuffle) = self.core.registry.get(shuffle) {
-            self.count_removed(shuffle.discard(attempt, &self.core.memory));
+            self.count_removed(&shuffle.discard(attempt, &self.core.memory));
         }
         Ok(())
     }
 
     async fn delete_query(&self, query: QueryId) -> Result<()> {
         for shuffle in self.core.registry.end(query) {
-            self.count_removed(shuffle.delete(&self.core.memory));
+            self.count_removed(&shuffle.delete(&self.core.memory));
         }
         let removed = self.core.remove_files(query).await;
         removed.map_err(|cause| {

@@ -1,42 +1,19 @@
-//! The seam to local disks. [`LocalDisk`] is the real one; tests and simulations put one that
-//! fails, fills up or changes bytes in its place.
+//! A disk that is a folder of the local file system. Opened by the worker, one for each folder that
+//! it is given.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use dunlin_base::{Error, PartitionId, QueryId, Result};
-use dunlin_proto::block::ShuffleId;
+use dunlin_base::{Error, QueryId, Result};
 
-/// Files of one worker. Calls block: they are made on threads that may. All may be repeated.
-pub trait Disk: Send + Sync + 'static {
-    /// A new, empty file for one partition; one that exists is emptied.
-    fn create(&self, shuffle: ShuffleId, partition: PartitionId) -> io::Result<Arc<dyn DiskFile>>;
+use super::{Disk, DiskFile, ExtentId, Space};
 
-    /// Removes all files of a query. Open ones stay readable until they are dropped.
-    fn remove_query(&self, query: QueryId) -> io::Result<()>;
-
-    /// The folder, for messages.
-    fn directory(&self) -> &Path;
-}
-
-/// One file, written only at its end and read anywhere. Nothing is promised to survive the
-/// process, so nothing is ever synced.
-pub trait DiskFile: Send + Sync + 'static {
-    /// Writes all of `bytes` at `offset`.
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
-
-    /// Fills all of `bytes` from `offset`.
-    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
-
-    /// Cuts the file to `length`: takes a failed write back.
-    fn truncate(&self, length: u64) -> io::Result<()>;
-
-    /// The path, for messages.
-    fn path(&self) -> &Path;
-}
+/// What a probe writes: a few pages, so that the disk has work and not much of it.
+const PROBE_LEN: usize = 16 << 10;
 
 /// The folder `dunlin-shuffle` in a directory of the local file system.
 pub struct LocalDisk {
@@ -82,6 +59,12 @@ impl LocalDisk {
         Ok(())
     }
 
+    fn path(&self, id: ExtentId) -> PathBuf {
+        let ExtentId { shuffle, partition, extent } = id;
+        let name = format!("{}.{}.{partition}.{extent}.blocks", shuffle.stage, shuffle.epoch);
+        self.query_folder(shuffle.query).join(name)
+    }
+
     fn query_folder(&self, query: QueryId) -> PathBuf {
         self.root.join(query.to_string())
     }
@@ -93,30 +76,62 @@ fn unusable(path: &Path, cause: io::Error) -> Error {
 }
 
 impl Disk for LocalDisk {
-    fn create(&self, shuffle: ShuffleId, partition: PartitionId) -> io::Result<Arc<dyn DiskFile>> {
-        let folder = self.query_folder(shuffle.query);
-        std::fs::create_dir_all(&folder)?;
-        let path = folder.join(format!("{}.{}.{partition}.blocks", shuffle.stage, shuffle.epoch));
+    fn create(&self, id: ExtentId) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.path(id);
+        let folder = self.query_folder(id.shuffle.query);
+        match std::fs::create_dir(&folder) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => {}
+        }
         let file =
             OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&path)?;
-        Ok(Arc::new(LocalFile { path, file }))
+        Ok(Arc::new(LocalFile { path, file, named: AtomicBool::new(false) }))
+    }
+
+    fn remove(&self, id: ExtentId) -> io::Result<()> {
+        absent_is_fine(std::fs::remove_file(self.path(id)))
     }
 
     fn remove_query(&self, query: QueryId) -> io::Result<()> {
-        match std::fs::remove_dir_all(self.query_folder(query)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
-        }
+        absent_is_fine(std::fs::remove_dir_all(self.query_folder(query)))
     }
 
     fn directory(&self) -> &Path {
         &self.root
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let of = rustix::fs::statvfs(&self.root)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(of.f_frsize);
+        Ok(Space { free: bytes(of.f_bavail), total: bytes(of.f_blocks) })
+    }
+
+    fn probe(&self) -> io::Result<()> {
+        let path = self.root.join(".probe");
+        let mut open = OpenOptions::new();
+        let file = open.create(true).truncate(true).read(true).write(true).open(&path)?;
+        let written: Vec<u8> = (0..PROBE_LEN).map(|n| (n * 31) as u8).collect();
+        file.write_all_at(&written, 0)?;
+        file.sync_all()?;
+        let mut read = vec![0; PROBE_LEN];
+        file.read_exact_at(&mut read, 0)?;
+        std::fs::remove_file(&path)?;
+        if read == written { Ok(()) } else { Err(io::Error::other("other bytes came back")) }
+    }
+}
+
+fn absent_is_fine(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
     }
 }
 
 struct LocalFile {
     path: PathBuf,
     file: File,
+    /// The folders were synced since the file was made, so its name would survive, too.
+    named: AtomicBool,
 }
 
 impl DiskFile for LocalFile {
@@ -126,6 +141,18 @@ impl DiskFile for LocalFile {
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()?;
+        if !self.named.load(Relaxed) {
+            // The folder of the query, and the one that this has its name in.
+            for folder in self.path.ancestors().skip(1).take(2) {
+                File::open(folder)?.sync_all()?;
+            }
+            self.named.store(true, Relaxed);
+        }
+        Ok(())
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {

@@ -1,0 +1,108 @@
+//! The bodies of located blocks: from memory, or from the extents that they lie in. Called by `read`
+//! with a few megabytes at a time.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use dunlin_base::{Error, Result};
+use dunlin_proto::block::{Block, HEADER_LEN};
+use futures::future::try_join_all;
+
+use crate::core::Core;
+use crate::disk::DiskFile;
+use crate::extent::Home;
+use crate::partition::Located;
+
+/// A block of an extent, and its place in the answer.
+type Wanted = (usize, Located);
+
+/// The blocks with their bodies, verified, in the order of `located`. `Lost` names the first one
+/// found that is corrupt or cannot be read.
+pub(crate) async fn fetch(core: &Arc<Core>, located: Vec<Located>) -> Result<Vec<Block>> {
+    fetch_all(core, located).await.inspect_err(|_| {
+        core.counters.corrupt.fetch_add(1, Relaxed);
+    })
+}
+
+async fn fetch_all(core: &Arc<Core>, located: Vec<Located>) -> Result<Vec<Block>> {
+    let mut blocks: Vec<_> = Vec::with_capacity(located.len());
+    let mut on_disks: BTreeMap<usize, Vec<Wanted>> = BTreeMap::new();
+    for (at, one) in located.into_iter().enumerate() {
+        match one.home {
+            None => {
+                one.block.verify()?;
+                blocks.push((at, one.block));
+            }
+            Some((Home::File { disk, .. }, _)) => on_disks.entry(disk).or_default().push((at, one)),
+        }
+    }
+    let reads = on_disks.into_iter().map(|(disk, wanted)| from_disk(core, disk, wanted));
+    blocks.extend(try_join_all(reads).await?.into_iter().flatten());
+    blocks.sort_unstable_by_key(|(at, _)| *at);
+    Ok(blocks.into_iter().map(|(_, block)| block).collect())
+}
+
+/// Reads on a thread that may block, and hang: a permit bounds how many do.
+async fn from_disk(
+    core: &Arc<Core>,
+    disk: usize,
+    wanted: Vec<Wanted>,
+) -> Result<Vec<(usize, Block)>> {
+    let unit = &core.disks[disk];
+    let permit = Arc::clone(&unit.calls).acquire_owned().await;
+    let read = move || {
+        let _permit = permit;
+        let one = |(at, located): Wanted| Ok((at, load(located)?));
+        wanted.into_iter().map(one).collect::<Result<Vec<_>, Failed>>()
+    };
+    let read = core.env.blocking(read).await;
+    let read = read.unwrap_or_else(|panic| {
+        let error = Error::bug(format!("reading shuffle data: {panic}"));
+        Err(Failed { error, cause: io::Error::other(panic) })
+    });
+    read.map_err(|failed| {
+        // A disk that gives back other bytes is as sick as one that gives none.
+        unit.failed_to_read(core.env.now(), &failed.cause);
+        failed.error
+    })
+}
+
+struct Failed {
+    error: Error,
+    cause: io::Error,
+}
+
+fn load(located: Located) -> Result<Block, Failed> {
+    let Located { block, length, home } = located;
+    let Some((Home::File { file, .. }, offset)) = home else { return Ok(block) };
+    let failed = |cause: io::Error| {
+        let path = file.path().display();
+        let text = format!("{} in file {path} at offset {offset}: {cause}", block.place());
+        Failed { error: Error::lost(text), cause }
+    };
+    let unread = |e: io::Error| failed(io::Error::new(e.kind(), format!("cannot be read: {e}")));
+    let (header, body) = bytes_of(file.as_ref(), offset, length).map_err(unread)?;
+    whole(&block, &header, body).ok_or_else(|| failed(io::Error::other("corrupt shuffle block")))
+}
+
+fn bytes_of(
+    file: &dyn DiskFile,
+    offset: u64,
+    length: usize,
+) -> io::Result<([u8; HEADER_LEN], Bytes)> {
+    let mut header = [0; HEADER_LEN];
+    file.read_at(offset, &mut header)?;
+    // A body in an allocation of its own is aligned for every Arrow type, so readers need not copy.
+    let mut body = vec![0; length];
+    file.read_at(offset + HEADER_LEN as u64, &mut body)?;
+    Ok((header, Bytes::from(body)))
+}
+
+/// The block with this body, if header and body are what was stored.
+fn whole(block: &Block, header: &[u8], body: Bytes) -> Option<Block> {
+    let whole = Block { body, ..block.clone() };
+    (header == whole.header() && whole.verify().is_ok()).then_some(whole)
+}
