@@ -52,7 +52,8 @@ impl Core {
         let unit = &self.disks[flush.ticket.to];
         let (bytes, started) = (flush.length(), self.env.now());
         let disk = Arc::clone(&unit.disk);
-        let work = move || (flush.write(disk.as_ref()), disk.space());
+        let sync = self.options.sync || self.options.sync_pushes;
+        let work = move || (flush.write(disk.as_ref(), sync), disk.space());
         let done = self.env.blocking(work).await;
         let (written, space) = done.unwrap_or_else(|panic| {
             (Err(io::Error::other(panic)), Err(io::ErrorKind::Other.into()))

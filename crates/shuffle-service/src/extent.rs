@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use dunlin_proto::shuffle::Durability;
+
 use crate::disk::{DiskFile, ExtentId};
 
 /// Where the bytes of an extent are. Cheap to clone: a reader takes one along.
@@ -27,4 +29,17 @@ pub(crate) struct Extent {
     pub(crate) home: Home,
     /// Bytes of whole blocks in it.
     pub(crate) length: u64,
+    /// As many of them as the last good sync covers. One that fails leaves it as it is, for ever:
+    /// the extent is not continued after it.
+    pub(crate) synced: u64,
+}
+
+impl Extent {
+    /// How safe the block at this offset is.
+    pub(crate) fn safety(&self, offset: u64) -> Durability {
+        match self.home {
+            Home::File { .. } if offset < self.synced => Durability::Twice,
+            Home::File { .. } => Durability::Memory,
+        }
+    }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Written {
     /// Where the header of each block is.
     pub(crate) offsets: Vec<(Key, u64)>,
     pub(crate) end: u64,
+    /// All that the extent holds would survive the process.
+    pub(crate) synced: bool,
 }
 
 /// Smaller bodies are gathered to writes of about this size; larger ones are written as they are.
@@ -47,16 +49,20 @@ impl Flush {
         self.blocks.iter().map(|(_, b)| stored_len(b.body.len())).sum()
     }
 
-    /// Appends the blocks to the file, each as header and body. Blocks the thread. A failure takes
-    /// back what it wrote.
-    pub(crate) fn write(self, disk: &dyn Disk) -> io::Result<Written> {
+    /// Appends the blocks to the file, each as header and body, and syncs it if that is asked for.
+    /// Blocks the thread. A failure takes back what it wrote.
+    pub(crate) fn write(self, disk: &dyn Disk, sync: bool) -> io::Result<Written> {
         let file = match self.file.clone() {
             Some(file) => file,
             None => disk.create(self.ticket.id)?,
         };
-        match self.append_to(file.as_ref()) {
+        let appended = self.append_to(file.as_ref());
+        let appended =
+            appended.and_then(|done| if sync { file.sync().map(|()| done) } else { Ok(done) });
+        match appended {
             Ok((offsets, end)) => {
-                Ok(Written { home: Home::File { disk: self.ticket.to, file }, offsets, end })
+                let home = Home::File { disk: self.ticket.to, file };
+                Ok(Written { home, offsets, end, synced: sync })
             }
             Err(error) => {
                 // If this fails too, remains lie behind the last whole block: nothing is appended

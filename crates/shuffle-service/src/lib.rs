@@ -2,14 +2,15 @@
 //! serves them. Bodies are opaque bytes: nothing here decodes rows or links Arrow.
 //!
 //! [`ShuffleWorker`] is the store; it implements [`dunlin_proto::shuffle::ShuffleApi`]. [`Door`]
-//! serves any such store to other processes. Inside the worker, from the outside in: `worker` (the
-//! contract), `registry` (shuffles by id, tombstones), `shuffle` (one shuffle and its gate),
-//! `partition` (the index of one partition), `core` (what all share), `read` and `load` (block
-//! streams).
+//! serves any such store to other processes. Inside the worker, from the outside in: `worker` and
+//! `intake` (the contract), `registry` (shuffles by id, tombstones), `shuffle` (one shuffle and its
+//! gate), `partition` (the index of one partition), `core` (what all share), `read` and `load`
+//! (block streams).
 //!
 //! Data leave memory so: `pump` says which partition is next, `aim` on which disk (`health` and
-//! `choose` decide, as pure functions), `carry` sees the write through, `flush` does it. `unit` is
-//! a disk with all that is known of it, `probe` looks after it, [`disk`] is the seam to files.
+//! `choose` decide, as pure functions), `carry` sees the write through, `flush` does it, and
+//! `settle` waits for it. `unit` is a disk with all that is known of it, `probe` looks after it,
+//! [`disk`] is the seam to files.
 //!
 //! Locks are taken in this order and never across an await: the pump, registry, gate of a shuffle,
 //! its table of partitions, one partition or one disk.
@@ -24,6 +25,7 @@ mod door;
 mod extent;
 mod flush;
 mod health;
+mod intake;
 mod load;
 mod memory;
 mod options;
@@ -32,6 +34,7 @@ mod probe;
 mod pump;
 mod read;
 mod registry;
+mod settle;
 mod shuffle;
 mod stats;
 mod unit;

@@ -63,6 +63,14 @@ pub struct Options {
     pub extent_bytes: ByteCount,
     /// Block bytes on all disks together never exceed this. Default: no limit but the disk's.
     pub disk_limit: ByteCount,
+    /// Blocks leave memory for a file only when that is synced. Default: false, files of a worker that
+    /// dies are of no use to anybody.
+    pub sync: bool,
+    /// A push of one copy is acknowledged when its blocks are in synced files, and says so; those
+    /// that come while a file is synced share the next sync. If that cannot be done within
+    /// `push_wait`, the blocks stay in memory and the acknowledgement says that. Implies `sync`.
+    /// Default: false.
+    pub sync_pushes: bool,
     /// How long a push waits for memory before it is refused. Default: 30 s.
     pub push_wait: Duration,
     /// A partition with more than this is to go elsewhere soon. Default: 1 GiB.
@@ -90,6 +98,8 @@ impl Options {
             flush_bytes: ByteCount::mib(4),
             extent_bytes: ByteCount::mib(1024),
             disk_limit: ByteCount(u64::MAX),
+            sync: false,
+            sync_pushes: false,
             push_wait: Duration::from_secs(30),
             split_soft: ByteCount::mib(1024),
             split_hard: ByteCount::mib(2048),

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use dunlin_base::env::Task;
-use dunlin_base::{ByteCount, Env, Error, PartitionId, ProcessId, QueryId, Result};
+use dunlin_base::{Env, Error, QueryId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
 use dunlin_proto::shuffle::{
     Ack, BlockStream, Durability, MapAttempt, Peers, Push, Pushed, ReadRequest, Refusal, ShuffleApi,
@@ -15,21 +15,19 @@ use futures::{StreamExt, stream};
 
 use crate::core::Core;
 use crate::disk::{Disk, LocalDisk};
-use crate::health::DiskState;
 use crate::options::{DiskOptions, Options};
-use crate::partition::{Partition, Removed};
+use crate::partition::Removed;
 use crate::probe::probe_for_ever;
 use crate::read;
-use crate::shuffle::{Taken, cost};
 use crate::stats::Stats;
 
 /// One shuffle worker: blocks in memory first, the largest partitions on disk when memory is
 /// short. Data are not replicated: they end with the worker.
 pub struct ShuffleWorker {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     /// How second copies are placed; nobody else is known until it is set.
-    peers: OnceLock<Arc<dyn Peers>>,
-    draining: AtomicBool,
+    pub(crate) peers: OnceLock<Arc<dyn Peers>>,
+    pub(crate) draining: AtomicBool,
     /// Ends with the worker.
     probes: Option<Task<()>>,
 }
@@ -99,111 +97,10 @@ impl ShuffleWorker {
         task.join().await.unwrap_or_else(|panic| Err(Error::bug(format!("flush: {panic}"))))
     }
 
-    /// Stores one copy.
-    async fn keep(&self, blocks: Vec<Block>) -> Result<()> {
-        let Some(id) = blocks.first().map(|block| block.id.shuffle) else { return Ok(()) };
-        self.check(&blocks, id)?;
-        let core = &self.core;
-        let shuffle = core.registry.open(id)?;
-        let mut reserved = core.reserve(blocks.iter().map(cost).sum()).await?;
-        let partitions = if core.files.lock().contains_key(&id.query) {
-            partitions_of(&blocks)
-        } else {
-            Vec::new()
-        };
-        // From here to the acknowledgement nothing waits: a dropped push is stored or is not.
-        let mut taken = Taken::default();
-        let outcome = shuffle.push(blocks, &mut reserved, &mut taken);
-        drop(reserved);
-        core.counters.blocks.fetch_add(taken.stored, Relaxed);
-        core.counters.duplicates.fetch_add(taken.duplicates, Relaxed);
-        outcome?;
-        core.counters.pushes.fetch_add(1, Relaxed);
-        core.flush_if_needed();
-        for partition in partitions.iter().filter_map(|id| shuffle.partition(*id)) {
-            if partition.has_piece(core.options.flush_bytes.0) {
-                core.want_flush(&partition);
-            }
-        }
-        Ok(())
-    }
-
-    /// Has the peer store its copy, in bounded time: nobody waits for a sick peer.
-    async fn copy(&self, peer: ProcessId, blocks: Vec<Block>) -> Result<()> {
-        let peers = self.peers.get().ok_or_else(|| Error::retry("this worker knows no others"))?;
-        let api = peers.peer(peer)?;
-        let limit = self.core.options.peer_wait;
-        let stored = self.core.env.timeout(limit, api.push(blocks)).await;
-        stored.unwrap_or_else(|| {
-            Err(Error::retry(format!("no answer from the peer within {} s", limit.as_secs_f32())))
-        })
-    }
-
-    /// Why the blocks should go elsewhere before anything is done with them.
-    fn refusal(&self, blocks: &[Block], last_resort: bool) -> Option<Pushed> {
-        if self.draining.load(Relaxed) {
-            return Some(Pushed::Refused(Refusal::Draining, Vec::new()));
-        }
-        if last_resort {
-            return None;
-        }
-        let failed = self.on_isolated_disks(blocks);
-        if !failed.is_empty() {
-            return Some(Pushed::Refused(Refusal::Disk, failed));
-        }
-        let large = self.past(blocks, self.core.options.split_hard);
-        (!large.is_empty()).then_some(Pushed::Refused(Refusal::Large, large))
-    }
-
-    /// The partitions of a push whose next bytes would lie on a disk that fails.
-    fn on_isolated_disks(&self, blocks: &[Block]) -> Vec<PartitionId> {
-        let now = self.core.env.now();
-        let isolated = |disk: usize| self.core.disks[disk].state(now) == DiskState::Isolated;
-        if !(0..self.core.disks.len()).any(isolated) {
-            return Vec::new();
-        }
-        self.those(blocks, |partition| {
-            partition.outlook().open.is_some_and(|(disk, _)| isolated(disk))
-        })
-    }
-
-    /// The partitions of a push that hold more than this here.
-    fn past(&self, blocks: &[Block], threshold: ByteCount) -> Vec<PartitionId> {
-        self.those(blocks, |partition| partition.bytes() > threshold.0)
-    }
-
-    /// The partitions of a push that are like this here.
-    fn those(&self, blocks: &[Block], like: impl Fn(&Partition) -> bool) -> Vec<PartitionId> {
-        let Some(first) = blocks.first() else { return Vec::new() };
-        let Some(shuffle) = self.core.registry.get(first.id.shuffle) else { return Vec::new() };
-        let mut ids = partitions_of(blocks);
-        ids.retain(|id| shuffle.partition(*id).is_some_and(|partition| like(&partition)));
-        ids
-    }
-
-    fn check(&self, blocks: &[Block], shuffle: ShuffleId) -> Result<()> {
-        if blocks.iter().any(|block| block.id.shuffle != shuffle) {
-            return Err(Error::bug("one push holds blocks of several shuffles"));
-        }
-        if !self.core.options.verify_pushes {
-            return Ok(());
-        }
-        blocks.iter().try_for_each(Block::verify).inspect_err(|_| {
-            self.core.counters.corrupt.fetch_add(1, Relaxed);
-        })
-    }
-
     fn count_removed(&self, removed: &Removed) {
         self.core.counters.blocks.fetch_sub(removed.blocks.cast_signed(), Relaxed);
         self.core.release(&removed.extents);
     }
-}
-
-fn partitions_of(blocks: &[Block]) -> Vec<PartitionId> {
-    let mut ids: Vec<_> = blocks.iter().map(|block| block.id.partition).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids
 }
 
 #[async_trait]
@@ -220,7 +117,8 @@ impl ShuffleApi for ShuffleWorker {
         let moves = || self.past(&blocks, self.core.options.split_soft);
         let Some(peer) = peer else {
             self.keep(blocks.clone()).await?;
-            return Ok(Pushed::Stored(Ack { moves: moves(), ..Ack::PLAIN }));
+            let durability = self.core.settle(&blocks).await;
+            return Ok(Pushed::Stored(Ack { durability, moves: moves(), ..Ack::PLAIN }));
         };
         // Both at once. Blocks that only one of them has count for nothing: the writer's commit
         // will not name this location for them.

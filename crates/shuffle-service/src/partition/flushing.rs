@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Inner, Partition, Place, Stored};
+use super::index::{Inner, Partition, Place, Stored};
 use crate::disk::ExtentId;
 use crate::extent::{Extent, Home};
 use crate::flush::{Flush, Ticket, Written, stored_len};
@@ -82,7 +82,7 @@ impl Partition {
         }
         let last = inner.extents.last().filter(|_| aim == Aim::Append && inner.open);
         let (id, file, start) = match last {
-            Some(Extent { id, home: Home::File { file, .. }, length }) => {
+            Some(Extent { id, home: Home::File { file, .. }, length, .. }) => {
                 (*id, Some(file.clone()), *length)
             }
             None => {
@@ -100,6 +100,17 @@ impl Partition {
     /// if one did, leaves them there and closes the extent. Blocks that were discarded meanwhile
     /// stay discarded.
     pub(crate) fn end_flush(
+        &self,
+        ticket: Ticket,
+        written: Result<Written, Option<usize>>,
+        memory: &Memory,
+    ) -> Landed {
+        let landed = self.land(ticket, written, memory);
+        self.flushed.notify_waiters();
+        landed
+    }
+
+    fn land(
         &self,
         ticket: Ticket,
         written: Result<Written, Option<usize>>,
@@ -134,13 +145,14 @@ impl Inner {
     /// Notes what was written and where its blocks are now. Returns the body bytes that have left
     /// memory.
     fn take_in(&mut self, id: ExtentId, written: Written) -> u64 {
-        let Written { home, offsets, end } = written;
-        match self.extents.last_mut().filter(|last| last.id == id) {
-            Some(last) => last.length = end,
-            None => {
-                self.extents.push(Extent { id, home, length: end });
-                self.next_extent = id.extent + 1;
-            }
+        let Written { home, offsets, end, synced } = written;
+        if self.extents.last().is_none_or(|last| last.id != id) {
+            self.extents.push(Extent { id, home, length: 0, synced: 0 });
+            self.next_extent = id.extent + 1;
+        }
+        if let Some(last) = self.extents.last_mut() {
+            last.length = end;
+            last.synced = if synced { end } else { last.synced };
         }
         (self.open, self.shunned) = (true, None);
         let index = u32::try_from(self.extents.len() - 1).unwrap_or(u32::MAX);

@@ -7,6 +7,7 @@ mod disks;
 mod faults;
 mod model;
 mod moody;
+mod syncs;
 mod tiers;
 mod wire;
 

@@ -1,0 +1,265 @@
+//! The blocks of a partition by identity and by arrival: what pushes put in and reads find.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use dunlin_base::{Attempt, Error, PartitionId, Result};
+use dunlin_proto::block::{Block, BlockId, Codec, ShuffleId};
+use dunlin_proto::shuffle::{Durability, MapAttempt};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::extent::{Extent, Home};
+use crate::flush::Ticket;
+use crate::memory::{ENTRY_COST, Memory};
+
+/// Position of a block in its partition; the order is that of reads and of extents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) map: u32,
+    pub(crate) attempt: Attempt,
+    pub(crate) batch: u32,
+}
+
+impl Key {
+    pub(crate) fn of(id: &BlockId) -> Self {
+        Self { map: id.map, attempt: id.attempt, batch: id.batch }
+    }
+
+    fn all_of(of: MapAttempt) -> std::ops::RangeInclusive<Self> {
+        let at = |batch| Self { map: of.map, attempt: of.attempt, batch };
+        at(0)..=at(u32::MAX)
+    }
+}
+
+pub(super) struct Stored {
+    rows: u32,
+    codec: Codec,
+    checksum: u64,
+    pub(super) length: usize,
+    pub(super) place: Place,
+}
+
+pub(super) enum Place {
+    Memory(Bytes),
+    /// Offset of the header in the extent of this index.
+    Extent {
+        index: u32,
+        offset: u64,
+    },
+}
+
+/// Where a block is now: with its body, or in an extent.
+pub(crate) struct Located {
+    /// The block; its body is empty if it is in an extent.
+    pub(crate) block: Block,
+    pub(crate) length: usize,
+    /// The extent, and the offset of the header there.
+    pub(crate) home: Option<(Home, u64)>,
+}
+
+/// The partition.
+pub(crate) struct Partition {
+    pub(super) shuffle: ShuffleId,
+    pub(super) id: PartitionId,
+    /// Body bytes in memory: what a flush would free. Read without the lock to find the largest.
+    pub(super) memory_bytes: AtomicU64,
+    /// Body bytes of all blocks.
+    pub(super) bytes: AtomicU64,
+    pub(super) inner: Mutex<Inner>,
+    /// Woken when blocks have come and when the shuffle is sealed or deleted.
+    pub(crate) arrived: Notify,
+    /// Woken when a flush has ended, well or not, and when the shuffle is deleted.
+    pub(crate) flushed: Notify,
+}
+
+#[derive(Default)]
+pub(super) struct Inner {
+    pub(super) blocks: BTreeMap<Key, Stored>,
+    /// Keys in order of arrival, for followers. Discarded blocks stay in it.
+    arrivals: Vec<Key>,
+    pub(super) extents: Vec<Extent>,
+    /// The last extent takes more.
+    pub(super) open: bool,
+    /// The number of the next extent.
+    pub(super) next_extent: u32,
+    /// Where the last write failed, until one succeeds.
+    pub(super) shunned: Option<usize>,
+    /// The flush under way.
+    pub(super) flushing: Option<Ticket>,
+    /// Flushes begun.
+    pub(super) flushes: u64,
+    pub(super) gone: bool,
+}
+
+/// What became of a pushed block.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Appended {
+    Stored,
+    Duplicate,
+}
+
+/// What a partition gave back when it, or a part of it, was removed.
+#[derive(Default)]
+pub(crate) struct Removed {
+    pub(crate) blocks: u64,
+    /// Extents that nobody will ask for again.
+    pub(crate) extents: Vec<Extent>,
+}
+
+impl Partition {
+    pub(crate) fn new(shuffle: ShuffleId, id: PartitionId) -> Self {
+        Self {
+            shuffle,
+            id,
+            memory_bytes: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            inner: Mutex::default(),
+            arrived: Notify::new(),
+            flushed: Notify::new(),
+        }
+    }
+
+    pub(crate) fn shuffle(&self) -> ShuffleId {
+        self.shuffle
+    }
+
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Relaxed)
+    }
+
+    /// Body bytes held here, wherever they are.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Stores a block unless one of its identity is there. `Bug` if that one has other bytes: two
+    /// blocks with one identity mean that an attempt number was used twice.
+    pub(crate) fn append(&self, block: Block) -> Result<Appended> {
+        let mut inner = self.inner.lock();
+        let key = Key::of(&block.id);
+        if let Some(stored) = inner.blocks.get(&key) {
+            if stored.checksum == block.checksum && stored.length == block.body.len() {
+                return Ok(Appended::Duplicate);
+            }
+            let place = block.place();
+            return Err(Error::bug(format!("two different blocks were pushed as {place}")));
+        }
+        let length = block.body.len();
+        let (rows, codec, checksum) = (block.rows, block.codec, block.checksum);
+        let place = Place::Memory(block.body);
+        inner.blocks.insert(key, Stored { rows, codec, checksum, length, place });
+        inner.arrivals.push(key);
+        self.memory_bytes.fetch_add(length as u64, Relaxed);
+        self.bytes.fetch_add(length as u64, Relaxed);
+        drop(inner);
+        self.arrived.notify_waiters();
+        Ok(Appended::Stored)
+    }
+
+    /// True if it was written to a disk once and a piece of this size is in memory since.
+    pub(crate) fn has_piece(&self, bytes: u64) -> bool {
+        self.memory_bytes() >= bytes && !self.inner.lock().extents.is_empty()
+    }
+
+    /// True if a block of this identity and checksum is stored.
+    pub(crate) fn holds(&self, block: &Block) -> bool {
+        let inner = self.inner.lock();
+        inner.blocks.get(&Key::of(&block.id)).is_some_and(|s| s.checksum == block.checksum)
+    }
+
+    /// The keys of these attempts, in the order of `maps`, then by batch.
+    pub(crate) fn keys(&self, maps: &[MapAttempt]) -> Vec<Key> {
+        let inner = self.inner.lock();
+        let of = |map: &MapAttempt| inner.blocks.range(Key::all_of(*map)).map(|(key, _)| *key);
+        maps.iter().flat_map(of).collect()
+    }
+
+    /// The keys that arrived from position `from` on, at most `limit`.
+    pub(crate) fn arrivals(&self, from: usize, limit: usize) -> Vec<Key> {
+        let inner = self.inner.lock();
+        inner.arrivals.iter().skip(from).take(limit).copied().collect()
+    }
+
+    /// Where the blocks of `keys` are now, up to about `bytes` of them: always at least one. A key
+    /// that is not there any more gives `None`.
+    pub(crate) fn locate(&self, keys: &[Key], bytes: usize) -> Vec<Option<Located>> {
+        let inner = self.inner.lock();
+        let mut located = Vec::new();
+        let mut sum = 0;
+        for key in keys {
+            let found = inner.blocks.get(key).and_then(|s| self.located(*key, s, &inner));
+            sum += found.as_ref().map_or(0, |f| f.length);
+            located.push(found);
+            if sum >= bytes {
+                break;
+            }
+        }
+        located
+    }
+
+    pub(super) fn located(&self, key: Key, stored: &Stored, inner: &Inner) -> Option<Located> {
+        let Stored { rows, codec, checksum, length, ref place } = *stored;
+        let (body, home) = match place {
+            Place::Memory(body) => (body.clone(), None),
+            Place::Extent { index, offset } => {
+                let extent = inner.extents.get(*index as usize)?;
+                (Bytes::new(), Some((extent.home.clone(), *offset)))
+            }
+        };
+        let id = BlockId {
+            shuffle: self.shuffle,
+            partition: self.id,
+            map: key.map,
+            attempt: key.attempt,
+            batch: key.batch,
+        };
+        Some(Located { block: Block { id, rows, codec, checksum, body }, length, home })
+    }
+
+    /// How safe the least safe of these blocks is; `None` if one is not there.
+    pub(crate) fn safety(&self, keys: &[Key]) -> Option<Durability> {
+        let inner = self.inner.lock();
+        let of = |key: &Key| match inner.blocks.get(key)?.place {
+            Place::Memory(_) => Some(Durability::Memory),
+            Place::Extent { index, offset } => {
+                Some(inner.extents.get(index as usize)?.safety(offset))
+            }
+        };
+        keys.iter().map(of).try_fold(Durability::Object, |least, one| Some(least.min(one?)))
+    }
+
+    /// Removes the blocks of one attempt. Their bytes in extents stay until these go.
+    pub(crate) fn discard(&self, attempt: MapAttempt, memory: &Memory) -> Removed {
+        let mut inner = self.inner.lock();
+        let keys: Vec<_> = inner.blocks.range(Key::all_of(attempt)).map(|(key, _)| *key).collect();
+        for key in &keys {
+            if let Some(stored) = inner.blocks.remove(key) {
+                self.free(&stored, memory);
+            }
+        }
+        Removed { blocks: keys.len() as u64, extents: Vec::new() }
+    }
+
+    /// Removes everything, for ever. The caller removes the extents.
+    pub(crate) fn remove(&self, memory: &Memory) -> Removed {
+        let mut inner = self.inner.lock();
+        let all = std::mem::replace(&mut *inner, Inner { gone: true, ..Inner::default() });
+        all.blocks.values().for_each(|stored| self.free(stored, memory));
+        drop(inner);
+        self.arrived.notify_waiters();
+        self.flushed.notify_waiters();
+        Removed { blocks: all.blocks.len() as u64, extents: all.extents }
+    }
+
+    fn free(&self, stored: &Stored, memory: &Memory) {
+        let body = match stored.place {
+            Place::Memory(_) => stored.length as u64,
+            Place::Extent { .. } => 0,
+        };
+        self.memory_bytes.fetch_sub(body, Relaxed);
+        self.bytes.fetch_sub(stored.length as u64, Relaxed);
+        memory.release(ENTRY_COST + body);
+    }
+}
