@@ -9,7 +9,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::disk::Disk;
+use crate::evict::Evictions;
+use crate::extent::Target;
 use crate::memory::{Memory, Reservation};
+use crate::objects::Objects;
 use crate::options::{DiskOptions, Options};
 use crate::pump::{Flights, LOOK_AGAIN};
 use crate::registry::Registry;
@@ -27,8 +30,10 @@ pub(crate) struct Core {
     pub(crate) flights: Mutex<Flights>,
     /// Woken when a write has ended.
     pub(crate) landed: Notify,
-    /// On which disks a query may have files: most short ones never have any.
-    pub(crate) files: Mutex<BTreeMap<QueryId, BTreeSet<usize>>>,
+    pub(crate) objects: Option<Objects>,
+    /// Where a query may have files and objects: most short ones never have any.
+    pub(crate) places: Mutex<BTreeMap<QueryId, BTreeSet<Target>>>,
+    pub(crate) evictions: Evictions,
 }
 
 impl Core {
@@ -45,7 +50,9 @@ impl Core {
             disks: disks.into_iter().map(unit).collect(),
             flights: Mutex::default(),
             landed: Notify::new(),
-            files: Mutex::default(),
+            objects: options.objects.clone().map(|options| Objects::new(options, env.clone())),
+            places: Mutex::default(),
+            evictions: Evictions::default(),
             options,
             env,
         }
@@ -74,7 +81,7 @@ impl Core {
             if let Some(reserved) = self.memory.try_reserve(bytes) {
                 return Ok(reserved);
             }
-            if self.disks.is_empty() {
+            if !self.has_tiers() {
                 return Err(self.refuse("it has no directory to write to".to_owned()));
             }
             if let Some(error) = self.trouble() {
@@ -94,9 +101,9 @@ impl Core {
         .with_hint("raise the memory limit, or give the worker a directory with free space")
     }
 
-    /// Has the pump look if memory is over the mark and there is a disk that takes data.
+    /// Has the pump look if memory is over the mark and something takes data.
     pub(crate) fn flush_if_needed(self: &Arc<Self>) {
-        if self.memory.over_mark() && !self.disks.is_empty() && self.trouble().is_none() {
+        if self.memory.over_mark() && self.has_tiers() && self.trouble().is_none() {
             self.pump(true);
         }
     }
@@ -104,6 +111,8 @@ impl Core {
     pub(crate) fn stats(&self) -> Stats {
         let now = self.env.now();
         let disks: Vec<_> = self.disks.iter().map(|unit| unit.stats(now)).collect();
-        self.counters.snapshot(self.memory.used(), disks)
+        let objects = self.objects.as_ref().map(Objects::stats);
+        let disk_bytes = disks.iter().map(|disk| disk.used).sum();
+        Stats { disks, disk_bytes, objects, ..self.counters.snapshot(self.memory.used()) }
     }
 }

@@ -6,10 +6,11 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use dunlin_proto::block::{Block, HEADER_LEN};
 
 use crate::disk::{Disk, DiskFile, ExtentId};
-use crate::extent::Home;
+use crate::extent::{Home, Target};
 use crate::partition::Key;
 
 /// Which flush of a partition it is.
@@ -17,8 +18,9 @@ use crate::partition::Key;
 pub(crate) struct Ticket {
     pub(crate) id: ExtentId,
     pub(crate) number: u64,
-    /// The disk.
-    pub(crate) to: usize,
+    pub(crate) to: Target,
+    /// The age of the extent, if this makes one.
+    pub(crate) born: u64,
 }
 
 /// Blocks on their way to an extent of their partition.
@@ -51,7 +53,7 @@ impl Flush {
 
     /// Appends the blocks to the file, each as header and body, and syncs it if that is asked for.
     /// Blocks the thread. A failure takes back what it wrote.
-    pub(crate) fn write(self, disk: &dyn Disk, sync: bool) -> io::Result<Written> {
+    pub(crate) fn write(self, index: usize, disk: &dyn Disk, sync: bool) -> io::Result<Written> {
         let file = match self.file.clone() {
             Some(file) => file,
             None => disk.create(self.ticket.id)?,
@@ -61,7 +63,7 @@ impl Flush {
             appended.and_then(|done| if sync { file.sync().map(|()| done) } else { Ok(done) });
         match appended {
             Ok((offsets, end)) => {
-                let home = Home::File { disk: self.ticket.to, file };
+                let home = Home::File { disk: index, file };
                 Ok(Written { home, offsets, end, synced: sync })
             }
             Err(error) => {
@@ -71,6 +73,17 @@ impl Flush {
                 Err(error)
             }
         }
+    }
+
+    /// The blocks as the parts of an object, and where the header of each is.
+    pub(crate) fn parts(&self) -> (Vec<Bytes>, Vec<(Key, u64)>) {
+        let (mut parts, mut offsets, mut at) = (Vec::new(), Vec::new(), 0);
+        for (key, block) in &self.blocks {
+            offsets.push((*key, at));
+            at += stored_len(block.body.len());
+            parts.extend([Bytes::copy_from_slice(&block.header()), block.body.clone()]);
+        }
+        (parts, offsets)
     }
 
     fn append_to(&self, file: &dyn DiskFile) -> io::Result<(Vec<(Key, u64)>, u64)> {

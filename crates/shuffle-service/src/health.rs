@@ -58,6 +58,11 @@ impl Health {
         self.full_until = Some(now + FULL_PAUSE);
     }
 
+    /// Something was removed.
+    pub(crate) fn has_room(&mut self) {
+        self.full_until = None;
+    }
+
     /// The free space was measured.
     pub(crate) fn measured(&mut self, below_reserve: bool) {
         self.below_reserve = below_reserve;

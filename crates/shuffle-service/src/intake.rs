@@ -20,7 +20,7 @@ impl ShuffleWorker {
         let core = &self.core;
         let shuffle = core.registry.open(id)?;
         let mut reserved = core.reserve(blocks.iter().map(cost).sum()).await?;
-        let partitions = if core.files.lock().contains_key(&id.query) {
+        let partitions = if core.places.lock().contains_key(&id.query) {
             partitions_of(&blocks)
         } else {
             Vec::new()

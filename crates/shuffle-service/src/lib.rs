@@ -10,7 +10,8 @@
 //! Data leave memory so: `pump` says which partition is next, `aim` on which disk (`health` and
 //! `choose` decide, as pure functions), `carry` sees the write through, `flush` does it, and
 //! `settle` waits for it. `unit` is a disk with all that is known of it, `probe` looks after it,
-//! [`disk`] is the seam to files.
+//! [`disk`] is the seam to files. `objects` is the object store, `evict` moves extents from disks to
+//! it.
 //!
 //! Locks are taken in this order and never across an await: the pump, registry, gate of a shuffle,
 //! its table of partitions, one partition or one disk.
@@ -22,12 +23,14 @@ mod choose;
 mod core;
 pub mod disk;
 mod door;
+mod evict;
 mod extent;
 mod flush;
 mod health;
 mod intake;
 mod load;
 mod memory;
+mod objects;
 mod options;
 mod partition;
 mod probe;
@@ -42,6 +45,6 @@ mod worker;
 
 pub use door::{Bound, Door, DoorOptions, DoorStats};
 pub use health::DiskState;
-pub use options::{Class, DiskOptions, Options};
-pub use stats::{DiskStats, Stats};
+pub use options::{Class, DiskOptions, ObjectOptions, Options, Tier, WhenFull};
+pub use stats::{DiskStats, ObjectStats, Stats};
 pub use worker::ShuffleWorker;

@@ -3,17 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use dunlin_base::{Error, Result};
 use dunlin_proto::block::{Block, HEADER_LEN};
-use futures::future::try_join_all;
+use futures::future::{try_join, try_join_all};
+use object_store::path::Path;
 
 use crate::core::Core;
 use crate::disk::DiskFile;
 use crate::extent::Home;
+use crate::flush::stored_len;
 use crate::partition::Located;
 
 /// A block of an extent, and its place in the answer.
@@ -30,6 +33,7 @@ pub(crate) async fn fetch(core: &Arc<Core>, located: Vec<Located>) -> Result<Vec
 async fn fetch_all(core: &Arc<Core>, located: Vec<Located>) -> Result<Vec<Block>> {
     let mut blocks: Vec<_> = Vec::with_capacity(located.len());
     let mut on_disks: BTreeMap<usize, Vec<Wanted>> = BTreeMap::new();
+    let mut in_objects: BTreeMap<Path, Vec<Wanted>> = BTreeMap::new();
     for (at, one) in located.into_iter().enumerate() {
         match one.home {
             None => {
@@ -37,10 +41,15 @@ async fn fetch_all(core: &Arc<Core>, located: Vec<Located>) -> Result<Vec<Block>
                 blocks.push((at, one.block));
             }
             Some((Home::File { disk, .. }, _)) => on_disks.entry(disk).or_default().push((at, one)),
+            Some((Home::Object(ref path), _)) => {
+                in_objects.entry(path.clone()).or_default().push((at, one));
+            }
         }
     }
     let reads = on_disks.into_iter().map(|(disk, wanted)| from_disk(core, disk, wanted));
-    blocks.extend(try_join_all(reads).await?.into_iter().flatten());
+    let gets = in_objects.into_iter().map(|(path, wanted)| from_object(core, path, wanted));
+    let (read, got) = try_join(try_join_all(reads), try_join_all(gets)).await?;
+    blocks.extend(read.into_iter().chain(got).flatten());
     blocks.sort_unstable_by_key(|(at, _)| *at);
     Ok(blocks.into_iter().map(|(_, block)| block).collect())
 }
@@ -68,6 +77,35 @@ async fn from_disk(
         unit.failed_to_read(core.env.now(), &failed.cause);
         failed.error
     })
+}
+
+/// `Lost` if the object is not there or holds other bytes, `Retry` if the store does not answer.
+async fn from_object(
+    core: &Arc<Core>,
+    path: Path,
+    wanted: Vec<Wanted>,
+) -> Result<Vec<(usize, Block)>> {
+    let objects = core.objects.as_ref().ok_or_else(|| Error::bug("no object store"))?;
+    let range = |(_, located): &Wanted| {
+        let start = located.home.as_ref().map_or(0, |(_, offset)| *offset);
+        start..start + stored_len(located.length)
+    };
+    let ranges: Vec<_> = wanted.iter().map(range).collect();
+    let read = objects.ranges(&path, &ranges).await?;
+    let block = |((at, located), (range, bytes)): (Wanted, (Range<u64>, Bytes))| {
+        let (header, body) = bytes.split_at(HEADER_LEN);
+        // A copy: it does not hold the whole range, and is aligned for every Arrow type.
+        let block = whole(&located.block, header, Bytes::from(body.to_vec()));
+        let block = block.ok_or_else(|| {
+            let place = located.block.place();
+            let offset = range.start;
+            Error::lost(format!(
+                "{place} in object {path} at offset {offset}: corrupt shuffle block"
+            ))
+        });
+        Ok((at, block?))
+    };
+    wanted.into_iter().zip(ranges.into_iter().zip(read)).map(block).collect()
 }
 
 struct Failed {

@@ -1,9 +1,11 @@
 //! The limits of a shuffle worker.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin_base::ByteCount;
+use object_store::ObjectStore;
 
 /// How fast a disk is, by kind. The faster class is used first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +43,61 @@ impl DiskOptions {
     }
 }
 
+/// What data that leave memory are offered to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// The disks.
+    Disks,
+    /// The object store.
+    Objects,
+}
+
+/// What happens when no disk takes data and there is an object store below the disks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// What leaves memory goes straight to the store.
+    #[default]
+    WriteOn,
+    /// The oldest extents on the disks go to the store and make room: what was written last is
+    /// usually what is read next.
+    Evict,
+}
+
+/// The object store as a place for data that leave memory.
+#[derive(Clone, Debug)]
+pub struct ObjectOptions {
+    /// The store.
+    pub store: Arc<dyn ObjectStore>,
+    /// A folder in it; all names are below `shuffle/` there.
+    pub prefix: String,
+    /// The name of this life of the worker: no other worker and no later life may have the same.
+    pub worker: String,
+    /// Uploads under way at once. Default: 4.
+    pub uploads: usize,
+    /// How long one call may take, one part of a large upload being a call. Default: 30 s.
+    pub call_max: Duration,
+    /// How often a call is tried. Default: 4.
+    pub tries: u32,
+}
+
+impl ObjectOptions {
+    /// The defaults.
+    pub fn new(
+        store: Arc<dyn ObjectStore>,
+        prefix: impl Into<String>,
+        worker: impl Into<String>,
+    ) -> Self {
+        Self {
+            store,
+            prefix: prefix.into(),
+            worker: worker.into(),
+            uploads: 4,
+            call_max: Duration::from_secs(30),
+            tries: 4,
+        }
+    }
+}
+
 /// Limits and places of one [`crate::ShuffleWorker`].
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -52,6 +109,12 @@ pub struct Options {
     /// Where partitions are written when memory is short. Default: nowhere, everything stays in
     /// memory.
     pub disks: Vec<DiskOptions>,
+    /// An object store for data that leave memory. Default: none.
+    pub objects: Option<ObjectOptions>,
+    /// The order in which places are offered data. Default: disks, then the object store.
+    pub tiers: Vec<Tier>,
+    /// Default: [`WhenFull::WriteOn`].
+    pub when_full: WhenFull,
     /// Writes under way on one disk at once, so that a disk that hangs holds no more than these.
     /// Default: 2.
     pub disk_writes: usize,
@@ -94,6 +157,9 @@ impl Options {
             memory_limit,
             memory_mark_percent: 75,
             disks: Vec::new(),
+            objects: None,
+            tiers: vec![Tier::Disks, Tier::Objects],
+            when_full: WhenFull::default(),
             disk_writes: 2,
             flush_bytes: ByteCount::mib(4),
             extent_bytes: ByteCount::mib(1024),

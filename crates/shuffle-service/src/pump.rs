@@ -14,6 +14,7 @@ use dunlin_base::{Error, Result};
 use futures::{StreamExt, stream};
 
 use crate::core::Core;
+use crate::extent::Target;
 use crate::health::DiskState;
 use crate::partition::Partition;
 
@@ -40,7 +41,7 @@ pub(crate) struct Flights {
 /// A write under way.
 struct Flight {
     number: u64,
-    to: usize,
+    to: Target,
     bytes: u64,
     since: Duration,
 }
@@ -49,23 +50,23 @@ struct Flight {
 pub(crate) enum Launch {
     /// There is nothing to move, or it is being moved.
     Idle,
-    /// All disks that could take it have enough to do.
+    /// All that could take it have enough to do.
     Busy,
-    /// No disk takes it.
+    /// Nothing takes it.
     Refused(Error),
     /// The task ends with the bytes of memory that were freed.
     Started(Task<Result<u64>>),
 }
 
 impl Flights {
-    /// Writes under way on this disk.
-    pub(crate) fn on(&self, disk: usize) -> usize {
-        self.flying.iter().filter(|flight| flight.to == disk).count()
+    /// Writes under way there.
+    pub(crate) fn on(&self, to: Target) -> usize {
+        self.flying.iter().filter(|flight| flight.to == to).count()
     }
 
     /// Those of them that take too long.
-    pub(crate) fn stuck_on(&self, disk: usize, now: Duration) -> usize {
-        let on = self.flying.iter().filter(|flight| flight.to == disk);
+    pub(crate) fn stuck_on(&self, to: Target, now: Duration) -> usize {
+        let on = self.flying.iter().filter(|flight| flight.to == to);
         on.filter(|flight| now.saturating_sub(flight.since) >= PATIENCE).count()
     }
 
@@ -103,6 +104,12 @@ impl Core {
         self.launch_wanted(flights);
     }
 
+    /// A write has ended, or room was made: wakes all who wait for that.
+    pub(crate) fn wake(&self) {
+        self.memory.freed.notify_waiters();
+        self.landed.notify_waiters();
+    }
+
     fn launch_wanted(self: &Arc<Self>, flights: &mut Flights) {
         for _ in 0..flights.wanted.len() {
             let Some(partition) = flights.wanted.pop_front() else { return };
@@ -133,7 +140,7 @@ impl Core {
     }
 
     fn has_slot(&self, flights: &Flights) -> bool {
-        (0..self.disks.len()).any(|disk| flights.on(disk) < self.options.disk_writes.max(1))
+        self.targets().any(|to| flights.on(to) < self.slots(to))
     }
 
     /// Starts the write of one partition if it can be done now.
@@ -142,7 +149,10 @@ impl Core {
         flights: &mut Flights,
         partition: &Arc<Partition>,
     ) -> Launch {
-        let isolated = |disk: usize| self.disks[disk].state(self.env.now()) == DiskState::Isolated;
+        let isolated = |to| match to {
+            Target::Disk(disk) => self.disks[disk].state(self.env.now()) == DiskState::Isolated,
+            Target::Objects => false,
+        };
         if !partition.can_flush(isolated) {
             return Launch::Idle;
         }
@@ -151,18 +161,20 @@ impl Core {
             Ok(None) => return Launch::Busy,
             Err(error) => return Launch::Refused(error),
         };
-        let Some(flush) = partition.begin_flush(to, aim, most) else { return Launch::Idle };
-        let bytes = flush.length();
-        if bytes > self.room(to) {
-            // One block that is larger than what is left.
-            let _ = partition.end_flush(flush.ticket, Err(None), &self.memory);
-            return Launch::Refused(self.no_disk(bytes));
-        }
-        self.files.lock().entry(partition.shuffle().query).or_default().insert(to);
-        self.disks[to].begin(bytes);
         flights.number += 1;
-        let (number, since) = (flights.number, self.env.now());
-        flights.flying.push(Flight { number, to, bytes, since });
+        let number = flights.number;
+        let Some(flush) = partition.begin_flush(to, aim, most, number) else { return Launch::Idle };
+        let bytes = flush.length();
+        if let Target::Disk(disk) = to {
+            if bytes > self.room(disk) {
+                // One block that is larger than what is left.
+                let _ = partition.end_flush(flush.ticket, Err(None), &self.memory);
+                return Launch::Refused(self.no_disk(bytes));
+            }
+            self.disks[disk].begin(bytes);
+        }
+        self.places.lock().entry(partition.shuffle().query).or_default().insert(to);
+        flights.flying.push(Flight { number, to, bytes, since: self.env.now() });
         let landing = Landing { core: Arc::clone(self), number, to, bytes };
         let partition = Arc::clone(partition);
         Launch::Started(self.env.spawn("shuffle-flush", async move {
@@ -177,9 +189,9 @@ impl Core {
         }))
     }
 
-    /// Moves everything that is in memory now to disk, as far as disks take it.
+    /// Moves everything that is in memory now out of it, as far as it is taken.
     pub(crate) async fn flush_all(self: &Arc<Self>) -> Result<()> {
-        if self.disks.is_empty() {
+        if !self.has_tiers() {
             return Ok(());
         }
         let all = stream::iter(self.registry.largest());
@@ -217,15 +229,16 @@ impl Core {
 struct Landing {
     core: Arc<Core>,
     number: u64,
-    to: usize,
+    to: Target,
     bytes: u64,
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        self.core.disks[self.to].end(self.bytes);
+        if let Target::Disk(disk) = self.to {
+            self.core.disks[disk].end(self.bytes);
+        }
         self.core.flights.lock().flying.retain(|flight| flight.number != self.number);
-        self.core.memory.freed.notify_waiters();
-        self.core.landed.notify_waiters();
+        self.core.wake();
     }
 }

@@ -58,6 +58,6 @@ impl Core {
     }
 
     fn stays(&self) -> bool {
-        self.disks.is_empty() || self.trouble().is_some()
+        !self.has_tiers() || self.trouble().is_some()
     }
 }

@@ -147,6 +147,11 @@ impl Unit {
         meter.health.ran_full(now);
     }
 
+    /// Room was made: it need not rest.
+    pub(crate) fn has_room(&self) {
+        self.meter.lock().health.has_room();
+    }
+
     /// A call failed. Says what it means for whoever wanted to write.
     pub(crate) fn failed(&self, now: Duration, cause: &io::Error) -> Error {
         let text = format!("cannot write shuffle data to disk in {}: {cause}", self.place());

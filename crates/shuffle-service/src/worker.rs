@@ -165,11 +165,7 @@ impl ShuffleApi for ShuffleWorker {
         for shuffle in self.core.registry.end(query) {
             self.count_removed(&shuffle.delete(&self.core.memory));
         }
-        let removed = self.core.remove_files(query).await;
-        removed.map_err(|cause| {
-            let text = format!("cannot remove the shuffle files of query {query}: {cause}");
-            Error::retry(text).with_source(cause)
-        })
+        self.core.remove_places(query).await
     }
 
     async fn shuffles(&self) -> Result<Vec<ShuffleId>> {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::index::{Inner, Partition, Place, Stored};
 use crate::disk::ExtentId;
-use crate::extent::{Extent, Home};
+use crate::extent::{Extent, Home, Target};
 use crate::flush::{Flush, Ticket, Written, stored_len};
 use crate::memory::Memory;
 
@@ -41,7 +41,7 @@ pub(crate) enum Landed {
 impl Partition {
     /// True if a flush would find something to move. A write that hangs on an isolated disk is given
     /// up: its blocks, still in memory, are then free to go elsewhere, and its end changes nothing.
-    pub(crate) fn can_flush(&self, isolated: impl Fn(usize) -> bool) -> bool {
+    pub(crate) fn can_flush(&self, isolated: impl Fn(Target) -> bool) -> bool {
         let mut inner = self.inner.lock();
         if inner.gone || self.memory_bytes() == 0 {
             return false;
@@ -62,7 +62,7 @@ impl Partition {
     /// Takes a look at what is in memory, up to about `most` bytes and always at least one block, to
     /// be written. `None` if there is nothing, or another flush of this partition runs. To be ended
     /// by [`Partition::end_flush`].
-    pub(crate) fn begin_flush(&self, to: usize, aim: Aim, most: u64) -> Option<Flush> {
+    pub(crate) fn begin_flush(&self, to: Target, aim: Aim, most: u64, born: u64) -> Option<Flush> {
         let mut inner = self.inner.lock();
         if inner.flushing.is_some() || inner.gone {
             return None;
@@ -85,24 +85,24 @@ impl Partition {
             Some(Extent { id, home: Home::File { file, .. }, length, .. }) => {
                 (*id, Some(file.clone()), *length)
             }
-            None => {
+            _ => {
                 let extent = inner.next_extent;
                 (ExtentId { shuffle: self.shuffle, partition: self.id, extent }, None, 0)
             }
         };
-        let ticket = Ticket { id, number: inner.flushes, to };
+        let ticket = Ticket { id, number: inner.flushes, to, born };
         inner.flushes += 1;
         inner.flushing = Some(ticket);
         Some(Flush { ticket, blocks, file, start })
     }
 
-    /// Ends a flush. On success the bodies leave memory; a failed one, given as the disk that failed
+    /// Ends a flush. On success the bodies leave memory; a failed one, given as the place that failed
     /// if one did, leaves them there and closes the extent. Blocks that were discarded meanwhile
     /// stay discarded.
     pub(crate) fn end_flush(
         &self,
         ticket: Ticket,
-        written: Result<Written, Option<usize>>,
+        written: Result<Written, Option<Target>>,
         memory: &Memory,
     ) -> Landed {
         let landed = self.land(ticket, written, memory);
@@ -113,7 +113,7 @@ impl Partition {
     fn land(
         &self,
         ticket: Ticket,
-        written: Result<Written, Option<usize>>,
+        written: Result<Written, Option<Target>>,
         memory: &Memory,
     ) -> Landed {
         let mut inner = self.inner.lock();
@@ -127,13 +127,11 @@ impl Partition {
         let written = match written {
             Ok(written) => written,
             Err(failed) => {
-                inner.shunned = failed.or(inner.shunned);
-                // An extent that has failed is never continued.
-                inner.open &= failed.is_none();
+                inner.failed_at(ticket.id, failed);
                 return Landed::Freed(0);
             }
         };
-        let freed = inner.take_in(ticket.id, written);
+        let freed = inner.take_in(ticket.id, ticket.born, written);
         drop(inner);
         self.memory_bytes.fetch_sub(freed, Relaxed);
         memory.release(freed);
@@ -142,19 +140,33 @@ impl Partition {
 }
 
 impl Inner {
+    fn failed_at(&mut self, id: ExtentId, failed: Option<Target>) {
+        match failed {
+            // Nothing was tried.
+            None => return,
+            Some(Target::Disk(disk)) => self.shunned = Some(disk),
+            // A put that was given up may arrive yet: not over other bytes.
+            Some(Target::Objects) => self.next_extent = self.next_extent.max(id.extent + 1),
+        }
+        // An extent that has failed is never continued.
+        self.open = false;
+    }
+
     /// Notes what was written and where its blocks are now. Returns the body bytes that have left
     /// memory.
-    fn take_in(&mut self, id: ExtentId, written: Written) -> u64 {
+    fn take_in(&mut self, id: ExtentId, born: u64, written: Written) -> u64 {
         let Written { home, offsets, end, synced } = written;
         if self.extents.last().is_none_or(|last| last.id != id) {
-            self.extents.push(Extent { id, home, length: 0, synced: 0 });
+            self.extents.push(Extent { id, home, length: 0, synced: 0, born });
             self.next_extent = id.extent + 1;
         }
         if let Some(last) = self.extents.last_mut() {
             last.length = end;
             last.synced = if synced { end } else { last.synced };
         }
-        (self.open, self.shunned) = (true, None);
+        // An object is whole when it is written.
+        self.open = self.extents.last().is_some_and(|last| last.home.disk().is_some());
+        self.shunned = None;
         let index = u32::try_from(self.extents.len() - 1).unwrap_or(u32::MAX);
         let mut freed = 0;
         for (key, offset) in offsets {

@@ -7,6 +7,8 @@ mod disks;
 mod faults;
 mod model;
 mod moody;
+mod objects;
+mod odd;
 mod syncs;
 mod tiers;
 mod wire;

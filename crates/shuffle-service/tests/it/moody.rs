@@ -34,7 +34,7 @@ impl Fault {
         self.fired.load(SeqCst)
     }
 
-    fn strikes(&self) -> bool {
+    pub(crate) fn strikes(&self) -> bool {
         let struck = self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
         self.fired.fetch_add(u32::from(struck), SeqCst);
         struck
