@@ -1,8 +1,8 @@
 //! Moving the oldest extents from disks that are full to the object store, so that what leaves memory
 //! next finds room there. The pump asks for it when no disk takes data; one round runs at a time.
 //!
-//! The bytes are copied as they are: a block keeps its offset, and its checksum tells on a disk that
-//! gave other bytes, at the next read.
+//! The bytes are copied as they are, so a block keeps its offset. They are verified on their way: an
+//! extent that cannot be read, or is corrupt, stays where it is.
 
 use std::io;
 use std::sync::Arc;
@@ -99,11 +99,12 @@ impl Core {
         let Some(id) = partition.begin_evict(&old) else { return 0 };
         self.places.lock().entry(id.shuffle.query).or_default().insert(Target::Objects);
         let (unit, path) = (&self.disks[old.disk], objects.path(id));
-        let source = Source::File(Arc::clone(unit), Arc::clone(&old.file), old.length);
+        let source = Source::file(unit, &old.file, old.length);
         match objects.put(&path, &source).await {
             Ok(()) => {}
             Err(Failed::Source(cause)) => {
                 unit.failed_to_read(self.env.now(), &cause);
+                partition.stays(&old);
                 return 0;
             }
             Err(Failed::Store(error)) => {

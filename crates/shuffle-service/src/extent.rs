@@ -51,6 +51,8 @@ pub(crate) struct Extent {
     pub(crate) synced: u64,
     /// Extents are evicted in this order.
     pub(crate) born: u64,
+    /// It could not be read when it was to be moved.
+    pub(crate) stays: bool,
 }
 
 impl Extent {

@@ -15,6 +15,9 @@ use super::{Disk, DiskFile, ExtentId, Space};
 /// What a probe writes: a few pages, so that the disk has work and not much of it.
 const PROBE_LEN: usize = 16 << 10;
 
+/// How often a folder is removed again that others still write to.
+const REMOVE_AGAIN: usize = 16;
+
 /// The folder `dunlin-shuffle` in a directory of the local file system.
 pub struct LocalDisk {
     root: PathBuf,
@@ -93,7 +96,18 @@ impl Disk for LocalDisk {
     }
 
     fn remove_query(&self, query: QueryId) -> io::Result<()> {
-        absent_is_fine(std::fs::remove_dir_all(self.query_folder(query)))
+        let folder = self.query_folder(query);
+        let mut removed = std::fs::remove_dir_all(&folder);
+        // A write that was under way makes one more file, and no other after it.
+        for _ in 0..REMOVE_AGAIN {
+            match &removed {
+                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                    removed = std::fs::remove_dir_all(&folder);
+                }
+                _ => break,
+            }
+        }
+        absent_is_fine(removed)
     }
 
     fn directory(&self) -> &Path {

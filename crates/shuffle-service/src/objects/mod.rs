@@ -5,6 +5,7 @@
 mod ranges;
 mod tier;
 mod upload;
+mod verifier;
 
 pub(crate) use tier::Objects;
 pub(crate) use upload::{Failed, Source};

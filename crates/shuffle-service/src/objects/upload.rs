@@ -9,8 +9,10 @@ use bytes::Bytes;
 use dunlin_base::Error;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
+use parking_lot::Mutex;
 
 use super::Objects;
+use super::verifier::Verifier;
 use crate::disk::DiskFile;
 use crate::unit::Unit;
 
@@ -21,14 +23,19 @@ const PART_LEN: u64 = 8 << 20;
 pub(crate) enum Source {
     /// Blocks that are in memory, and how many bytes they are.
     Memory(Vec<Bytes>, u64),
-    /// A file of so many bytes.
-    File(Arc<Unit>, Arc<dyn DiskFile>, u64),
+    /// A file of so many bytes. They are verified on their way: a disk that gave other bytes once
+    /// may give the right ones to the next reader, and an object would have the wrong ones for ever.
+    File(Arc<Unit>, Arc<dyn DiskFile>, u64, Arc<Mutex<Verifier>>),
 }
 
 impl Source {
+    pub(crate) fn file(unit: &Arc<Unit>, file: &Arc<dyn DiskFile>, length: u64) -> Self {
+        Self::File(Arc::clone(unit), Arc::clone(file), length, Arc::default())
+    }
+
     pub(crate) fn length(&self) -> u64 {
         match self {
-            Self::Memory(_, length) | Self::File(_, _, length) => *length,
+            Self::Memory(_, length) | Self::File(_, _, length, _) => *length,
         }
     }
 }
@@ -113,13 +120,16 @@ impl Objects {
     async fn piece(&self, source: &Source, at: u64, length: u64) -> io::Result<PutPayload> {
         match source {
             Source::Memory(bytes, _) => Ok(slice(bytes, at, length)),
-            Source::File(unit, file, _) => {
+            Source::File(unit, file, total, verifier) => {
                 let permit = Arc::clone(&unit.calls).acquire_owned().await;
-                let file = Arc::clone(file);
+                let (file, verifier) = (Arc::clone(file), Arc::clone(verifier));
+                let total = *total;
                 let read = move || {
                     let _permit = permit;
                     let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-                    file.read_at(at, &mut bytes).map(|()| bytes)
+                    file.read_at(at, &mut bytes)?;
+                    verifier.lock().take(at, &bytes, total)?;
+                    Ok(bytes)
                 };
                 let read = self.env.blocking(read).await;
                 Ok(read.unwrap_or_else(|panic| Err(io::Error::other(panic)))?.into())

@@ -22,13 +22,17 @@ impl Partition {
         let inner = self.inner.lock();
         let written = inner.flushing.map(|ticket| ticket.id);
         let old = |(index, extent): (usize, &crate::extent::Extent)| match &extent.home {
-            Home::File { disk, file } if like(*disk) && Some(extent.id) != written => Some(Old {
-                born: extent.born,
-                index,
-                disk: *disk,
-                length: extent.length,
-                file: Arc::clone(file),
-            }),
+            Home::File { disk, file }
+                if like(*disk) && !extent.stays && Some(extent.id) != written =>
+            {
+                Some(Old {
+                    born: extent.born,
+                    index,
+                    disk: *disk,
+                    length: extent.length,
+                    file: Arc::clone(file),
+                })
+            }
             _ => None,
         };
         inner.extents.iter().enumerate().filter_map(old).collect()
@@ -46,6 +50,13 @@ impl Partition {
         }
         inner.open &= old.index + 1 != inner.extents.len();
         Some(id)
+    }
+
+    /// The extent could not be read: it is not tried again.
+    pub(crate) fn stays(&self, old: &Old) {
+        if let Some(extent) = self.inner.lock().extents.get_mut(old.index) {
+            extent.stays = true;
+        }
     }
 
     /// The bytes of the extent are at the new place, too.

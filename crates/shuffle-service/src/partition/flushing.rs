@@ -157,7 +157,7 @@ impl Inner {
     fn take_in(&mut self, id: ExtentId, born: u64, written: Written) -> u64 {
         let Written { home, offsets, end, synced } = written;
         if self.extents.last().is_none_or(|last| last.id != id) {
-            self.extents.push(Extent { id, home, length: 0, synced: 0, born });
+            self.extents.push(Extent { id, home, length: 0, synced: 0, born, stays: false });
             self.next_extent = id.extent + 1;
         }
         if let Some(last) = self.extents.last_mut() {
