@@ -80,7 +80,7 @@ impl Core {
         let able = (0..self.disks.len()).filter(|n| self.takes(*n, bytes.min(most)));
         let able: Vec<_> = able.collect();
         if able.is_empty() {
-            self.no_disk(bytes);
+            (0..self.disks.len()).for_each(|disk| self.too_full(disk, bytes));
             return AtDisks::None;
         }
         // A disk that hangs is no reason to wait for its class.
@@ -136,22 +136,21 @@ impl Core {
         self.options.disk_limit.0.saturating_sub(used)
     }
 
-    /// Says why no disk takes so many bytes, also to those that will ask [`Core::trouble`].
-    pub(crate) fn no_disk(&self, bytes: u64) -> Error {
-        let now = self.env.now();
-        let limit = self.options.disk_limit;
-        let limited = self.below_limit() < bytes;
-        for unit in self.disks.iter().filter(|unit| unit.state(now) == DiskState::Good) {
-            let (bytes, room, place) = (ByteCount(bytes), ByteCount(unit.room()), unit.place());
-            let text = match limited {
-                true => {
-                    format!("the disk limit of the shuffle worker ({limit}) is reached in {place}")
-                }
-                false => format!("{room} may still be written to {place}, {bytes} are to be"),
-            };
-            unit.ran_full(now, Error::exhausted(text).with_hint(ROOM));
+    /// Notes that a disk has no room for so many bytes, and why, for those that ask
+    /// [`Core::trouble`].
+    pub(crate) fn too_full(&self, disk: usize, bytes: u64) {
+        let (now, unit) = (self.env.now(), &self.disks[disk]);
+        if unit.state(now) != DiskState::Good {
+            return;
         }
-        self.trouble().unwrap_or_else(|| Error::exhausted("no disk takes shuffle data"))
+        let (limit, place) = (self.options.disk_limit, unit.place());
+        let text = if self.below_limit() < bytes {
+            format!("the disk limit of the shuffle worker ({limit}) is reached in {place}")
+        } else {
+            let (bytes, room) = (ByteCount(bytes), ByteCount(unit.room()));
+            format!("{room} may still be written to {place}, {bytes} are to be")
+        };
+        unit.ran_full(now, Error::exhausted(text).with_hint(ROOM));
     }
 
     /// Why nothing that is in memory can leave it now, if that is so: one place that takes data is

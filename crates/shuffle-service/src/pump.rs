@@ -167,9 +167,10 @@ impl Core {
         let bytes = flush.length();
         if let Target::Disk(disk) = to {
             if bytes > self.room(disk) {
-                // One block that is larger than what is left.
+                // One block that is larger than what is left: the next look goes elsewhere.
                 let _ = partition.end_flush(flush.ticket, Err(None), &self.memory);
-                return Launch::Refused(self.no_disk(bytes));
+                self.too_full(disk, bytes);
+                return self.launch(flights, partition);
             }
             self.disks[disk].begin(bytes);
         }
