@@ -9,6 +9,7 @@ use dunlin_base::{Error, QueryId, Result};
 use futures::future::join_all;
 
 use crate::core::Core;
+use crate::disk::Disk;
 use crate::extent::{Extent, Home, Target};
 use crate::flush::{Flush, Written};
 use crate::objects::{Failed, Source};
@@ -136,14 +137,8 @@ impl Core {
 }
 
 async fn remove(core: &Core, unit: &Unit, query: QueryId) -> io::Result<()> {
-    let permit = Arc::clone(&unit.calls).acquire_owned().await;
-    let disk = Arc::clone(&unit.disk);
-    let work = move || {
-        let _permit = permit;
-        disk.remove_query(query).map(|()| disk.space())
-    };
-    let removed = core.env.blocking(work).await;
-    if let Ok(space) = removed.unwrap_or_else(|panic| Err(io::Error::other(panic)))? {
+    let remove = move |disk: &dyn Disk| disk.remove_query(query).map(|()| disk.space());
+    if let Ok(space) = unit.call(&core.env, remove).await? {
         unit.measured(space);
         unit.has_room();
     }

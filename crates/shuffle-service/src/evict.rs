@@ -4,7 +4,6 @@
 //! The bytes are copied as they are, so a block keeps its offset. They are verified on their way: an
 //! extent that cannot be read, or is corrupt, stays where it is.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 
 use crate::core::Core;
-use crate::disk::DiskFile;
+use crate::disk::{Disk, DiskFile};
 use crate::extent::{Home, Target};
 use crate::health::DiskState;
 use crate::objects::{Failed, Objects, Source};
@@ -123,10 +122,8 @@ impl Core {
         }
         self.keeps(Target::Objects, old.length.cast_signed());
         self.keeps(Target::Disk(old.disk), -old.length.cast_signed());
-        let disk = Arc::clone(&unit.disk);
-        let work = move || disk.remove(id).and_then(|()| disk.space());
-        let removed = self.env.blocking(work).await;
-        match removed.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+        let remove = move |disk: &dyn Disk| disk.remove(id).and_then(|()| disk.space());
+        match unit.call(&self.env, remove).await {
             Ok(space) => {
                 unit.measured(space);
                 unit.has_room();

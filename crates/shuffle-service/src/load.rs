@@ -14,7 +14,7 @@ use futures::future::{try_join, try_join_all};
 use object_store::path::Path;
 
 use crate::core::Core;
-use crate::disk::DiskFile;
+use crate::disk::{Disk, DiskFile};
 use crate::extent::Home;
 use crate::flush::stored_len;
 use crate::partition::Located;
@@ -23,7 +23,7 @@ use crate::partition::Located;
 type Wanted = (usize, Located);
 
 /// The blocks with their bodies, verified, in the order of `located`. `Lost` names the first one
-/// found that is corrupt or cannot be read.
+/// found that is corrupt or cannot be read; `Retry`: a disk or the store does not answer.
 pub(crate) async fn fetch(core: &Arc<Core>, located: Vec<Located>) -> Result<Vec<Block>> {
     fetch_all(core, located).await.inspect_err(|_| {
         core.counters.corrupt.fetch_add(1, Relaxed);
@@ -54,23 +54,21 @@ async fn fetch_all(core: &Arc<Core>, located: Vec<Located>) -> Result<Vec<Block>
     Ok(blocks.into_iter().map(|(_, block)| block).collect())
 }
 
-/// Reads on a thread that may block, and hang: a permit bounds how many do.
+/// `Lost` if a block is not there or has other bytes, `Retry` if the disk hangs.
 async fn from_disk(
     core: &Arc<Core>,
     disk: usize,
     wanted: Vec<Wanted>,
 ) -> Result<Vec<(usize, Block)>> {
     let unit = &core.disks[disk];
-    let permit = Arc::clone(&unit.calls).acquire_owned().await;
-    let read = move || {
-        let _permit = permit;
+    let read = move |_: &dyn Disk| {
         let one = |(at, located): Wanted| Ok((at, load(located)?));
-        wanted.into_iter().map(one).collect::<Result<Vec<_>, Failed>>()
+        Ok(wanted.into_iter().map(one).collect::<Result<Vec<_>, Failed>>())
     };
-    let read = core.env.blocking(read).await;
-    let read = read.unwrap_or_else(|panic| {
-        let error = Error::bug(format!("reading shuffle data: {panic}"));
-        Err(Failed { error, cause: io::Error::other(panic) })
+    let read = unit.call(&core.env, read).await.unwrap_or_else(|cause| {
+        // It may come back; the other copy is nearer.
+        let text = format!("cannot read shuffle data in {}: {cause}", unit.place());
+        Err(Failed { error: Error::retry(text), cause })
     });
     read.map_err(|failed| {
         // A disk that gives back other bytes is as sick as one that gives none.

@@ -112,6 +112,9 @@ impl Core {
 
     fn launch_wanted(self: &Arc<Self>, flights: &mut Flights) {
         for _ in 0..flights.wanted.len() {
+            if !self.has_slot(flights) {
+                return;
+            }
             let Some(partition) = flights.wanted.pop_front() else { return };
             if matches!(self.launch(flights, &partition), Launch::Busy) {
                 flights.wanted.push_back(partition);

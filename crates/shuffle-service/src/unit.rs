@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use dunlin_base::{Error, Result};
+use dunlin_base::{Env, Error, Result};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -17,6 +17,9 @@ use crate::stats::DiskStats;
 
 /// Reads of one disk at once: a disk that hangs must not take all threads that may block.
 const READS: usize = 16;
+
+/// How long somebody waits for a disk that is to give something back.
+const CALL_MAX: Duration = Duration::from_secs(30);
 
 /// Smaller writes say more about the cost of a call than about the disk.
 const SPEED_LEN: u64 = 64 << 10;
@@ -29,7 +32,7 @@ pub(crate) struct Unit {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) options: DiskOptions,
     /// Permits for reads and removals; held by the thread that does them.
-    pub(crate) calls: Arc<Semaphore>,
+    calls: Arc<Semaphore>,
     /// A probe runs; while it hangs, no other is started.
     pub(crate) probing: AtomicBool,
     meter: Mutex<Meter>,
@@ -64,6 +67,29 @@ impl Unit {
         let space = unit.disk.space().inspect_err(|error| drop(unit.failed(Duration::ZERO, error)));
         unit.measured(space.unwrap_or_default());
         unit
+    }
+
+    /// Does something with the disk on a thread that may block, and waits for it within bounds:
+    /// `TimedOut` says that the disk hangs, and then so does the thread, which keeps its permit.
+    pub(crate) async fn call<T: Send + 'static>(
+        &self,
+        env: &Env,
+        work: impl FnOnce(&dyn Disk) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let call = async {
+            let permit = Arc::clone(&self.calls).acquire_owned().await;
+            let disk = Arc::clone(&self.disk);
+            let work = move || {
+                let _permit = permit;
+                work(disk.as_ref())
+            };
+            env.blocking(work).await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+        };
+        let late = || {
+            let text = format!("no answer within {} s", CALL_MAX.as_secs());
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        };
+        env.timeout(CALL_MAX, call).await.unwrap_or_else(late)
     }
 
     pub(crate) fn state(&self, now: Duration) -> DiskState {

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::Objects;
 use super::verifier::Verifier;
-use crate::disk::DiskFile;
+use crate::disk::{Disk, DiskFile};
 use crate::unit::Unit;
 
 /// Above this an extent is uploaded in parts, of this size each.
@@ -121,18 +121,14 @@ impl Objects {
         match source {
             Source::Memory(bytes, _) => Ok(slice(bytes, at, length)),
             Source::File(unit, file, total, verifier) => {
-                let permit = Arc::clone(&unit.calls).acquire_owned().await;
-                let (file, verifier) = (Arc::clone(file), Arc::clone(verifier));
-                let total = *total;
-                let read = move || {
-                    let _permit = permit;
+                let (file, verifier, total) = (Arc::clone(file), Arc::clone(verifier), *total);
+                let read = move |_: &dyn Disk| {
                     let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
                     file.read_at(at, &mut bytes)?;
                     verifier.lock().take(at, &bytes, total)?;
                     Ok(bytes)
                 };
-                let read = self.env.blocking(read).await;
-                Ok(read.unwrap_or_else(|panic| Err(io::Error::other(panic)))?.into())
+                Ok(unit.call(&self.env, read).await?.into())
             }
         }
     }

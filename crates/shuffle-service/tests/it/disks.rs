@@ -83,6 +83,24 @@ async fn an_extent_ends_at_its_size_and_at_the_capacity_of_its_disk() {
 }
 
 #[tokio::test]
+async fn the_limit_of_all_disks_together_holds() {
+    let options = Options { disk_limit: ByteCount(3 * 1072), ..Options::new(ByteCount(1 << 20)) };
+    let ward = Ward::new(options, &fast_and_slow());
+    let mut outcomes = Vec::new();
+    for batch in 0..4 {
+        ward.worker.push(vec![block(1, attempt(0, 0), batch, 1000)]).await.expect("fits");
+        outcomes.push(ward.worker.flush().await);
+    }
+    let refused = outcomes.pop().expect("four").expect_err("the limit");
+    assert_eq!(refused.kind(), Kind::Exhausted);
+    assert!(refused.message().contains("disk limit"), "{refused}");
+    assert!(outcomes.iter().all(Result::is_ok));
+    assert_eq!(ward.worker.stats().disk_bytes, 3 * 1072);
+    assert_reads(&ward, 1, 0..4, 1000).await;
+    ward.ends_clean().await;
+}
+
+#[tokio::test]
 async fn a_failed_write_moves_on_to_the_next_disk_and_leaves_no_bytes() {
     let ward = Ward::new(Options::new(ByteCount(1 << 20)), &fast_and_slow());
     let map = attempt(0, 0);
@@ -202,6 +220,8 @@ async fn a_disk_that_hangs_delays_only_what_lies_on_it() {
     pass(Duration::from_secs(30).saturating_sub(started.now())).await;
     assert_eq!(states(&ward), [DiskState::Isolated, DiskState::Good], "the probe hangs, too");
     assert!(ward.used()[1] > 2_000_000, "{:?}", ward.used());
+    let late = while_time_passes(read(&ward.worker, 0, Some(&[map]))).await;
+    assert_eq!(error(late).kind(), Kind::Retry, "a reader does not wait for ever");
 
     // What hung there was given up, and goes elsewhere without the disk.
     for batch in 2..40 {
