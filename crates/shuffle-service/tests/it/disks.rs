@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use dunlin_base::Kind;
 use dunlin_proto::shuffle::{Push, Pushed, Refusal};
-use dunlin_shuffle_service::disk::LocalDisk;
+use dunlin_shuffle_service::disk::{Disk, LocalDisk};
 use dunlin_shuffle_service::{Class, DiskOptions, DiskState};
 
 use super::moody::{ALWAYS, Ward, pass, while_time_passes};
@@ -217,7 +217,8 @@ async fn a_disk_that_hangs_delays_only_what_lies_on_it() {
     let hangs = ward.moods[0].hung.load(SeqCst);
     assert!(hangs > 2, "two writes and some reads hang: {hangs}");
     assert!(started.now() < Duration::from_secs(15), "before anybody knows that it is ill");
-    pass(Duration::from_secs(30).saturating_sub(started.now())).await;
+    let rest = Duration::from_secs(30).saturating_sub(started.now());
+    while_time_passes(pass(rest)).await;
     assert_eq!(states(&ward), [DiskState::Isolated, DiskState::Good], "the probe hangs, too");
     assert!(ward.used()[1] > 2_000_000, "{:?}", ward.used());
     let late = while_time_passes(read(&ward.worker, 0, Some(&[map]))).await;
@@ -309,11 +310,25 @@ async fn what_was_flushed_once_goes_on_in_pieces() {
     ward.ends_clean().await;
 }
 
+#[test]
+fn a_probe_of_a_real_folder_finds_that_it_is_gone() {
+    let folder = tempfile::tempdir().expect("a place to write");
+    let disk = LocalDisk::open(folder.path()).expect("usable");
+    disk.probe().expect("works");
+    let left = std::fs::read_dir(disk.directory()).expect("readable").count();
+    assert_eq!(left, 0, "a probe leaves nothing");
+    let space = disk.space().expect("works");
+    assert!(space.free > 0 && space.free <= space.total, "{space:?}");
+    std::fs::remove_dir_all(disk.directory()).expect("removable");
+    disk.probe().expect_err("the folder is gone");
+    disk.space().expect_err("the folder is gone");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_probe_ends_with_the_worker_also_while_it_hangs() {
     let mut ward = Ward::new(Options::new(ByteCount(1 << 20)), &fast_and_slow());
     ward.moods[0].stall(true);
-    pass(Duration::from_secs(60)).await;
+    while_time_passes(pass(Duration::from_secs(60))).await;
     assert_eq!(ward.moods[0].hung.load(SeqCst), 1, "one probe hangs, no second one is begun");
     let folders = std::mem::take(&mut ward.folders);
     let moods = ward.moods.clone();
