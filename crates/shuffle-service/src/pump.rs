@@ -179,10 +179,11 @@ impl Core {
         }
         self.places.lock().entry(partition.shuffle().query).or_default().insert(to);
         flights.flying.push(Flight { number, to, bytes, since: self.env.now() });
-        let landing = Landing { core: Arc::clone(self), number, to, bytes };
-        let partition = Arc::clone(partition);
+        let (core, partition) = (Arc::clone(self), Arc::clone(partition));
         Launch::Started(self.env.spawn("shuffle-flush", async move {
-            let core = Arc::clone(&landing.core);
+            // Made here: a runtime that ends drops what it is given at once, and this takes the lock
+            // of the pump at its end.
+            let landing = Landing { core: Arc::clone(&core), number, to, bytes };
             let outcome = core.carry(&partition, flush).await;
             drop(landing);
             if partition.has_piece(core.options.flush_bytes.0) {

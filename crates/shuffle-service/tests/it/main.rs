@@ -9,6 +9,7 @@ mod model;
 mod moody;
 mod objects;
 mod odd;
+mod shutdown;
 mod sick_model;
 mod syncs;
 mod tiers;
