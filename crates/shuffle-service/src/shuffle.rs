@@ -140,8 +140,9 @@ pub(crate) fn cost(block: &Block) -> u64 {
 }
 
 fn sum(all: impl Iterator<Item = Removed>) -> Removed {
-    all.fold(Removed::default(), |a, b| Removed {
-        blocks: a.blocks + b.blocks,
-        disk_bytes: a.disk_bytes + b.disk_bytes,
+    all.fold(Removed::default(), |mut sum, one| {
+        sum.blocks += one.blocks;
+        sum.extents.extend(one.extents);
+        sum
     })
 }

@@ -51,8 +51,8 @@ fn batches(map: u32, task: &Task) -> Vec<(PartitionId, RecordBatch)> {
 async fn run(tasks: &[Task], directory: &std::path::Path) -> (LocalWorkers, StageOutput) {
     let workers = LocalWorkers::new();
     for id in 1..3 {
-        let directory = Some(directory.join(id.to_string()));
-        let options = Options { directory, ..Options::new(ByteCount(100_000)) };
+        let folder = directory.join(id.to_string());
+        let options = Options::in_folder(ByteCount(100_000), folder);
         let worker = ShuffleWorker::new(options, Env::seeded(1)).expect("a usable directory");
         workers.insert(process(id), worker);
     }
