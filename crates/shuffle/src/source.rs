@@ -155,7 +155,7 @@ impl Source {
     pub(crate) fn failure(&self) -> Error {
         let errors = || self.failures.iter().map(|(_, error)| error);
         let may_come_back = errors().find(|error| error.kind() == Kind::Retry);
-        let error = may_come_back.or_else(|| errors().last()).cloned();
+        let error = may_come_back.or_else(|| errors().next_back()).cloned();
         error.unwrap_or_else(|| Error::bug("a shuffle is read from nowhere"))
     }
 }
