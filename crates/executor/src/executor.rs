@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dunlin_base::env::Task;
-use dunlin_base::{Env, Error, ProcessId, Result};
+use dunlin_base::{Env, ProcessId, Result};
 use dunlin_metadata::StoreRef;
 use dunlin_planner::{Contexts, ObjectStores};
 use dunlin_proto::queue::Card;
-use dunlin_queue::{ClaimedSlices, LiveSet, Member, Queue, Role};
+use dunlin_queue::{LiveSet, Member, Queue, Role, WeakMember};
 use dunlin_shuffle::Workers;
 use parking_lot::Mutex;
 use prost::Message;
@@ -50,7 +50,9 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Slots>,
     pub(crate) avoided: Avoided,
     shuffles: LiveSet,
-    pub(crate) id: Mutex<Option<ProcessId>>,
+    id: Mutex<Option<ProcessId>>,
+    /// Its present life, which ends when its loop does.
+    pub(crate) member: Mutex<WeakMember>,
     draining: AtomicBool,
     stop: Notify,
     pub(crate) leaving: Leaving,
@@ -74,7 +76,8 @@ impl Executor {
             options,
             avoided: Avoided::default(),
             shuffles,
-            id: Mutex::new(None),
+            id: Mutex::default(),
+            member: Mutex::default(),
             draining: AtomicBool::new(false),
             stop: Notify::new(),
             leaving: Leaving::default(),
@@ -101,19 +104,22 @@ impl Executor {
         !self.shared.draining()
     }
 
+    /// Drains once others can do without it, within `limit`, of which running tasks have `tasks_min`
+    /// in any case.
+    ///
+    /// The last executor of its build goes on while executors of another build are alive and queries
+    /// of its own run or gateways of its own are alive: nobody else can run their queries, so an
+    /// upgrade would lose them.
+    pub async fn retire(&self, limit: Duration, tasks_min: Duration) {
+        let env = &self.shared.parts.env;
+        let until = env.now() + limit.max(tasks_min);
+        upgrade::stay(&self.shared, limit.saturating_sub(tasks_min)).await;
+        self.drain(until.saturating_sub(env.now())).await;
+    }
+
     /// Takes nothing new, hands back what is not started, finishes what runs, leaves. Costs no
     /// recomputation, unless tasks still run after `limit`: those are stopped and handed back.
-    ///
-    /// The last executor of its build goes on, within the limit, while executors of another build are
-    /// alive and queries of its own run or gateways of its own are alive: nobody else can run their
-    /// queries, so an upgrade would lose them.
     pub async fn drain(&self, limit: Duration) {
-        let env = &self.shared.parts.env;
-        let began = env.now();
-        while env.now() - began < limit && upgrade::is_needed(&self.shared).await {
-            env.sleep(upgrade::LOOK).await;
-        }
-        let limit = limit.saturating_sub(env.now() - began);
         self.shared.leaving.limit(limit);
         self.shared.draining.store(true, Ordering::Release);
         self.shared.stop.notify_waiters();
@@ -149,48 +155,14 @@ impl Shared {
         self.id.lock().map(|id| id.to_string()).unwrap_or_default()
     }
 
-    /// The shuffle worker for a claim's output: by rendezvous hash of the query, so that a query's
-    /// data meet on few workers and all executors choose alike.
-    ///
-    /// Waits a while for one to come, or to be trusted again: that none is there now is no fault of
-    /// the task.
-    pub(crate) async fn choose_worker(&self, claim: &ClaimedSlices) -> Result<ProcessId> {
-        let env = &self.parts.env;
-        let until = env.now() + WORKER_WAIT;
-        loop {
-            match self.present_worker(claim) {
-                Err(error) if env.now() >= until => return Err(error),
-                Err(_) => env.sleep(Duration::from_millis(50)).await,
-                found => return found,
-            }
-        }
-    }
-
     /// The shuffle workers, by their cards.
     pub(crate) fn workers_alive(&self) -> &LiveSet {
         &self.shuffles
-    }
-
-    fn present_worker(&self, claim: &ClaimedSlices) -> Result<ProcessId> {
-        let mix = |id: ProcessId| {
-            let both = id.to_u128() ^ claim.query.to_u128().rotate_left(claim.stage.0 % 64);
-            (both as u64 ^ (both >> 64) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        };
-        let now = self.parts.env.now();
-        let live = self.shuffles.cards().into_iter().map(|(id, _)| id);
-        let live = live.filter(|id| !self.avoided.contains(*id, now));
-        live.max_by_key(|id| mix(*id)).ok_or_else(|| {
-            Error::retry("no shuffle worker is alive and takes output")
-                .with_hint("start a process with the shuffle role")
-        })
     }
 }
 
 /// Former lives that a card names.
 const FORMER_MAX: usize = 32;
-
-/// How long a task waits for a shuffle worker to be alive before it fails.
-const WORKER_WAIT: Duration = Duration::from_secs(30);
 
 async fn join(shared: &Arc<Shared>) -> Result<ClaimLoop> {
     let parts = &shared.parts;
@@ -202,6 +174,7 @@ async fn join(shared: &Arc<Shared>) -> Result<ClaimLoop> {
     let (store, ttl) = (Arc::clone(&parts.store), shared.options.lease_ttl);
     let member = Member::join(store, parts.leases.clone(), Role::Executor, card, ttl).await?;
     *shared.id.lock() = Some(member.id());
+    *shared.member.lock() = member.downgrade();
     remember(&mut shared.former.lock(), member.id());
     let live = LiveSet::follow(Arc::clone(&parts.store), &parts.env, Role::Executor).await?;
     let ready = parts.queue.watch_ready().await?;

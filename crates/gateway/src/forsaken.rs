@@ -95,7 +95,10 @@ async fn fail_old(
             };
             let error = Error::retry(format!("no executor{of} was alive for {limit:?}"))
                 .with_hint("start a process with the executor role, then run the query again");
-            parts.queue.fail(query.query, &error).await?;
+            // One that cannot be read keeps no other waiting; the sweep says what is wrong with it.
+            if let Err(error) = parts.queue.fail(query.query, &error).await {
+                tracing::debug!(query = %query.query, %error, "a forsaken query");
+            }
         }
     }
     let own = parts.queue.build();

@@ -23,7 +23,7 @@ use crate::face::{Progress, Rows, StageProgress};
 use crate::forsaken;
 use crate::query::{Reading, RowStream};
 use crate::removals::Removals;
-use crate::writes::View;
+use crate::writes::{LostWrites, View};
 
 /// What a gateway works with; made by the node.
 #[derive(Clone)]
@@ -84,6 +84,7 @@ pub(crate) struct Inner {
     background: Mutex<BTreeMap<u64, Task<()>>>,
     removals: Removals,
     last_view: Mutex<Option<Arc<View>>>,
+    lost_writes: LostWrites,
     killed: AtomicBool,
     leaving: AtomicBool,
 }
@@ -114,9 +115,17 @@ impl Gateway {
         let seat = Seat::take(store, parts.leases.clone(), role, |_| ()).await?;
         let background = Mutex::new(BTreeMap::new());
         let (killed, leaving) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (removals, last_view) = (Removals::default(), Mutex::default());
-        let inner =
-            Inner { parts, seat, shuffles, background, removals, last_view, killed, leaving };
+        let inner = Inner {
+            parts,
+            seat,
+            shuffles,
+            background,
+            removals: Removals::default(),
+            last_view: Mutex::default(),
+            lost_writes: LostWrites::default(),
+            killed,
+            leaving,
+        };
         let gateway = Self { inner: Arc::new(inner) };
         gateway.keep_sweeping(options.sweep_every);
         let weak = Arc::downgrade(&gateway.inner);
@@ -167,6 +176,10 @@ impl Gateway {
         if last.as_ref().is_none_or(|last| last.revision() < view.revision()) {
             *last = Some(Arc::clone(view));
         }
+    }
+
+    pub(crate) fn lost_writes(&self) -> &LostWrites {
+        &self.inner.lost_writes
     }
 
     /// The rows of a query that any gateway published.

@@ -7,11 +7,11 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
-use dunlin_base::{Error, QueryId, Result};
+use dunlin_base::{Error, Result};
 use dunlin_planner::Statement;
 
 use crate::gateway::Prepared;
+use crate::publish::Published;
 use crate::session::{Session, Step, locations};
 use crate::{catalog, writes};
 
@@ -35,24 +35,27 @@ impl Session {
         Ok(Some(query))
     }
 
-    /// Publishes what [`Session::step`] has prepared, planned anew if it is out of date. Once this
-    /// returns, the query survives the crash of any process.
+    /// Publishes what [`Session::step`] has prepared, planned anew if it is out of date: what was a
+    /// query may then be answered here, such as a view of `information_schema`. Once this returns, a
+    /// query survives the crash of any process.
     pub(crate) async fn publish_query(
         &self,
         query: Prepared,
         statement: &Statement,
-    ) -> Result<(QueryId, SchemaRef)> {
+    ) -> Result<Published> {
         let (schema, deadline) = (Arc::clone(&query.schema), query.deadline_unix_ms);
         if let Some(id) = self.gateway().publish(query).await? {
-            return Ok((id, schema));
+            return Ok(Published::Query { id, schema });
         }
-        let Step::Run(mut query) = self.look_and_step(statement).await? else {
-            return Err(Error::bug("a query that is planned anew is another statement"));
+        let mut query = match self.look_and_step(statement).await? {
+            Step::Run(query) => query,
+            Step::Reply(reply) => return Ok(Published::Reply(reply)),
+            Step::Analyze(..) => return Err(Error::bug("a query is not one to be explained")),
         };
         query.deadline_unix_ms = deadline;
         let schema = Arc::clone(&query.schema);
         let id = self.gateway().publish(query).await?;
-        id.map(|id| (id, schema))
+        id.map(|id| Published::Query { id, schema })
             .ok_or_else(|| Error::bug("a publication without conditions failed"))
     }
 }

@@ -33,8 +33,7 @@ impl Session {
             Step::Reply(reply) => Ok(Published::Reply(reply)),
             Step::Run(mut query) => {
                 query.deadline_unix_ms = Some(deadline_unix_ms);
-                let (id, schema) = self.publish_query(query, statement).await?;
-                Ok(Published::Query { id, schema })
+                self.publish_query(query, statement).await
             }
             Step::Analyze(query, verbose) => {
                 let text = analyze::run(self.gateway(), query, verbose).await?;

@@ -1,5 +1,7 @@
 //! Ended queries on their way out: those that end while others are being removed go next, together.
 
+use std::collections::HashSet;
+
 use dunlin_base::QueryId;
 use parking_lot::Mutex;
 
@@ -40,14 +42,18 @@ impl Removals {
 struct AtIt<'a>(&'a Removals);
 
 impl AtIt<'_> {
-    /// What waits; `None` if nothing does, and then another may begin.
+    /// What waits, each once: a client may say more than once that it has read a result. `None` if
+    /// nothing waits, and then another may begin.
     fn take(&self) -> Option<Vec<QueryId>> {
         let mut state = self.0.0.lock();
         if state.waiting.is_empty() {
             state.busy = false;
             return None;
         }
-        Some(std::mem::take(&mut state.waiting))
+        let mut seen = HashSet::new();
+        let mut queries = std::mem::take(&mut state.waiting);
+        queries.retain(|query| seen.insert(*query));
+        Some(queries)
     }
 }
 
@@ -76,12 +82,13 @@ mod tests {
         let id = QueryId::from_u128;
         let first = removals.add(id(1), remove);
         let others = async {
-            removals.add(id(2), remove).await;
-            removals.add(id(3), remove).await;
+            for number in [2, 3, 2] {
+                removals.add(id(number), remove).await;
+            }
             gate.add_permits(2);
         };
         futures::join!(first, others);
-        assert_eq!(*calls.borrow(), [vec![1], vec![2, 3]]);
+        assert_eq!(*calls.borrow(), [vec![1], vec![2, 3]], "and each once");
         gate.add_permits(1);
         removals.add(id(4), remove).await;
         assert_eq!(calls.borrow().last(), Some(&vec![4]));

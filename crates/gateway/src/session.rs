@@ -20,6 +20,7 @@ use prost::Message;
 use crate::analyze;
 use crate::face::{Reply, Rows};
 use crate::gateway::{Gateway, Prepared};
+use crate::publish::Published;
 use crate::writes::View;
 
 /// How often a statement is planned anew because its tables were written to meanwhile.
@@ -180,7 +181,10 @@ impl Session {
     }
 
     async fn run(&self, query: Prepared, statement: &Statement) -> Result<Reply> {
-        let (id, schema) = self.publish_query(query, statement).await?;
+        let (id, schema) = match self.publish_query(query, statement).await? {
+            Published::Query { id, schema } => (id, schema),
+            Published::Reply(reply) => return Ok(reply),
+        };
         let rows = self.gateway.attach(id, schema);
         let (session, statement) = (Arc::clone(&self.session), statement.clone());
         let forget = move |batch: &Result<RecordBatch>| {
@@ -234,7 +238,8 @@ impl Session {
             return Ok(Arc::clone(shape));
         }
         let config = session_config(settings)?;
-        let header = dunlin_planner::header(&config, decide_options(settings).to_settings());
+        let mut header = dunlin_planner::header(&config, decide_options(settings).to_settings());
+        header.shuffle_copies = settings.shuffle_copies;
         let shape = Arc::new(Shape { settings: settings.clone(), config, header });
         *last = Some(Arc::clone(&shape));
         Ok(shape)

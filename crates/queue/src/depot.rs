@@ -1,7 +1,7 @@
 //! Bodies of records: small ones inline, big ones as blobs named by their content, with a bounded
 //! memory of blobs that were written or read lately.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
 use dunlin_base::{Error, QueryId, Result};
@@ -14,11 +14,36 @@ use crate::keys;
 /// Bytes of blobs remembered.
 const CACHE_BYTES_MAX: usize = 32 << 20;
 
+/// Queries remembered for which blobs were written.
+const WROTE_MAX: usize = 4096;
+
 pub(crate) struct Depot {
     blobs: BlobsRef,
     cache: Mutex<Cache>,
-    /// Queries for which this process wrote blobs.
-    wrote: Mutex<HashSet<QueryId>>,
+    wrote: Mutex<Wrote>,
+}
+
+/// Queries for which this process wrote blobs that it did not remove: mostly it is others who remove
+/// what an executor wrote.
+#[derive(Default)]
+struct Wrote {
+    queries: BTreeSet<QueryId>,
+    /// Of queries up to here it is not known any more. Ids are in the order of time, about.
+    forgotten: Option<QueryId>,
+}
+
+impl Wrote {
+    fn insert(&mut self, query: QueryId) {
+        self.queries.insert(query);
+        if self.queries.len() > WROTE_MAX {
+            self.forgotten = self.forgotten.max(self.queries.pop_first());
+        }
+    }
+
+    /// False only if it is known to have written nothing.
+    fn may_have(&self, query: QueryId) -> bool {
+        self.forgotten.is_some_and(|last| query <= last) || self.queries.contains(&query)
+    }
 }
 
 /// Blobs are immutable, so what is remembered is never wrong; the oldest go first.
@@ -105,13 +130,13 @@ impl Depot {
         let prefix = keys::query(query);
         self.cache.lock().forget(&prefix);
         self.blobs.delete_prefix(&prefix).await?;
-        self.wrote.lock().remove(&query);
+        self.wrote.lock().queries.remove(&query);
         Ok(())
     }
 
-    /// Whether this process wrote blobs for the query that were not removed.
+    /// Whether this process wrote blobs for the query that were not removed, or may have.
     pub(crate) fn wrote(&self, query: QueryId) -> bool {
-        self.wrote.lock().contains(&query)
+        self.wrote.lock().may_have(query)
     }
 
     /// The queries that have blobs, each once.
@@ -169,6 +194,19 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    #[test]
+    fn of_queries_that_were_forgotten_it_is_not_said_that_nothing_was_written() {
+        let (id, count) = (QueryId::from_u128, WROTE_MAX as u128 + 10);
+        let mut wrote = Wrote::default();
+        assert!(!wrote.may_have(id(2)));
+        // Even numbers, so that there are queries between them for which nothing was written.
+        (1..=count).for_each(|number| wrote.insert(id(2 * number)));
+        assert_eq!(wrote.queries.len(), WROTE_MAX);
+        assert!((1..=count).all(|number| wrote.may_have(id(2 * number))));
+        assert!(wrote.may_have(id(3)), "it is among the forgotten ones, for all that is known");
+        assert!(!wrote.may_have(id(2 * count + 1)) && !wrote.may_have(id(2 * count - 1)));
+    }
 
     #[tokio::test]
     async fn a_blob_or_body_with_a_changed_bit_is_lost() {

@@ -1,6 +1,6 @@
 //! How a query ends other than by success, and how its records go.
 
-use dunlin_base::{Error, QueryId, Result, Revision, StageId};
+use dunlin_base::{Error, Kind, QueryId, Result, Revision, StageId};
 use dunlin_metadata::{Compare, Durability, Op, Txn, TxnOutcome};
 use dunlin_proto::queue::{History, Live, Phase};
 use prost::Message;
@@ -129,7 +129,14 @@ impl Queue {
             match self.remove_settled(group).await {
                 Ok(true) => outcomes.extend(ids.map(|query| (query, Ok(())))),
                 Ok(false) => others.extend(ids),
-                Err(error) => outcomes.extend(ids.map(|query| (query, Err(error.clone())))),
+                Err(error) if error.kind() == Kind::Retry => {
+                    outcomes.extend(ids.map(|query| (query, Err(error.clone()))));
+                }
+                // What is wrong with one of them must not keep the others.
+                Err(error) => {
+                    tracing::warn!(%error, "ended queries are removed one by one");
+                    others.extend(ids);
+                }
             }
         }
         for query in others {

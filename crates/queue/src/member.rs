@@ -47,6 +47,19 @@ pub struct Member {
     inner: Arc<Inner>,
 }
 
+/// A member, held by something that must not keep its lease alive.
+#[derive(Clone, Debug, Default)]
+pub struct WeakMember {
+    inner: Weak<Inner>,
+}
+
+impl WeakMember {
+    /// The member, if anybody still has it.
+    pub fn upgrade(&self) -> Option<Member> {
+        self.inner.upgrade().map(|inner| Member { inner })
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     id: ProcessId,
@@ -119,6 +132,11 @@ impl Member {
         Ok(Self { inner })
     }
 
+    /// The same for somebody whose having it does not keep the lease.
+    pub fn downgrade(&self) -> WeakMember {
+        WeakMember { inner: Arc::downgrade(&self.inner) }
+    }
+
     /// The id of this life of the process.
     pub fn id(&self) -> ProcessId {
         self.inner.id
@@ -149,6 +167,14 @@ impl Member {
     pub async fn leave(&self) -> Result<()> {
         self.fence_now();
         self.inner.store.lease_revoke(self.inner.lease).await
+    }
+
+    pub(crate) fn lease(&self) -> LeaseId {
+        self.inner.lease
+    }
+
+    pub(crate) fn store(&self) -> (&StoreRef, &Env) {
+        (&self.inner.store, &self.inner.env)
     }
 
     pub(crate) fn fence_now(&self) {

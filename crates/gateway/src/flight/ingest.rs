@@ -15,8 +15,8 @@ use dunlin_base::{Env, Error, Result};
 use dunlin_planner::Ingest;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use tokio::sync::Mutex;
-use tonic::Streaming;
+use tokio::sync::{Mutex, OwnedSemaphorePermit};
+use tonic::{Status, Streaming};
 
 use super::caller::Caller;
 use super::claims::Claims;
@@ -72,9 +72,18 @@ fn definition(options: Option<TableDefinitionOptions>) -> Outcome<(bool, bool)> 
     Ok((create, append))
 }
 
-/// The rows of a client; whoever has them takes the next. Those of an upload that has failed are
-/// read on by the door.
-type Rows = Arc<Mutex<FlightRecordBatchStream>>;
+/// What a client sends, as it comes; whoever has it takes the next message. The decoder of an upload
+/// that has failed goes with the upload, and its dictionaries with it: what still comes is read past
+/// by the door.
+type Raw = Arc<Mutex<BoxStream<'static, Result<FlightData, Status>>>>;
+
+/// Rows with what an upload holds while they are decoded.
+struct Rows {
+    batches: FlightRecordBatchStream,
+    env: Env,
+    silence_max: Duration,
+    _turn: Arc<OwnedSemaphorePermit>,
+}
 
 impl Door {
     /// Makes the rows that come files of a table: all of them, or none. `first` is the message that
@@ -87,11 +96,10 @@ impl Door {
         mut data: Streaming<FlightData>,
     ) -> Outcome<PutResult> {
         let columns = self.columns(&mut first, &mut data).await?;
-        let rows = put::batches(first, data, Claims::of_rows());
-        let rows: Rows = Arc::new(Mutex::new(rows));
-        let written = self.written(caller, command, columns, &rows).await;
+        let raw: Raw = Arc::new(Mutex::new(data.boxed()));
+        let written = self.written(caller, command, columns, (first, &raw)).await;
         if written.is_err() {
-            self.env.timeout(LEFT_MAX, read_to_end(&rows)).await;
+            self.env.timeout(LEFT_MAX, read_past(&raw)).await;
         }
         Ok(updated(i64::try_from(written?).unwrap_or(i64::MAX)))
     }
@@ -120,39 +128,50 @@ impl Door {
         caller: &Caller,
         command: CommandStatementIngest,
         columns: SchemaRef,
-        rows: &Rows,
+        (first, raw): (FlightData, &Raw),
     ) -> Outcome<u64> {
         let session = self.sessions.shared(caller)?;
         let wanted = wanted(command, session.planned().catalog_name())?;
         // Nothing is decoded, and no turn taken, for who may not.
         session.planned().check_ingest(&wanted).await?;
-        let _turn = self.uploads.try_acquire().map_err(|_| {
+        let turn = Arc::clone(&self.uploads).try_acquire_owned().map_err(|_| {
             let most = self.options.uploads_max;
             Error::exhausted(format!("this gateway takes {most} uploads at a time"))
                 .with_hint("try again later, or at another gateway")
         })?;
-        let silence_max = self.options.upload_silence_max;
-        let rows = to_come(rows, self.env.clone(), silence_max);
-        Ok(session.upload(&wanted, columns, rows).await?)
+        // Held by the decoder, too: the task that has it may be on a thread when the upload ends.
+        let turn = Arc::new(turn);
+        let rows = Rows {
+            batches: put::batches(first, messages(raw), Claims::of_rows()),
+            env: self.env.clone(),
+            silence_max: self.options.upload_silence_max,
+            _turn: Arc::clone(&turn),
+        };
+        Ok(session.upload(&wanted, columns, to_come(rows)).await?)
     }
 }
 
+/// The messages, while nobody else takes them.
+fn messages(raw: &Raw) -> BoxStream<'static, Result<FlightData, Status>> {
+    let next = async |raw: Raw| {
+        let next = raw.lock().await.next().await?;
+        Some((next, raw))
+    };
+    stream::unfold(Arc::clone(raw), next).boxed()
+}
+
 /// Takes what a client still sends of an upload that has failed: one that is told in mid-stream may
-/// see nothing but that its stream has ended.
-async fn read_to_end(rows: &Rows) {
-    let mut rows = rows.lock().await;
-    while let Ok(Some(_)) = put::next(&mut rows).await {}
+/// see nothing but that its stream has ended. No message is kept or decoded.
+async fn read_past(raw: &Raw) {
+    let mut raw = raw.lock().await;
+    while let Some(Ok(_)) = raw.next().await {}
 }
 
 /// All rows, each when it comes.
-fn to_come(
-    rows: &Rows,
-    env: Env,
-    silence_max: Duration,
-) -> BoxStream<'static, Result<RecordBatch>> {
-    let rows = stream::try_unfold((Arc::clone(rows), env), move |(rows, env)| async move {
-        let batch = next(&rows, &env, silence_max).await?;
-        Ok(batch.map(|batch| (batch, (rows, env))))
+fn to_come(rows: Rows) -> BoxStream<'static, Result<RecordBatch>> {
+    let rows = stream::try_unfold(rows, |mut rows| async move {
+        let batch = rows.next().await?;
+        Ok(batch.map(|batch| (batch, rows)))
     });
     rows.boxed()
 }
@@ -161,13 +180,14 @@ fn silent(silence_max: Duration) -> Error {
     Error::retry(format!("no rows came for {silence_max:?}: nothing was written"))
 }
 
-/// The next rows; `None` if the client has said that there are no more. `Retry`: it has gone, or
-/// says nothing.
-async fn next(rows: &Rows, env: &Env, silence_max: Duration) -> Result<Option<RecordBatch>> {
-    let mut rows = rows.lock().await;
-    let next = env.timeout(silence_max, put::next(&mut rows)).await;
-    let next = next.ok_or_else(|| silent(silence_max))?;
-    next.map_err(Fault::into_error)
+impl Rows {
+    /// The next rows; `None` if the client has said that there are no more. `Retry`: it has gone, or
+    /// says nothing.
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let next = self.env.timeout(self.silence_max, put::next(&mut self.batches)).await;
+        let next = next.ok_or_else(|| silent(self.silence_max))?;
+        next.map_err(Fault::into_error)
+    }
 }
 
 #[cfg(test)]

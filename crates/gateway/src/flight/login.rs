@@ -41,9 +41,9 @@ pub(super) struct Guard {
     token_ttl: Duration,
     user_recheck: Duration,
     /// Places of those who log in or wait to.
-    places: Semaphore,
+    places: Arc<Semaphore>,
     /// Passwords that may be checked.
-    logins: Semaphore,
+    logins: Arc<Semaphore>,
     login_wait_max: Duration,
     /// Users that were there, and when.
     found: Mutex<HashMap<String, Found>>,
@@ -61,14 +61,15 @@ impl Guard {
                 hashed.map_err(Error::bug)??
             }
         };
+        let places = options.logins_max.saturating_add(options.logins_waiting_max);
         Ok(Self {
             env: env.clone(),
             auth: options.auth.clone(),
             signer,
             token_ttl: options.token_ttl,
             user_recheck: options.user_recheck,
-            places: Semaphore::new(options.logins_max.saturating_add(options.logins_waiting_max)),
-            logins: Semaphore::new(options.logins_max),
+            places: Arc::new(Semaphore::new(places)),
+            logins: Arc::new(Semaphore::new(options.logins_max)),
             login_wait_max: options.login_wait_max,
             found: Mutex::default(),
             nobody,
@@ -120,7 +121,7 @@ impl Guard {
             .ok_or_else(|| unauthenticated("logging in takes a user and a password"))?;
         let (user, password) =
             basic_pair(basic).ok_or_else(|| unauthenticated("the credentials are malformed"))?;
-        let _place = self.places.try_acquire().map_err(|_| {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             Error::exhausted("more log in than this gateway has room for")
                 .with_hint("try again later, or at another gateway")
         })?;
@@ -128,11 +129,16 @@ impl Guard {
         let created = known.as_ref().map(|known| known.created);
         let verifier = known.map_or_else(|| self.nobody.clone(), |known| known.verifier);
         // Never closed.
-        let turn = self.env.timeout(self.login_wait_max, self.logins.acquire()).await;
-        let _turn = turn.ok_or_else(|| {
+        let turn = Arc::clone(&self.logins).acquire_owned();
+        let turn = self.env.timeout(self.login_wait_max, turn).await.ok_or_else(|| {
             Error::retry(format!("the login had no turn within {:?}", self.login_wait_max))
         })?;
-        let checked = self.env.blocking(move || password::verify(&password, &verifier)).await;
+        // The check goes on when its caller has gone, and keeps its turn as long as its memory.
+        let check = move || {
+            let _held = (place, turn);
+            password::verify(&password, &verifier)
+        };
+        let checked = self.env.blocking(check).await;
         let right = checked.map_err(Error::bug)??;
         match created {
             Some(created) if right => Ok((user, created)),
@@ -181,7 +187,54 @@ fn basic_pair(text: &str) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use dunlin_metadata::sim::SimStore;
+
+    use super::super::password::Cost;
+    use super::super::users::MemoryUsers;
     use super::*;
+
+    /// A guard of one login at a time, and what Ann shows it.
+    async fn guard(env: &Env) -> (Guard, MetadataMap) {
+        let users = MemoryUsers::default();
+        users.set("ann", "sesame", Cost::Trifling, env).expect("a user");
+        let mut options = DoorOptions::new(Auth::Users(Arc::new(users)));
+        options.password_cost = Cost::Trifling;
+        (options.logins_max, options.logins_waiting_max) = (1, 0);
+        let store = Arc::new(SimStore::new(env.clone()));
+        let signer = Signer::open(store, env.clone()).await.expect("no faults");
+        let guard = Guard::new(env, Arc::new(signer), &options).await.expect("a guard");
+        let mut metadata = MetadataMap::new();
+        let basic = format!("Basic {}", BASE64.encode("ann:sesame"));
+        metadata.insert("authorization", basic.parse().expect("a header"));
+        (guard, metadata)
+    }
+
+    #[test]
+    fn a_login_whose_caller_has_gone_keeps_its_turn_until_its_password_is_checked() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        // Of the one thread for checks somebody else has the use for a while.
+        let runtime = runtime.enable_time().max_blocking_threads(1).build().expect("a runtime");
+        runtime.block_on(async {
+            let env = Env::seeded(1);
+            let (guard, metadata) = guard(&env).await;
+            let (busy, until) = std::sync::mpsc::channel::<()>();
+            let work = env.clone();
+            let taken = env.spawn("busy", async move { work.blocking(move || until.recv()).await });
+            tokio::task::yield_now().await;
+            let gone = Box::pin(guard.log_in(&metadata));
+            assert!(futures::poll!(gone).is_pending(), "it waits for the thread");
+            let error = guard.log_in(&metadata).await.expect_err("there is no room").into_error();
+            assert_eq!(error.kind(), Kind::Exhausted, "{error}");
+            drop(busy);
+            taken.join().await.expect("no panic").expect("no panic").expect_err("nobody sends");
+            let let_in = async {
+                while guard.log_in(&metadata).await.is_err() {
+                    env.sleep(Duration::from_millis(1)).await;
+                }
+            };
+            env.timeout(Duration::from_secs(60), let_in).await.expect("the turn is given back");
+        });
+    }
 
     #[test]
     fn credentials_are_read_with_padding_and_without() {

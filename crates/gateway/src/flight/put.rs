@@ -11,9 +11,9 @@ use arrow_flight::sql::{Command, DoPutPreparedStatementResult, DoPutUpdateResult
 use arrow_flight::{FlightData, PutResult};
 use dunlin_base::Error;
 use dunlin_planner::StatementKind;
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 use prost::Message;
-use tonic::Streaming;
+use tonic::{Status, Streaming};
 
 use super::caller::Caller;
 use super::claims::Claims;
@@ -138,7 +138,7 @@ fn written(batches: &[RecordBatch]) -> i64 {
 /// is checked before memory is taken for it.
 pub(super) fn batches(
     first: FlightData,
-    rest: Streaming<FlightData>,
+    rest: impl Stream<Item = Result<FlightData, Status>> + Send + 'static,
     mut claims: Claims,
 ) -> FlightRecordBatchStream {
     let first = stream::once(futures::future::ready(Ok(first)));

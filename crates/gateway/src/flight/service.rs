@@ -44,7 +44,7 @@ pub(super) struct Door {
     /// Cancelled when streams must end.
     pub(super) leave: CancellationToken,
     /// Uploads that may begin.
-    pub(super) uploads: Semaphore,
+    pub(super) uploads: Arc<Semaphore>,
     guard: Guard,
     calls: Arc<Semaphore>,
 }
@@ -67,7 +67,7 @@ impl Door {
         let signer = Arc::new(Signer::open(Arc::clone(&gateway.parts().store), env.clone()).await?);
         let guard = Guard::new(&env, Arc::clone(&signer), &options).await?;
         let calls = Arc::new(Semaphore::new(options.calls_max));
-        let uploads = Semaphore::new(options.uploads_max);
+        let uploads = Arc::new(Semaphore::new(options.uploads_max));
         let sessions = Sessions::new(gateway.clone(), planner, &options.auth);
         let recent = Recent::default();
         Ok(Self { env, gateway, options, signer, sessions, recent, leave, uploads, guard, calls })

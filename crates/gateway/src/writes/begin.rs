@@ -6,8 +6,10 @@ use dunlin_planner::write::Landing;
 use dunlin_proto::write::Write;
 use dunlin_proto::write::target::Kind as TargetKind;
 use dunlin_proto::write::write::Phase;
+use dunlin_queue::{Published, QueryStatus};
 
-use super::records::{Name, Swap};
+use super::drive::given_up;
+use super::records::{Name, unmoved};
 use crate::gateway::{Gateway, Prepared};
 
 /// What there is of a write by its name.
@@ -50,8 +52,8 @@ impl Gateway {
             match write.record.phase() {
                 Phase::Aborted => return Ok(Earlier::Nothing(Some(id.revision))),
                 Phase::Open if !self.has_query(query).await? => {
-                    // Its gateway died before it published the query; if it did not, what it
-                    // publishes will not count.
+                    // Its gateway died before it published the query; if it did not, it finds that it
+                    // cannot any more.
                     records.abort(query, &write, self.parts().env.unix_ms()).await?;
                 }
                 _ => return Ok(Earlier::Running(query)),
@@ -60,10 +62,14 @@ impl Gateway {
     }
 
     pub(super) async fn has_query(&self, query: QueryId) -> Result<bool> {
+        self.query_of(query).await.map(|status| status.is_some())
+    }
+
+    /// The query of a write. One that cannot be read is none.
+    pub(super) async fn query_of(&self, query: QueryId) -> Result<Option<QueryStatus>> {
         match self.parts().queue.status(query).await {
-            Ok(status) => Ok(status.is_some()),
-            Err(error) if error.kind() == Kind::Lost => Ok(false),
-            Err(error) => Err(error),
+            Err(error) if error.kind() == Kind::Lost => Ok(None),
+            status => status,
         }
     }
 
@@ -72,7 +78,7 @@ impl Gateway {
     pub(super) async fn begin_write(
         &self,
         plan: &WritePlan,
-        query: Prepared,
+        mut query: Prepared,
         name: Option<(&Name, Option<Revision>)>,
     ) -> Result<bool> {
         let mut write = Write {
@@ -82,9 +88,11 @@ impl Gateway {
             ..Write::default()
         };
         write.set_phase(Phase::Open);
-        if self.writes().begin(plan.id, &write, name).await? == Swap::Conflict {
+        let Some(begun) = self.writes().begin(plan.id, &write, name).await? else {
             return Ok(false);
-        }
+        };
+        // Whoever takes this gateway for dead gives the write up: then its query must not run.
+        query.guards.push(unmoved(plan.id, begun));
         let published = self.stage_and_publish(plan, query).await;
         if let Err(error) = published {
             let gateway = self.clone();
@@ -103,8 +111,10 @@ impl Gateway {
             landing.check_free().await?;
             landing.stage_empty(plan.empty.clone()).await?;
         }
-        // Without conditions it is there now, or an error has come.
-        self.publish_as(plan.id, query).await.map(drop)
+        match self.publish_as(plan.id, query).await? {
+            Published::Here => Ok(()),
+            Published::Outdated => Err(given_up()),
+        }
     }
 
     /// Ends the query of a write whose client is gone, as far as this gateway knows. The client may
@@ -121,7 +131,9 @@ impl Gateway {
         let given_up = async {
             if self.has_query(id).await? {
                 self.stop_write(id).await?;
-            } else if let Some(seen) = self.writes().write(id).await? {
+            } else if let Some(seen) = self.writes().write(id).await?
+                && seen.record.phase() == Phase::Open
+            {
                 self.writes().abort(id, &seen, self.parts().env.unix_ms()).await?;
             }
             self.drive(id).await

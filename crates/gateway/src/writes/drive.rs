@@ -13,6 +13,21 @@ use super::records::{Records, Shown, Stored, Swap};
 use crate::gateway::Gateway;
 use crate::query::{Reading, RowStream, failure};
 
+/// What a client is told whose write is decided, and cannot be finished.
+const LOST: &str = "if the files do not come back, the write is given up after the time that results are \
+     kept (hold), and what reads or writes there goes on";
+
+/// What becomes of a statement whose write another has given up.
+pub(super) fn given_up() -> Error {
+    Error::retry("the write was given up: nothing was written")
+        .with_hint("send the statement again")
+}
+
+/// Whether the files of a write have ever counted: some may have their names.
+pub(super) fn was_decided(write: &Write) -> bool {
+    !write.manifest.is_empty()
+}
+
 impl Gateway {
     /// The records of writes.
     pub(super) fn writes(&self) -> Records {
@@ -39,9 +54,8 @@ impl Gateway {
                     return Ok(seen.record.rows);
                 }
                 Phase::Aborted => {
-                    self.withdraw(query, &landing).await;
-                    return Err(Error::retry("the write was given up: nothing was written")
-                        .with_hint("send the statement again"));
+                    self.withdraw(query, &seen, &landing).await;
+                    return Err(given_up());
                 }
                 Phase::Unspecified => {
                     return Err(Error::invalid(format!(
@@ -105,7 +119,7 @@ impl Gateway {
         match self.writes().abort(query, seen, now).await? {
             Swap::Conflict => Ok(()),
             Swap::Done => {
-                self.withdraw(query, landing).await;
+                self.withdraw(query, seen, landing).await;
                 Err(error)
             }
         }
@@ -123,7 +137,8 @@ impl Gateway {
             // Another may have finished, and cleaned up, under our hands.
             return match records.write(query).await? {
                 Some(now) if now == *seen => {
-                    Err(error.context(format!("write to {}", Shown(target))))
+                    let error = error.context(format!("write to {}", Shown(target)));
+                    Err(if error.kind() == Kind::Lost { error.with_hint(LOST) } else { error })
                 }
                 _ => Ok(()),
             };
@@ -147,12 +162,23 @@ impl Gateway {
     /// Removes what is left of the query of a write, unless that may still need it: the manifest
     /// of an open write is its query's result. What stays is the sweeper's.
     pub(super) async fn clean_up_after(&self, query: QueryId) {
-        match self.writes().write(query).await {
-            Ok(Some(write)) if matches!(write.record.phase(), Phase::Open | Phase::Unspecified) => {
+        let phase = match self.writes().write(query).await {
+            Ok(write) => write.map(|write| write.record.phase()),
+            Err(error) => {
+                return tracing::debug!(%query, %error, "a query is left to the sweeper");
             }
-            Ok(_) => self.clean_up(query).await,
-            Err(error) => tracing::debug!(%query, %error, "a query is left to the sweeper"),
+        };
+        match phase {
+            Some(Phase::Open | Phase::Unspecified) => return,
+            Some(Phase::Decided | Phase::Done) => {}
+            // It may have been published just when it was given up.
+            Some(Phase::Aborted) | None => {
+                if let Err(error) = self.stop_write(query).await {
+                    tracing::debug!(%query, %error, "a query of no write goes on");
+                }
+            }
         }
+        self.clean_up(query).await;
     }
 
     /// What it cannot remove now is removed by the sweeper.
@@ -163,8 +189,8 @@ impl Gateway {
     }
 
     /// The same after the write was given up.
-    async fn withdraw(&self, query: QueryId, landing: &Landing) {
-        if let Err(error) = landing.withdraw().await {
+    async fn withdraw(&self, query: QueryId, seen: &Stored<Write>, landing: &Landing) {
+        if let Err(error) = landing.withdraw(was_decided(&seen.record)).await {
             tracing::debug!(%query, %error, "files of no write left to the sweeper");
         }
     }

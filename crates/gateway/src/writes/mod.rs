@@ -13,3 +13,4 @@ mod sweep;
 mod upload;
 
 pub(crate) use readers::{View, none_since};
+pub(crate) use sweep::LostWrites;

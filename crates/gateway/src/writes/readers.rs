@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use dunlin_base::{QueryId, Result, Revision};
+use dunlin_base::{Error, QueryId, Result, Revision};
 use dunlin_metadata::Compare;
 use dunlin_proto::write::Target;
 use dunlin_proto::write::write::Phase;
@@ -75,13 +75,24 @@ impl View {
         let decided: Vec<QueryId> =
             self.on(locations).filter(|write| write.decided).map(|write| write.query).collect();
         for query in &decided {
-            gateway.drive(*query).await?;
+            if let Err(error) = gateway.drive(*query).await {
+                // That it failed is an error of its own statement, if only it is at an end.
+                still_decided(gateway, *query, error).await?;
+            }
         }
         if !decided.is_empty() {
             return Ok(true);
         }
         let now = Self::now(gateway).await?;
         Ok(!now.on(locations).eq(self.on(locations)))
+    }
+}
+
+/// The error of taking a write to its end, if it is not there.
+async fn still_decided(gateway: &Gateway, query: QueryId, error: Error) -> Result<()> {
+    match gateway.writes().write(query).await? {
+        Some(write) if write.record.phase() == Phase::Decided => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -69,6 +69,11 @@ fn write_key(query: QueryId) -> String {
     format!("{WRITES}{query}")
 }
 
+/// Holds while the record of a write is as it was then.
+pub(super) fn unmoved(query: QueryId, revision: Revision) -> Compare {
+    Compare::Modified(write_key(query), revision)
+}
+
 /// The key that only one COPY into a target has at a time.
 fn held_key(target: &Target) -> Option<String> {
     use dunlin_proto::write::target::Kind;
@@ -130,15 +135,15 @@ impl Records {
         self.store.get(key).await?.as_ref().map(decoded).transpose()
     }
 
-    /// Creates a write and takes what it needs: its name (last written at `seen`), its target.
-    /// `Conflict` names nothing: read the name again. `Invalid`: the new table's name is taken, or
-    /// its schema gone; `Retry`: another statement has the target.
+    /// Creates a write and takes what it needs: its name (last written at `seen`), its target. The
+    /// revision of its record; `None` names nothing: read the name again. `Invalid`: the new table's
+    /// name is taken, or its schema gone; `Retry`: another statement has the target.
     pub(super) async fn begin(
         &self,
         query: QueryId,
         write: &Write,
         name: Option<(&Name, Option<Revision>)>,
-    ) -> Result<Swap> {
+    ) -> Result<Option<Revision>> {
         let key = write_key(query);
         let mut compares = vec![Compare::Absent(key.clone())];
         let mut ops = vec![put(&key, write)];
@@ -167,18 +172,19 @@ impl Records {
         }
         let txn = Txn { compares, ops, ..Txn::default() };
         let entries = match self.store.txn(txn).await? {
-            TxnOutcome::Committed(_) => return Ok(Swap::Done),
+            TxnOutcome::Committed(revision) => return Ok(Some(revision)),
             TxnOutcome::Conflict(entries) => entries,
         };
         let there = |wanted: &str| entries.iter().flatten().find(|entry| entry.key == wanted);
-        // The id is this caller's alone: a try whose answer was lost.
-        if there(&key).is_some() {
-            return Ok(Swap::Done);
+        // The id is this caller's alone: a try whose answer was lost. Since then it may have been
+        // given up.
+        if let Some(entry) = there(&key) {
+            return Ok(Some(entry.created));
         }
         if held.is_some_and(|held| there(&held).is_some()) {
             return Err(Error::retry("another statement is writing to the same target"));
         }
-        let Some(table) = &target.table else { return Ok(Swap::Conflict) };
+        let Some(table) = &target.table else { return Ok(None) };
         if there(&catalog::object_key(&table.schema, &table.name)).is_some() {
             return Err(taken(table));
         }
@@ -186,7 +192,7 @@ impl Records {
         if schema.is_some_and(|schema| there(&schema).is_none()) {
             return Err(schema_gone(&table.schema));
         }
-        Ok(Swap::Conflict)
+        Ok(None)
     }
 
     /// Why a table that a write makes could not be made, as far as it shows afterwards.
@@ -356,7 +362,7 @@ mod tests {
         let (env, records) = records();
         let (damaged, well) = (QueryId::generate(&env), QueryId::generate(&env));
         let begun = records.begin(well, &Write::default(), None).await.expect("no faults");
-        assert_eq!(begun, Swap::Done);
+        assert!(begun.is_some());
         let none = |key: String| Op::Put(key, Bytes::from_static(b"none"), None);
         let ops = vec![none(write_key(damaged)), none(format!("{IDS}0"))];
         records.commit(Vec::new(), ops).await.expect("no faults");

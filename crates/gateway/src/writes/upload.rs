@@ -19,7 +19,6 @@ use dunlin_proto::write::{File, Write};
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
 
-use super::records::Swap;
 use crate::gateway::Gateway;
 use crate::session::Session;
 
@@ -91,7 +90,7 @@ impl Upload {
         };
         write.set_phase(Phase::Open);
         let landing = Landing::new(&gateway.parts().stores, &plan.target, id)?;
-        if records.begin(id, &write, None).await? == Swap::Conflict {
+        if records.begin(id, &write, None).await?.is_none() {
             return Err(Error::retry("the table was made or removed meanwhile"));
         }
         let kind = plan.target.kind();

@@ -21,14 +21,14 @@ use dunlin_proto::queue::Card;
 use dunlin_queue::Queue;
 use dunlin_shuffle::{LocalWorkers, Workers};
 use dunlin_shuffle_service::ShuffleWorker;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 
 use self::options::store_variables;
 pub use self::options::{EngineOptions, Wire, WireTls};
 use self::runtimes::{Runtimes, task_runtime};
 use self::shuffle_role::ShuffleRole;
-use self::workers::ClusterWorkers;
+use self::workers::{ClusterWorkers, OtherWorkers};
 
 /// How long a shutdown waits for what executors still run.
 const DRAIN_MAX: Duration = Duration::from_secs(3600);
@@ -97,6 +97,9 @@ impl Engine {
             }
             None => local,
         };
+        if let Some(role) = &shuffle {
+            role.worker.set_peers(Arc::new(OtherWorkers(Arc::downgrade(&workers))));
+        }
         let parts =
             dunlin_executor::Parts { env, cpu, leases, store, queue, workers, contexts, stores };
         let gateway = match options.gateway {
@@ -190,8 +193,22 @@ impl Engine {
     /// Has all executors finish what they run and take nothing new; what still runs after `limit`
     /// is handed back.
     pub async fn drain_executors(&self, limit: Duration) {
-        let executors = std::mem::take(&mut *self.executors.lock());
-        futures::future::join_all(executors.iter().map(|executor| executor.drain(limit))).await;
+        let executors = self.executors();
+        join_all(executors.iter().map(|executor| executor.drain(limit))).await;
+        self.forget_killed();
+    }
+
+    /// The same once other executors can do without them: see [`Executor::retire`].
+    pub async fn retire_executors(&self, limit: Duration, tasks_min: Duration) {
+        let executors = self.executors();
+        join_all(executors.iter().map(|executor| executor.retire(limit, tasks_min))).await;
+        self.forget_killed();
+    }
+
+    /// Stops all executors at once; others take over when their leases end.
+    pub fn kill_executors(&self) {
+        self.executors().iter().for_each(|executor| executor.kill());
+        self.forget_killed();
     }
 
     /// Drops the handles of executors that were killed or drained.
@@ -215,14 +232,19 @@ impl Engine {
         start_gateway(&self.parts, &self.options).await
     }
 
+    /// Has the gateway remove what it is to remove, and leave; the process has none any more then.
+    pub async fn leave_gateway(&self) {
+        let Ok(gateway) = self.gateway() else { return };
+        if let Err(error) = gateway.leave().await {
+            tracing::warn!(%error, "gateway could not leave");
+        }
+        self.gateway.lock().take();
+    }
+
     /// Stops taking work, finishes what runs, removes what is to be removed, leaves.
     pub async fn shutdown(&self) {
         self.drain_executors(DRAIN_MAX).await;
-        if let Ok(gateway) = self.gateway()
-            && let Err(error) = gateway.leave().await
-        {
-            tracing::warn!(%error, "gateway could not leave");
-        }
+        self.leave_gateway().await;
         let shuffle = self.shuffle.lock().take();
         let Some(role) = shuffle else { return };
         if let Err(error) = role.seat.leave().await {

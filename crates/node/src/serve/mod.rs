@@ -3,6 +3,7 @@
 
 mod admin;
 mod crowd;
+mod drain;
 mod listeners;
 mod options;
 mod stop;
@@ -15,6 +16,7 @@ use dunlin_base::{Error, Result};
 use dunlin_gateway::flight::{Auth, DoorOptions, FlightDoor, MetadataUsers};
 
 use self::admin::Admin;
+use self::drain::drain;
 pub use self::listeners::Listener;
 pub(crate) use self::options::Serving;
 use crate::engine::Engine;
@@ -61,17 +63,11 @@ async fn serve(engine: &Engine, serving: &Serving) -> Result<()> {
     note(&format!("dunlin: {stop}: draining"));
     admin.not_ready();
     engine.env().sleep(NOTICE).await;
-    let drained = async {
-        let limit = serving.drain_limit;
-        engine.drain_executors(limit).await;
-        if let Some(door) = &door {
-            door.shutdown(serving.drain_limit).await;
-        }
-    };
     tokio::select! {
-        () = drained => {}
+        () = drain(engine, door.as_ref(), serving.drain_limit) => {}
         second = stop::requested(engine.env(), false) => {
             second?;
+            engine.kill_executors();
             return Err(Error::retry("ended at once by a second signal"));
         }
     }

@@ -97,3 +97,30 @@ fn damaged_plans_in_the_store_cost_one_query_each() {
     }
     cluster.assert_nothing_left();
 }
+
+#[test]
+fn a_query_that_cannot_be_read_keeps_no_other_from_being_failed_without_executors() {
+    let shape = Shape { partitions: 2, executors: 0, fine: false };
+    let cluster = Cluster::with(&tpch(), shape, |options| {
+        options.executor_wait = Duration::from_secs(1);
+    });
+    let (env, store) = (cluster.engine.env().clone(), cluster.engine.store());
+    cluster.engine.block_on(async {
+        let put = async |key: &str, value: Bytes| {
+            let ops = vec![Op::Put(key.to_owned(), value, None)];
+            store.txn(Txn { ops, ..Txn::default() }).await.expect("written");
+        };
+        let (first, rows) = started(&cluster).await;
+        let key = format!("q/{first}/meta");
+        let record = store.get(&key).await.expect("read").expect("a record").value;
+        put(&key, Bytes::from_static(b"none")).await;
+        let (_, others) = started(&cluster).await;
+        for (rows, whose) in [(others, "the later one's"), (rows, "its own")] {
+            let ended = env.timeout(LIMIT, rows.batches.try_collect::<Vec<_>>()).await;
+            let ended = ended.unwrap_or_else(|| panic!("{whose}: no end"));
+            let error = ended.expect_err("nobody can run it");
+            assert_eq!(error.kind(), Kind::Retry, "{whose}: {error}");
+            put(&key, record.clone()).await;
+        }
+    });
+}

@@ -7,6 +7,7 @@ mod damaged;
 mod door;
 mod explain;
 mod left_behind;
+mod outdated;
 mod processes;
 mod stopped;
 mod tpcds;

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use dunlin_base::QueryId;
+use dunlin_base::{ProcessId, QueryId};
 use dunlin_corpus::{compare, tpch as corpus};
 use dunlin_gateway::{Reply, Rows};
+use dunlin_metadata::{Op, Txn};
+use dunlin_proto::queue::Card;
 use futures::TryStreamExt;
+use prost::Message;
 
 use crate::cluster::{Cluster, LIMIT, Oracle, Shape, tpch};
 
@@ -105,4 +108,34 @@ fn a_gateway_that_dies_costs_no_query() {
     });
     compare::same_rows(&expected, &actual).expect("the same rows");
     cluster.assert_nothing_left();
+}
+
+#[test]
+fn of_executors_that_are_told_at_once_the_last_of_their_build_stays_for_its_gateway() {
+    const LIMIT_OF_DRAIN: Duration = Duration::from_secs(90);
+    let shape = Shape { executors: 2, ..SHAPE };
+    let cluster = Cluster::start(&tpch(), shape);
+    let (engine, env) = (&cluster.engine, cluster.engine.env().clone());
+    engine.block_on(async {
+        // An executor of the next build has come.
+        let card = Card { build: "next".to_owned(), slots: 1, ..Card::default() };
+        let key = format!("ex/{}", ProcessId::generate(&env));
+        let ops = vec![Op::Put(key, card.encode_to_vec().into(), None)];
+        engine.store().txn(Txn { ops, ..Txn::default() }).await.expect("written");
+        let began = env.now();
+        let executors = engine.executors();
+        let alive = || executors.iter().filter(|executor| executor.is_alive()).count();
+        let retire = engine.retire_executors(LIMIT_OF_DRAIN, Duration::from_secs(1));
+        let meanwhile = async {
+            while alive() == 2 {
+                env.sleep(Duration::from_millis(5)).await;
+            }
+            let rows = cluster.rows_async(sql(1)).await.expect("somebody runs it");
+            assert!(!rows.is_empty() && alive() == 1);
+            engine.leave_gateway().await;
+        };
+        futures::join!(retire, meanwhile);
+        assert_eq!(alive(), 0);
+        assert!(env.now() - began < LIMIT_OF_DRAIN / 2, "it does not wait for the limit");
+    });
 }

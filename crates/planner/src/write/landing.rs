@@ -125,11 +125,17 @@ impl Landing {
         put.map(drop).map_err(|e| not_stored(&e, &self.shown(&path)))
     }
 
-    /// Gives every file of the manifest with this hash its final name. `Lost`: a staged file is gone
-    /// and was not published. Idempotent.
+    /// Gives every file of the manifest with this hash its final name. `Lost`: the manifest is gone,
+    /// or a staged file is and was not published. Idempotent.
     pub async fn publish(&self, manifest: &[u8]) -> Result<()> {
         let path = self.staged(&manifest_name(manifest));
-        let failed = |e: &StoreError| from_object_store(e).context("the manifest of a write");
+        let failed = |e: &StoreError| match e {
+            StoreError::NotFound { .. } => {
+                let path = self.shown(&path);
+                Error::lost(format!("{path} was removed before its files were published"))
+            }
+            e => from_object_store(e).context("the manifest of a write"),
+        };
         let bytes = self.store.get(&path).await.map_err(|e| failed(&e))?;
         let bytes = bytes.bytes().await.map_err(|e| failed(&e))?;
         let manifest = Manifest::decode(bytes.as_ref())
@@ -176,18 +182,23 @@ impl Landing {
         self.remove_folders().await
     }
 
-    /// The same of a write that was given up. A new table whose name was taken had its files
-    /// published by then: they go, too, and nobody else's. Idempotent.
-    pub async fn withdraw(&self) -> Result<()> {
+    /// The same of a write that was given up. If it had been `decided` on, files of it may have been
+    /// published by then: they go, too, and nobody else's. (Not the one file of a COPY: its name does
+    /// not say whose it is, and if it is the write's, then it is all of it.) Idempotent.
+    pub async fn withdraw(&self, decided: bool) -> Result<()> {
         // First what might still be published.
         self.remove_below(&staging(&self.folder, self.query)).await?;
-        if self.target.kind() == Kind::Create {
+        // Earlier builds did not say what they had decided on.
+        if decided || self.target.kind() == Kind::Create {
             self.remove_published().await?;
         }
         self.remove_folders().await
     }
 
     async fn remove_published(&self) -> Result<()> {
+        if self.file.is_some() {
+            return Ok(());
+        }
         let found = self.store.list_with_delimiter(Some(&self.folder)).await;
         let found = found.map_err(|e| not_stored(&e, &self.shown(&self.folder)))?.objects;
         let own = format!("{}-", self.query);

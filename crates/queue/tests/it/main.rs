@@ -4,6 +4,7 @@ mod builds;
 mod chaos;
 mod life;
 mod losses;
+mod peers;
 mod poison;
 mod short;
 mod toy;

@@ -109,6 +109,35 @@ async fn settled_queries_go_together_and_into_the_history() {
     assert!(left.iter().all(|key| key.starts_with("hist/") || key.contains(&runs)), "{left:?}");
 }
 
+/// A query that has ended, with nothing left of it but its records.
+async fn settled(world: &World, executor: &Executor, queue: &Queue) -> QueryId {
+    let mut ready = executor.queue.watch_ready().await.expect("no faults");
+    let query = world.new_query(&graph(&[(&[], 1)]));
+    let id = query.id;
+    queue.publish(query).await.expect("it is a good query");
+    waiting(world, queue, id).await;
+    run(executor, &heard(&mut ready, id, 0).await).await;
+    // The watch has told by now.
+    world.env.sleep(Duration::from_millis(100)).await;
+    assert!(queue.is_settled(id));
+    id
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_the_store_refuses_is_removed_one_by_one() {
+    let world = World::new(1);
+    let executor = world.executor().await;
+    let (_, queue) = world.process();
+    let one = settled(&world, &executor, &queue).await;
+    let other = settled(&world, &executor, &queue).await;
+    // No store takes a transaction that writes a key twice.
+    let removed = queue.remove_all(vec![one, other, one]).await;
+    assert!(removed.iter().all(|(_, removed)| removed.is_ok()), "{removed:?}");
+    let left = world.keys().await;
+    assert!(left.iter().all(|key| key.starts_with("hist/")), "{left:?}");
+    assert_eq!(queue.history(10).await.expect("no faults").len(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_query_that_was_kept_meanwhile_is_removed_all_the_same() {
     let world = World::new(1);

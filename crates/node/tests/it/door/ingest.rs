@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray};
 use arrow::datatypes::Int64Type;
+use arrow::ipc::writer::IpcWriteOptions;
 use arrow::record_batch::RecordBatch;
 use arrow_flight::error::FlightError;
-use arrow_flight::sql::{CommandStatementIngest, TableDefinitionOptions};
+use arrow_flight::sql::{CommandStatementIngest, ProstMessageExt, TableDefinitionOptions};
+use arrow_flight::{FlightData, FlightDescriptor, SchemaAsIpc};
 use futures::channel::oneshot;
 use futures::{StreamExt, stream};
+use prost::Message;
 use tempfile::TempDir;
 
-use super::lab::{Doors, Plain, all};
+use super::lab::{Doors, Plain, all, signed};
 
 /// What may be made, and what may be there; as the protocol numbers it.
 const CREATE: (i32, i32) = (1, 1);
@@ -179,7 +182,6 @@ fn a_client_that_dies_in_the_middle_of_its_rows_leaves_nothing() {
                 let writes = store.range("wr/q/").await.expect("a range").entries;
                 let open = |bytes: &bytes::Bytes| {
                     use dunlin_proto::write::{Write, write::Phase};
-                    use prost::Message;
                     let write = Write::decode(bytes.clone()).expect("a write");
                     write.phase() == Phase::Open
                 };
@@ -232,5 +234,33 @@ fn more_uploads_than_a_gateway_takes_are_told_so() {
         let error = ingest(&mut client, into_table("t", CREATE), vec![batch(0, 1)]).await;
         let error = error.expect_err("not granted");
         assert!(error.contains("user 'cid' has no CREATE on schema 'public'"), "{error}");
+    });
+}
+
+/// Messages with a schema and with bytes that are no rows.
+fn unreadable(command: CommandStatementIngest) -> [FlightData; 2] {
+    let options = IpcWriteOptions::default();
+    let schema: FlightData = SchemaAsIpc::new(batch(0, 1).schema().as_ref(), &options).into();
+    let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
+    let garbage = FlightData { data_header: vec![7; 64].into(), ..FlightData::default() };
+    [FlightData { flight_descriptor: Some(descriptor), ..schema }, garbage]
+}
+
+#[test]
+fn what_still_comes_of_a_refused_upload_is_not_decoded() {
+    let doors = Doors::with(|_| {}, |options| options.uploads_max = 0);
+    doors.run(async {
+        let mut client = doors.plain(0, "ann").await;
+        let (end, ended) = oneshot::channel::<()>();
+        let rest = stream::once(ended).filter_map(|_| std::future::ready(None));
+        let messages = stream::iter(unreadable(into_table("t", CREATE))).chain(rest);
+        let request = signed(&client, messages);
+        let mut answer = std::pin::pin!(client.inner_mut().do_put(request));
+        // Whoever decoded it would see that it is unreadable, and answer.
+        let early = doors.env().timeout(Duration::from_millis(500), &mut answer).await;
+        assert!(early.is_none(), "an answer while rows may still come: {early:?}");
+        end.send(()).expect("the client sends");
+        let error = answer.await.expect_err("it was refused");
+        assert!(error.message().contains("takes 0 uploads at a time"), "{error}");
     });
 }

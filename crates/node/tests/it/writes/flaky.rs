@@ -18,6 +18,7 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
+use tokio::sync::{RwLock, RwLockWriteGuard};
 use url::Url;
 
 use crate::cluster::Cluster;
@@ -30,6 +31,8 @@ pub(super) struct Flaky {
     copies: AtomicUsize,
     /// Files with a final name that may still be removed.
     removals: Arc<AtomicUsize>,
+    /// Whoever has it to itself keeps others from storing.
+    open: RwLock<()>,
 }
 
 /// Takes one of what is left.
@@ -59,6 +62,19 @@ impl Flaky {
         self.removals.store(removals, Ordering::SeqCst);
     }
 
+    /// Nothing can be stored until it is dropped.
+    pub(super) async fn hold(&self) -> RwLockWriteGuard<'_, ()> {
+        self.open.write().await
+    }
+
+    /// Removes files whose paths have this in them.
+    pub(super) async fn remove(&self, part: &str) {
+        let paths = self.paths().await.into_iter().filter(|path| path.contains(part));
+        for path in paths {
+            self.inner.delete(&Path::from(path)).await.expect("removed");
+        }
+    }
+
     /// Somebody else's file.
     pub(super) async fn add(&self, path: &str) {
         self.inner.put(&Path::from(path), "x".into()).await.expect("stored");
@@ -82,6 +98,7 @@ type Stored<T> = object_store::Result<T>;
 #[async_trait]
 impl ObjectStore for Flaky {
     async fn put_opts(&self, at: &Path, body: PutPayload, how: PutOptions) -> Stored<PutResult> {
+        let _open = self.open.read().await;
         self.inner.put_opts(at, body, how).await
     }
 

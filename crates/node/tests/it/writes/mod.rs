@@ -2,6 +2,7 @@
 
 mod flaky;
 mod forms;
+mod given_up;
 mod killed;
 mod once;
 mod refused;
