@@ -41,7 +41,7 @@ class Server:
     def __init__(self, dunlin, folder):
         state = ["--metadata", str(folder / "state")]
         environment = {**os.environ, "DUNLIN_PASSWORD": PASSWORD}
-        subprocess.run([dunlin, "users", *state, "set", USER], env=environment, check=True, timeout=60)
+        subprocess.run([dunlin, "users", *state, "set", USER, "--admin"], env=environment, check=True, timeout=60)
         config = folder / "dunlin.toml"
         config.write_text(f'[session]\nwarehouse = "{folder / "warehouse"}"\n')
         command = [dunlin, "serve", "--config", str(config), *state, "--blobs", str(folder / "blobs"), "--data", str(folder / "data")]

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dunlin_base::env::Task;
-use dunlin_base::{Env, Error, ProcessId, Result};
+use dunlin_base::{Env, ProcessId, Result};
 use dunlin_metadata::StoreRef;
 use dunlin_planner::{Contexts, ObjectStores};
 use dunlin_proto::queue::Card;
-use dunlin_queue::{ClaimedSlices, LiveSet, Member, Queue, Role, WeakMember};
+use dunlin_queue::{LiveSet, Member, Queue, Role, WeakMember};
 use dunlin_shuffle::Workers;
 use parking_lot::Mutex;
 use prost::Message;
@@ -155,48 +155,14 @@ impl Shared {
         self.id.lock().map(|id| id.to_string()).unwrap_or_default()
     }
 
-    /// The shuffle worker for a claim's output: by rendezvous hash of the query, so that a query's
-    /// data meet on few workers and all executors choose alike.
-    ///
-    /// Waits a while for one to come, or to be trusted again: that none is there now is no fault of
-    /// the task.
-    pub(crate) async fn choose_worker(&self, claim: &ClaimedSlices) -> Result<ProcessId> {
-        let env = &self.parts.env;
-        let until = env.now() + WORKER_WAIT;
-        loop {
-            match self.present_worker(claim) {
-                Err(error) if env.now() >= until => return Err(error),
-                Err(_) => env.sleep(Duration::from_millis(50)).await,
-                found => return found,
-            }
-        }
-    }
-
     /// The shuffle workers, by their cards.
     pub(crate) fn workers_alive(&self) -> &LiveSet {
         &self.shuffles
-    }
-
-    fn present_worker(&self, claim: &ClaimedSlices) -> Result<ProcessId> {
-        let mix = |id: ProcessId| {
-            let both = id.to_u128() ^ claim.query.to_u128().rotate_left(claim.stage.0 % 64);
-            (both as u64 ^ (both >> 64) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        };
-        let now = self.parts.env.now();
-        let live = self.shuffles.cards().into_iter().map(|(id, _)| id);
-        let live = live.filter(|id| !self.avoided.contains(*id, now));
-        live.max_by_key(|id| mix(*id)).ok_or_else(|| {
-            Error::retry("no shuffle worker is alive and takes output")
-                .with_hint("start a process with the shuffle role")
-        })
     }
 }
 
 /// Former lives that a card names.
 const FORMER_MAX: usize = 32;
-
-/// How long a task waits for a shuffle worker to be alive before it fails.
-const WORKER_WAIT: Duration = Duration::from_secs(30);
 
 async fn join(shared: &Arc<Shared>) -> Result<ClaimLoop> {
     let parts = &shared.parts;

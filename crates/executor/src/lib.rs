@@ -13,6 +13,7 @@ mod looks;
 mod memory;
 mod options;
 mod partition;
+mod placement;
 mod recover;
 mod slots;
 mod source;

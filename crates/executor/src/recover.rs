@@ -70,12 +70,25 @@ async fn input_failed(
     fault: &ReadFault,
     error: &Error,
 ) -> Result<bool> {
-    let worker = fault.worker;
+    let gone = || fault.holders.iter().filter(|holder| holder.gone);
+    let there = || fault.holders.iter().filter(|holder| !holder.gone);
+    if fault.all_gone() {
+        for holder in gone() {
+            if is_news(shared, holder.worker).await? {
+                return Ok(true);
+            }
+        }
+    }
+    if error.kind() == Kind::Retry {
+        for holder in there() {
+            if !goes_away(shared, holder.worker).await {
+                return Ok(false);
+            }
+        }
+    }
     let what = match error.kind() {
-        Kind::Lost if fault.worker_gone && is_news(shared, worker).await? => return Ok(true),
-        Kind::Lost if !fault.worker_gone => Lost::Maps(fault.maps.clone()),
-        Kind::Retry if !goes_away(shared, worker).await => return Ok(false),
-        _ => Lost::Worker(worker.to_string()),
+        Kind::Lost if !fault.all_gone() => Lost::Maps(fault.maps.clone()),
+        _ => Lost::Workers(fault.holders.iter().map(|h| h.worker.to_string()).collect()),
     };
     let Some(input) = claim.inputs.iter().find(|input| input.stage == fault.stage) else {
         return Ok(false);

@@ -13,7 +13,7 @@ use dunlin_proto::block::{Codec, ShuffleId};
 use dunlin_proto::output::{MapOutput, TaskStats};
 use dunlin_proto::plan::{Header, Slice, SliceList};
 use dunlin_queue::ClaimedSlices;
-use dunlin_shuffle::{PushFault, ShuffleWriter, WriterOptions};
+use dunlin_shuffle::{ShuffleWriter, WriterOptions};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use prost::Message;
@@ -21,6 +21,7 @@ use prost::Message;
 use crate::executor::Shared;
 use crate::memory::TaskPool;
 use crate::partition::write_stream;
+use crate::placement::StagePlacement;
 use crate::source::ShuffleSource;
 use crate::stats;
 
@@ -74,7 +75,8 @@ async fn run_here(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> {
     let mut bound =
         work.template.bind(slices, work.first_slice, width, &source, &contexts.decode)?;
     bound.plan = bind_files(bound.plan, &files_prefix(work), env);
-    let writer = Arc::new(writer(shared, work, &bound.plan, &bound.output).await?);
+    let writer = writer(shared, work, &bound.plan, &bound.output);
+    let writer = Arc::new(writer);
     let streams = run_streams(shared, &bound.plan, &contexts.run, bound.output, &writer).await;
     let writer = Arc::into_inner(writer).ok_or_else(|| Error::bug("a stream outlived its task"))?;
     if let Err(error) = streams {
@@ -82,11 +84,9 @@ async fn run_here(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> {
         let _ = writer.abort().await;
         return Err(name_spill(name_files(error, &bound.plan), &contexts.run));
     }
-    let worker = writer.worker();
     let written = writer.finish().await?;
     let count = work.slices.len() as u32;
-    let mut output =
-        written.into_map_output((work.first_slice, count), claim.attempt, worker, claim.epoch);
+    let mut output = written.into_map_output((work.first_slice, count), claim.attempt, claim.epoch);
     let mut task = TaskStats {
         elapsed_us: (env.now() - started).as_micros() as u64,
         peak_memory_bytes: pool.peak(),
@@ -116,12 +116,12 @@ fn import_stores(shared: &Shared, header: &Header) -> Result<()> {
     shared.parts.stores.import(&specs)
 }
 
-async fn writer(
-    shared: &Shared,
+fn writer(
+    shared: &Arc<Shared>,
     work: &Work,
     plan: &Arc<dyn ExecutionPlan>,
     output: &TaskOutput,
-) -> Result<ShuffleWriter> {
+) -> ShuffleWriter {
     let claim = &work.claim;
     let shuffle = ShuffleId { query: claim.query, stage: claim.stage, epoch: claim.epoch };
     let partitions = match output {
@@ -134,15 +134,18 @@ async fn writer(
     if let TaskOutput::One { result: true } = output {
         options.inline_max = shared.options.inline_result_bytes.as_usize();
     }
-    let worker = shared.choose_worker(claim).await?;
+    let workers = Arc::clone(&shared.parts.workers);
     // Within a machine the codec costs more than the bytes that it saves.
-    if shared.parts.workers.leaves_host(worker) {
+    if shared.workers_alive().cards().iter().any(|(id, _)| workers.leaves_host(*id)) {
         options.codec = Codec::Lz4;
     }
-    // Chosen by one view of the live workers, connected to by another, which may be behind.
-    let api = shared.parts.workers.connect(worker);
-    let api = api.map_err(|error| PushFault::attach(error, worker))?;
-    Ok(ShuffleWriter::new(api, worker, options))
+    let placement = StagePlacement {
+        shared: Arc::clone(shared),
+        of: (claim.query, claim.stage),
+        partitions,
+        copies: work.template.header().shuffle_copies,
+    };
+    ShuffleWriter::new(workers, Arc::new(placement), options)
 }
 
 /// Runs every stream of the plan at once; the first error stops them all.

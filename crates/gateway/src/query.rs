@@ -147,11 +147,16 @@ async fn remake(
 ) -> Result<()> {
     let parts = gateway.parts();
     let Some(fault) = ReadFault::of(&error) else { return Err(error) };
-    // A worker that this gateway has not heard of yet is not gone.
-    let gone = fault.worker_gone && !parts.queue.has_shuffle_worker(fault.worker).await?;
+    let mut gone = fault.all_gone();
+    for holder in &fault.holders {
+        // A worker that this gateway has not heard of yet is not gone.
+        gone = gone && !parts.queue.has_shuffle_worker(holder.worker).await?;
+    }
     let what = match error.kind() {
-        Kind::Lost if gone => Lost::Worker(fault.worker.to_string()),
-        Kind::Lost if !fault.worker_gone => Lost::Maps(fault.maps.clone()),
+        Kind::Lost if gone => {
+            Lost::Workers(fault.holders.iter().map(|h| h.worker.to_string()).collect())
+        }
+        Kind::Lost if !fault.all_gone() => Lost::Maps(fault.maps.clone()),
         _ => {
             parts.env.sleep(WORKER_LOOK).await;
             return Ok(());

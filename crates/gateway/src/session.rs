@@ -238,7 +238,8 @@ impl Session {
             return Ok(Arc::clone(shape));
         }
         let config = session_config(settings)?;
-        let header = dunlin_planner::header(&config, decide_options(settings).to_settings());
+        let mut header = dunlin_planner::header(&config, decide_options(settings).to_settings());
+        header.shuffle_copies = settings.shuffle_copies;
         let shape = Arc::new(Shape { settings: settings.clone(), config, header });
         *last = Some(Arc::clone(&shape));
         Ok(shape)

@@ -3,7 +3,7 @@
 //! implements it on both ends.
 
 use async_trait::async_trait;
-use dunlin_base::{Attempt, PartitionId, QueryId, Result};
+use dunlin_base::{Attempt, Error, PartitionId, ProcessId, QueryId, Result};
 use futures::stream::BoxStream;
 
 use crate::block::{Block, ShuffleId};
@@ -29,6 +29,87 @@ pub struct ReadRequest {
     pub maps: Option<Vec<MapAttempt>>,
 }
 
+/// Blocks for one location, and what is asked of it.
+#[derive(Clone, Debug)]
+pub struct Push {
+    /// The blocks, all of one shuffle.
+    pub blocks: Vec<Block>,
+    /// The worker that is to hold a second copy before the push is acknowledged.
+    pub peer: Option<ProcessId>,
+    /// The writer has nowhere else to go: thresholds of partitions are no reason to refuse.
+    pub last_resort: bool,
+}
+
+impl Push {
+    /// One copy.
+    pub fn plain(blocks: Vec<Block>) -> Self {
+        Self { blocks, peer: None, last_resort: false }
+    }
+}
+
+/// What became of a push that is no error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// All blocks are stored.
+    Stored(Ack),
+    /// All blocks are to be pushed again, those of the partitions named (of all, if none is) to
+    /// another location. They may have been stored here, too: a commit that does not name this
+    /// location for them makes such copies count for nothing.
+    Refused(Refusal, Vec<PartitionId>),
+}
+
+/// How safe acknowledged blocks are. The order is that of safety.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Durability {
+    /// D0: in the memory, or in an unsynced file, of one worker.
+    Memory,
+    /// D1: with two workers, or in a synced file of one.
+    Twice,
+    /// D2: in the object store.
+    Object,
+}
+
+/// What an acknowledgement says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// The least of all blocks of the push.
+    pub durability: Durability,
+    /// Push more slowly: the worker's memory fills faster than it empties.
+    pub slow: bool,
+    /// Partitions of the push that are past their soft threshold: their next blocks should go to
+    /// another location.
+    pub moves: Vec<PartitionId>,
+}
+
+impl Ack {
+    /// In memory, and nothing else to say.
+    pub const PLAIN: Self = Self { durability: Durability::Memory, slow: false, moves: Vec::new() };
+}
+
+/// Why a worker wants blocks to go elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// A partition of the push is past its hard threshold.
+    Large,
+    /// The worker drains.
+    Draining,
+    /// The disk that holds a partition of the push is isolated or full.
+    Disk,
+    /// The peer refused, is gone, or did not answer in time.
+    Peer,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Large => "a partition is past its hard threshold",
+            Self::Draining => "the worker drains",
+            Self::Disk => "the disk of a partition takes nothing",
+            Self::Peer => "the worker of the second copy does not take it",
+        })
+    }
+}
+
 /// A stream of blocks, ordered by the request's maps, then by batch.
 pub type BlockStream = BoxStream<'static, Result<Block>>;
 
@@ -45,6 +126,16 @@ pub trait ShuffleApi: Send + Sync {
     /// or sealed, or the attempt was discarded. `Lost`: a block's checksum is wrong, nothing was
     /// stored. `Bug`: a different block of the same identity is there.
     async fn push(&self, blocks: Vec<Block>) -> Result<()>;
+
+    /// As [`ShuffleApi::push`], with a second copy if the push names a peer, and with an answer
+    /// that says how safe the blocks are or that they should go elsewhere. A writer that wants no
+    /// more than one copy at one place may use `push`; there a refusal is `Retry`.
+    ///
+    /// A worker that knows nothing of copies stores one and says so: compare the level.
+    async fn store(&self, push: Push) -> Result<Pushed> {
+        self.push(push.blocks).await?;
+        Ok(Pushed::Stored(Ack::PLAIN))
+    }
 
     /// Ends a shuffle for followers: no further block is accepted, their streams end. Repeated
     /// pushes of blocks that are there stay welcome.
@@ -63,4 +154,23 @@ pub trait ShuffleApi: Send + Sync {
 
     /// All shuffles that the worker holds, for the sweeper.
     async fn shuffles(&self) -> Result<Vec<ShuffleId>>;
+}
+
+impl Pushed {
+    /// For a writer that cannot go elsewhere: a refusal is `Retry`.
+    pub fn stored(self) -> Result<Ack> {
+        match self {
+            Self::Stored(ack) => Ok(ack),
+            Self::Refused(why, _) => {
+                Err(Error::retry(format!("blocks have to go elsewhere: {why}")))
+            }
+        }
+    }
+}
+
+/// How a worker reaches the holder of second copies. Implemented by whoever wires processes
+/// together; called for each push that names a peer.
+pub trait Peers: Send + Sync {
+    /// The worker of this process. Does no I/O. `Lost` if it is known to be gone.
+    fn peer(&self, id: ProcessId) -> Result<std::sync::Arc<dyn ShuffleApi>>;
 }

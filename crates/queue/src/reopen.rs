@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use dunlin_base::{Error, ProcessId, QueryId, Result, StageEpoch, StageId};
-use dunlin_proto::output::{MapOutput, StageOutput};
+use dunlin_proto::output::{Location, MapOutput, StageOutput};
 use dunlin_proto::queue::{Card, Phase, Stage, StagePhase};
 use dunlin_proto::shuffle::MapAttempt;
 use prost::Message;
@@ -38,8 +38,8 @@ pub struct Missing {
 /// The part of an output that is lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lost {
-    /// All that this shuffle worker holds, by its process id as outputs name it.
-    Worker(String),
+    /// All that nobody but these shuffle workers holds, by their process ids as outputs name them.
+    Workers(Vec<String>),
     /// The output of these maps.
     Maps(Vec<MapAttempt>),
 }
@@ -139,6 +139,12 @@ pub(crate) fn reopen(
     Ok(Some((changes, Reopened::Maps(lost.len() as u32))))
 }
 
+/// True if no copy is left.
+fn is_gone(location: &Location, gone: &[String]) -> bool {
+    let is = |worker: &String| worker.is_empty() || gone.contains(worker);
+    is(&location.worker) && is(&location.peer)
+}
+
 /// Small outputs travel in the record itself and are never lost.
 fn is_lost(map: &MapOutput, what: &Lost) -> bool {
     let of = |m: &MapAttempt| (m.map, m.attempt.0) == (map.first_slice, map.attempt);
@@ -146,7 +152,7 @@ fn is_lost(map: &MapOutput, what: &Lost) -> bool {
     !map.inlined
         && holds
         && match what {
-            Lost::Worker(worker) => map.worker == *worker,
+            Lost::Workers(gone) => map.locations.iter().any(|at| is_gone(at, gone)),
             Lost::Maps(maps) => maps.iter().any(of),
         }
 }

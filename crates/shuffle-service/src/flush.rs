@@ -1,4 +1,4 @@
-//! Writing the blocks of one partition to its file: headers and bodies, one after the other.
+//! Writing blocks of one partition to an extent: headers and bodies, one after the other.
 //!
 //! A [`Flush`] is a look at a partition, so writing needs no lock; the partition takes the result
 //! in afterwards.
@@ -6,35 +6,40 @@
 use std::io;
 use std::sync::Arc;
 
-use dunlin_base::PartitionId;
-use dunlin_proto::block::{Block, HEADER_LEN, ShuffleId};
+use bytes::Bytes;
+use dunlin_proto::block::{Block, HEADER_LEN};
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, ExtentId};
+use crate::extent::{Home, Target};
 use crate::partition::Key;
 
-/// What a flush moved.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Flushed {
-    pub(crate) freed: u64,
-    pub(crate) disk_bytes: u64,
+/// Which flush of a partition it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(crate) id: ExtentId,
+    pub(crate) number: u64,
+    pub(crate) to: Target,
+    /// The age of the extent, if this makes one.
+    pub(crate) born: u64,
 }
 
-/// Blocks on their way to the file of their partition.
+/// Blocks on their way to an extent of their partition.
 pub(crate) struct Flush {
-    pub(crate) shuffle: ShuffleId,
-    pub(crate) partition: PartitionId,
+    pub(crate) ticket: Ticket,
     pub(crate) blocks: Vec<(Key, Block)>,
-    /// The file that the partition has, and its length.
+    /// The file of the extent if it is to be continued, and its length; a new one starts at 0.
     pub(crate) file: Option<Arc<dyn DiskFile>>,
     pub(crate) start: u64,
 }
 
-/// Blocks that are in the file.
+/// Blocks that are in the extent.
 pub(crate) struct Written {
-    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) home: Home,
     /// Where the header of each block is.
     pub(crate) offsets: Vec<(Key, u64)>,
     pub(crate) end: u64,
+    /// All that the extent holds would survive the process.
+    pub(crate) synced: bool,
 }
 
 /// Smaller bodies are gathered to writes of about this size; larger ones are written as they are.
@@ -43,24 +48,42 @@ const WRITE_LEN: usize = 256 << 10;
 impl Flush {
     /// Bytes that will be written.
     pub(crate) fn length(&self) -> u64 {
-        self.blocks.iter().map(|(_, b)| (HEADER_LEN + b.body.len()) as u64).sum()
+        self.blocks.iter().map(|(_, b)| stored_len(b.body.len())).sum()
     }
 
-    /// Appends the blocks to the file, each as header and body. Blocks the thread. A failure takes
-    /// back what it wrote.
-    pub(crate) fn write(self, disk: &dyn Disk) -> io::Result<Written> {
+    /// Appends the blocks to the file, each as header and body, and syncs it if that is asked for.
+    /// Blocks the thread. A failure takes back what it wrote.
+    pub(crate) fn write(self, index: usize, disk: &dyn Disk, sync: bool) -> io::Result<Written> {
         let file = match self.file.clone() {
             Some(file) => file,
-            None => disk.create(self.shuffle, self.partition)?,
+            None => disk.create(self.ticket.id)?,
         };
-        match self.append_to(file.as_ref()) {
-            Ok((offsets, end)) => Ok(Written { file, offsets, end }),
+        let appended = self.append_to(file.as_ref());
+        let appended =
+            appended.and_then(|done| if sync { file.sync().map(|()| done) } else { Ok(done) });
+        match appended {
+            Ok((offsets, end)) => {
+                let home = Home::File { disk: index, file };
+                Ok(Written { home, offsets, end, synced: sync })
+            }
             Err(error) => {
-                // If this fails too, the next flush writes over the remains.
+                // If this fails too, remains lie behind the last whole block: nothing is appended
+                // to an extent that has failed, and nothing points there.
                 drop(file.truncate(self.start));
                 Err(error)
             }
         }
+    }
+
+    /// The blocks as the parts of an object, and where the header of each is.
+    pub(crate) fn parts(&self) -> (Vec<Bytes>, Vec<(Key, u64)>) {
+        let (mut parts, mut offsets, mut at) = (Vec::new(), Vec::new(), 0);
+        for (key, block) in &self.blocks {
+            offsets.push((*key, at));
+            at += stored_len(block.body.len());
+            parts.extend([Bytes::copy_from_slice(&block.header()), block.body.clone()]);
+        }
+        (parts, offsets)
     }
 
     fn append_to(&self, file: &dyn DiskFile) -> io::Result<(Vec<(Key, u64)>, u64)> {
@@ -84,4 +107,9 @@ impl Flush {
         file.write_at(at, &pending)?;
         Ok((offsets, at + pending.len() as u64))
     }
+}
+
+/// Bytes that a block with a body of this length takes in an extent.
+pub(crate) fn stored_len(body: usize) -> u64 {
+    (HEADER_LEN + body) as u64
 }

@@ -2,29 +2,49 @@
 //! serves them. Bodies are opaque bytes: nothing here decodes rows or links Arrow.
 //!
 //! [`ShuffleWorker`] is the store; it implements [`dunlin_proto::shuffle::ShuffleApi`]. [`Door`]
-//! serves any such store to other processes. Inside the worker, from the outside in: `worker` (the
-//! contract), `registry` (shuffles by id, tombstones), `shuffle` (one shuffle and its gate),
-//! `partition` (the index of one partition), `core` (memory budget and flusher), `flush` (writing a
-//! file), `read` (block streams), [`disk`] (the seam to files).
+//! serves any such store to other processes. Inside the worker, from the outside in: `worker` and
+//! `intake` (the contract), `registry` (shuffles by id, tombstones), `shuffle` (one shuffle and its
+//! gate), `partition` (the index of one partition), `core` (what all share), `read` and `load`
+//! (block streams).
 //!
-//! Locks are taken in this order and never across an await: registry, gate of a shuffle, its table
-//! of partitions, one partition.
+//! Data leave memory so: `pump` says which partition is next, `aim` on which disk (`health` and
+//! `choose` decide, as pure functions), `carry` sees the write through, `flush` does it, and
+//! `settle` waits for it. `unit` is a disk with all that is known of it, `probe` looks after it,
+//! [`disk`] is the seam to files. `objects` is the object store, `evict` moves extents from disks to
+//! it.
+//!
+//! Locks are taken in this order and never across an await: the pump, registry, gate of a shuffle,
+//! its table of partitions, one partition or one disk.
 
+mod aim;
 mod bounded;
+mod carry;
+mod choose;
 mod core;
 pub mod disk;
 mod door;
+mod evict;
+mod extent;
 mod flush;
+mod health;
+mod intake;
+mod load;
 mod memory;
+mod objects;
 mod options;
 mod partition;
+mod probe;
+mod pump;
 mod read;
 mod registry;
+mod settle;
 mod shuffle;
 mod stats;
+mod unit;
 mod worker;
 
 pub use door::{Bound, Door, DoorOptions, DoorStats};
-pub use options::Options;
-pub use stats::Stats;
+pub use health::DiskState;
+pub use options::{Class, DiskOptions, ObjectOptions, Options, Tier, WhenFull};
+pub use stats::{DiskStats, ObjectStats, Stats};
 pub use worker::ShuffleWorker;

@@ -37,10 +37,11 @@ impl Memory {
         self.used() > self.mark
     }
 
-    /// True while a flusher has work: it stops an eighth below the mark, so that it does not start
-    /// again at once, and not before the pushes that wait have room.
-    pub(crate) fn over_target(&self) -> bool {
-        let used = self.used();
+    /// True while the pump has work, `leaving` bytes being on their way out: it stops an eighth below
+    /// the mark, so that it does not start again at once, and not before the pushes that wait have
+    /// room.
+    pub(crate) fn over_target(&self, leaving: u64) -> bool {
+        let used = self.used().saturating_sub(leaving);
         used > self.mark - self.mark / 8
             || used.saturating_add(self.wanted.load(Acquire)) > self.limit
     }
@@ -112,12 +113,13 @@ mod tests {
         assert!(memory.over_mark());
         reserved.keep(300);
         drop(memory.want(701));
-        assert!(memory.over_target());
+        assert!(memory.over_target(0));
         drop(reserved);
         assert_eq!(memory.used(), 300);
-        assert!(!memory.over_target());
+        assert!(!memory.over_target(0));
         let _waiting = memory.want(701);
-        assert!(memory.over_target(), "a push that waits is work for the flusher");
+        assert!(memory.over_target(0), "a push that waits is work for the pump");
+        assert!(!memory.over_target(2), "which is done when enough is on its way out");
         memory.release(300);
         assert_eq!(memory.used(), 0);
     }

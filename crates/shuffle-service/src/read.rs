@@ -2,16 +2,15 @@
 //! handed out. A slow reader therefore pins little memory, and a flush may happen in between.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
-use bytes::Bytes;
 use dunlin_base::{Error, PartitionId, Result};
-use dunlin_proto::block::{Block, HEADER_LEN, ShuffleId};
+use dunlin_proto::block::{Block, ShuffleId};
 use dunlin_proto::shuffle::{BlockStream, MapAttempt};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::core::Core;
-use crate::partition::{Key, Located, Partition};
+use crate::load::fetch;
+use crate::partition::{Key, Partition};
 use crate::shuffle::{Phase, Shuffle};
 
 /// Bytes located and read at once.
@@ -88,43 +87,4 @@ async fn arrivals(
 
 fn flatten(chunks: impl stream::Stream<Item = Result<Vec<Block>>> + Send + 'static) -> BlockStream {
     chunks.map_ok(|blocks| stream::iter(blocks.into_iter().map(Ok))).try_flatten().boxed()
-}
-
-/// The blocks with their bodies, verified. Files are read on a thread that may block.
-async fn fetch(core: &Arc<Core>, located: Vec<Located>) -> Result<Vec<Block>> {
-    let blocks = if located.iter().any(|l| l.file.is_some()) {
-        let read = move || located.into_iter().map(load).collect::<Result<Vec<_>>>();
-        let read = core.env.blocking(read).await;
-        read.unwrap_or_else(|panic| Err(Error::bug(format!("reading shuffle data: {panic}"))))
-    } else {
-        located.into_iter().map(load).collect()
-    };
-    blocks.inspect_err(|_| {
-        core.counters.corrupt.fetch_add(1, Relaxed);
-    })
-}
-
-fn load(located: Located) -> Result<Block> {
-    let Located { mut block, length, file } = located;
-    let Some((file, offset)) = file else {
-        block.verify()?;
-        return Ok(block);
-    };
-    let lost = |why: String| {
-        let path = file.path().display();
-        Error::lost(format!("{} in file {path} at offset {offset}: {why}", block.place()))
-    };
-    let mut header = [0; HEADER_LEN];
-    file.read_at(offset, &mut header).map_err(|e| lost(format!("cannot be read: {e}")))?;
-    // A body in an allocation of its own is aligned for every Arrow type, so readers need not copy.
-    let mut body = vec![0; length];
-    let at = offset + HEADER_LEN as u64;
-    file.read_at(at, &mut body).map_err(|e| lost(format!("cannot be read: {e}")))?;
-    let body = Bytes::from(body);
-    let whole = Block { body, ..block.clone() };
-    if header != whole.header() || whole.verify().is_err() {
-        return Err(lost("corrupt shuffle block".to_owned()));
-    }
-    block = whole;
-    Ok(block)
 }

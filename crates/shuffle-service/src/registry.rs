@@ -55,12 +55,17 @@ impl Registry {
         self.0.read().shuffles.keys().copied().collect()
     }
 
+    /// All partitions.
+    pub(crate) fn partitions(&self) -> Vec<Arc<Partition>> {
+        let shuffles: Vec<_> = self.0.read().shuffles.values().cloned().collect();
+        shuffles.iter().flat_map(|shuffle| shuffle.partitions()).collect()
+    }
+
     /// All partitions with bodies in memory, the largest first.
     pub(crate) fn largest(&self) -> Vec<Arc<Partition>> {
-        let shuffles: Vec<_> = self.0.read().shuffles.values().cloned().collect();
-        let mut sized: Vec<_> = shuffles
-            .iter()
-            .flat_map(|shuffle| shuffle.partitions())
+        let mut sized: Vec<_> = self
+            .partitions()
+            .into_iter()
             .map(|partition| (partition.memory_bytes(), partition))
             .filter(|(bytes, _)| *bytes > 0)
             .collect();

@@ -39,7 +39,7 @@ pub(crate) enum Phase {
 
 /// What a push changed, also one that failed in the middle.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pushed {
+pub(crate) struct Taken {
     pub(crate) stored: i64,
     pub(crate) duplicates: u64,
 }
@@ -65,7 +65,7 @@ impl Shuffle {
         &self,
         blocks: Vec<Block>,
         reserved: &mut Reservation<'_>,
-        pushed: &mut Pushed,
+        taken: &mut Taken,
     ) -> Result<()> {
         let gate = self.gate.read();
         self.admit(&gate, &blocks)?;
@@ -74,9 +74,9 @@ impl Shuffle {
             match self.partition_or_new(block.id.partition).append(block)? {
                 Appended::Stored => {
                     reserved.keep(cost);
-                    pushed.stored += 1;
+                    taken.stored += 1;
                 }
-                Appended::Duplicate => pushed.duplicates += 1,
+                Appended::Duplicate => taken.duplicates += 1,
             }
         }
         Ok(())
@@ -140,8 +140,9 @@ pub(crate) fn cost(block: &Block) -> u64 {
 }
 
 fn sum(all: impl Iterator<Item = Removed>) -> Removed {
-    all.fold(Removed::default(), |a, b| Removed {
-        blocks: a.blocks + b.blocks,
-        disk_bytes: a.disk_bytes + b.disk_bytes,
+    all.fold(Removed::default(), |mut sum, one| {
+        sum.blocks += one.blocks;
+        sum.extents.extend(one.extents);
+        sum
     })
 }

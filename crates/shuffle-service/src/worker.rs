@@ -1,47 +1,91 @@
 //! The shuffle worker: the contract of [`ShuffleApi`], call by call.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
+use dunlin_base::env::Task;
 use dunlin_base::{Env, Error, QueryId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
-use dunlin_proto::shuffle::{BlockStream, MapAttempt, ReadRequest, ShuffleApi};
+use dunlin_proto::shuffle::{
+    Ack, BlockStream, Durability, MapAttempt, Peers, Push, Pushed, ReadRequest, Refusal, ShuffleApi,
+};
+use futures::future::join;
 use futures::{StreamExt, stream};
 
 use crate::core::Core;
 use crate::disk::{Disk, LocalDisk};
-use crate::options::Options;
+use crate::options::{DiskOptions, Options};
 use crate::partition::Removed;
+use crate::probe::probe_for_ever;
 use crate::read;
-use crate::shuffle::{Pushed, cost};
 use crate::stats::Stats;
 
 /// One shuffle worker: blocks in memory first, the largest partitions on disk when memory is
 /// short. Data are not replicated: they end with the worker.
 pub struct ShuffleWorker {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
+    /// How second copies are placed; nobody else is known until it is set.
+    pub(crate) peers: OnceLock<Arc<dyn Peers>>,
+    pub(crate) draining: AtomicBool,
+    /// Ends with the worker.
+    probes: Option<Task<()>>,
+}
+
+impl Drop for ShuffleWorker {
+    fn drop(&mut self) {
+        if let Some(probes) = &self.probes {
+            probes.abort();
+        }
+    }
 }
 
 impl ShuffleWorker {
-    /// A worker with no data. Clears what a former life left in its directory: unreplicated data
-    /// die with the process. `Invalid` if the directory cannot be used or another worker uses it.
+    /// A worker with no data. Clears what a former life left in its folders: unreplicated data die
+    /// with the process. `Invalid` if a folder cannot be used or another worker uses it.
     pub fn new(options: Options, env: Env) -> Result<Arc<Self>> {
-        let disk = match &options.directory {
-            Some(directory) => Some(Arc::new(LocalDisk::open(directory)?) as Arc<dyn Disk>),
-            None => None,
+        let open = |disk: &DiskOptions| {
+            let local = Arc::new(LocalDisk::open(&disk.path)?) as Arc<dyn Disk>;
+            Ok((disk.clone(), local))
         };
-        Ok(Self::with_disk(options, disk, env))
+        let disks = options.disks.iter().map(open).collect::<Result<Vec<_>>>()?;
+        Ok(Self::with_disks(options, disks, env))
     }
 
-    /// A worker on this disk, whatever `options.directory` says.
+    /// A worker on this disk, whatever `options.disks` says.
     pub fn with_disk(options: Options, disk: Option<Arc<dyn Disk>>, env: Env) -> Arc<Self> {
-        Arc::new(Self { core: Arc::new(Core::new(options, disk, env)) })
+        let disk = disk.map(|disk| (DiskOptions::new(disk.directory()), disk));
+        Self::with_disks(options, disk.into_iter().collect(), env)
+    }
+
+    /// A worker on these disks, whatever `options.disks` says.
+    pub fn with_disks(
+        options: Options,
+        disks: Vec<(DiskOptions, Arc<dyn Disk>)>,
+        env: Env,
+    ) -> Arc<Self> {
+        let core = Arc::new(Core::new(options, disks, env));
+        let probes = (!core.disks.is_empty()).then(|| {
+            let probing = probe_for_ever(core.env.clone(), Arc::downgrade(&core));
+            core.env.spawn("shuffle-probes", probing)
+        });
+        let (peers, draining) = (OnceLock::new(), AtomicBool::new(false));
+        Arc::new(Self { core, peers, draining, probes })
+    }
+
+    /// Says how other workers are reached, for pushes that name a peer. The first call counts.
+    pub fn set_peers(&self, peers: Arc<dyn Peers>) {
+        drop(self.peers.set(peers));
+    }
+
+    /// From now on pushes are refused as [`Refusal::Draining`]; reads go on.
+    pub fn drain(&self) {
+        self.draining.store(true, Relaxed);
     }
 
     /// The counters now.
     pub fn stats(&self) -> Stats {
-        self.core.counters.snapshot(self.core.memory.used())
+        self.core.stats()
     }
 
     /// Moves everything that is in memory to disk. Does nothing without a disk. `Exhausted` if the
@@ -53,42 +97,40 @@ impl ShuffleWorker {
         task.join().await.unwrap_or_else(|panic| Err(Error::bug(format!("flush: {panic}"))))
     }
 
-    fn check(&self, blocks: &[Block], shuffle: ShuffleId) -> Result<()> {
-        if blocks.iter().any(|block| block.id.shuffle != shuffle) {
-            return Err(Error::bug("one push holds blocks of several shuffles"));
-        }
-        if !self.core.options.verify_pushes {
-            return Ok(());
-        }
-        blocks.iter().try_for_each(Block::verify).inspect_err(|_| {
-            self.core.counters.corrupt.fetch_add(1, Relaxed);
-        })
-    }
-
-    fn count_removed(&self, removed: Removed) {
+    fn count_removed(&self, removed: &Removed) {
         self.core.counters.blocks.fetch_sub(removed.blocks.cast_signed(), Relaxed);
-        self.core.counters.disk_bytes.fetch_sub(removed.disk_bytes.cast_signed(), Relaxed);
+        self.core.release(&removed.extents);
     }
 }
 
 #[async_trait]
 impl ShuffleApi for ShuffleWorker {
     async fn push(&self, blocks: Vec<Block>) -> Result<()> {
-        let Some(id) = blocks.first().map(|block| block.id.shuffle) else { return Ok(()) };
-        self.check(&blocks, id)?;
-        let core = &self.core;
-        let shuffle = core.registry.open(id)?;
-        let mut reserved = core.reserve(blocks.iter().map(cost).sum()).await?;
-        // From here to the acknowledgement nothing waits: a dropped push is stored or is not.
-        let mut pushed = Pushed::default();
-        let outcome = shuffle.push(blocks, &mut reserved, &mut pushed);
-        drop(reserved);
-        core.counters.blocks.fetch_add(pushed.stored, Relaxed);
-        core.counters.duplicates.fetch_add(pushed.duplicates, Relaxed);
-        outcome?;
-        core.counters.pushes.fetch_add(1, Relaxed);
-        core.flush_if_needed();
-        Ok(())
+        self.store(Push { last_resort: true, ..Push::plain(blocks) }).await?.stored().map(drop)
+    }
+
+    async fn store(&self, push: Push) -> Result<Pushed> {
+        let Push { blocks, peer, last_resort } = push;
+        if let Some(refusal) = self.refusal(&blocks, last_resort) {
+            return Ok(refusal);
+        }
+        let moves = || self.past(&blocks, self.core.options.split_soft);
+        let Some(peer) = peer else {
+            self.keep(blocks.clone()).await?;
+            let durability = self.core.settle(&blocks).await;
+            return Ok(Pushed::Stored(Ack { durability, moves: moves(), ..Ack::PLAIN }));
+        };
+        // Both at once. Blocks that only one of them has count for nothing: the writer's commit
+        // will not name this location for them.
+        let (here, there) = join(self.keep(blocks.clone()), self.copy(peer, blocks.clone())).await;
+        here?;
+        if let Err(error) = there {
+            tracing::warn!(%peer, %error, "a worker does not take the second copy");
+            self.core.counters.peer_failures.fetch_add(1, Relaxed);
+            return Ok(Pushed::Refused(Refusal::Peer, Vec::new()));
+        }
+        let durability = Durability::Twice;
+        Ok(Pushed::Stored(Ack { durability, moves: moves(), ..Ack::PLAIN }))
     }
 
     async fn seal(&self, shuffle: ShuffleId) -> Result<()> {
@@ -114,20 +156,16 @@ impl ShuffleApi for ShuffleWorker {
 
     async fn discard(&self, shuffle: ShuffleId, attempt: MapAttempt) -> Result<()> {
         if let Some(shuffle) = self.core.registry.get(shuffle) {
-            self.count_removed(shuffle.discard(attempt, &self.core.memory));
+            self.count_removed(&shuffle.discard(attempt, &self.core.memory));
         }
         Ok(())
     }
 
     async fn delete_query(&self, query: QueryId) -> Result<()> {
         for shuffle in self.core.registry.end(query) {
-            self.count_removed(shuffle.delete(&self.core.memory));
+            self.count_removed(&shuffle.delete(&self.core.memory));
         }
-        let removed = self.core.remove_files(query).await;
-        removed.map_err(|cause| {
-            let text = format!("cannot remove the shuffle files of query {query}: {cause}");
-            Error::retry(text).with_source(cause)
-        })
+        self.core.remove_places(query).await
     }
 
     async fn shuffles(&self) -> Result<Vec<ShuffleId>> {

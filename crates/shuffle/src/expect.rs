@@ -32,10 +32,12 @@ impl Expected {
         shuffle: ShuffleId,
         partition: PartitionId,
         attempt: MapAttempt,
-        reported: PartitionOutput,
+        written: &PartitionOutput,
         from: String,
     ) -> Self {
         let seen = PartitionOutput { partition: partition.0, ..PartitionOutput::default() };
+        // Places are not part of what is compared.
+        let reported = PartitionOutput { location: 0, parts: Vec::new(), ..written.clone() };
         Self { partition, attempt, shuffle, reported, seen, from }
     }
 
@@ -71,6 +73,16 @@ impl Expected {
             return Err(self.mismatch());
         }
         Ok(Taken::Mine)
+    }
+
+    /// The number of the block that is due.
+    pub(crate) fn next_batch(&self) -> u32 {
+        self.seen.blocks
+    }
+
+    /// The error of a source that ended before all blocks had come.
+    pub(crate) fn cut(&self) -> Error {
+        self.mismatch()
     }
 
     /// Called when no more blocks of this map come. `Lost` if they are not what was reported.

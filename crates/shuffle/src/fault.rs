@@ -33,13 +33,20 @@ impl StdError for WorkerGone {}
 pub struct ReadFault {
     /// The stage whose output it is.
     pub stage: StageId,
-    /// The worker that was asked.
-    pub worker: ProcessId,
-    /// The worker itself is gone, and all that it held.
-    pub worker_gone: bool,
-    /// Else: the maps whose blocks did not come, or not all of them.
+    /// Everybody who was to hold the blocks that did not come; never empty.
+    pub holders: Vec<Unread>,
+    /// The maps whose blocks did not come, or not all of them.
     pub maps: Vec<MapAttempt>,
     cause: Error,
+}
+
+/// A worker that was to hold blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Its process.
+    pub worker: ProcessId,
+    /// The worker itself is gone, and all that it held.
+    pub gone: bool,
 }
 
 impl ReadFault {
@@ -48,26 +55,31 @@ impl ReadFault {
         find(error)
     }
 
+    /// True if nobody of the holders is there any more.
+    pub fn all_gone(&self) -> bool {
+        self.holders.iter().all(|holder| holder.gone)
+    }
+
     /// Adds to an error what was not read, if it is one of the kinds that this helps with.
     pub(crate) fn attach(
         error: Error,
         stage: StageId,
-        worker: ProcessId,
+        holders: Vec<Unread>,
         maps: Vec<MapAttempt>,
     ) -> Error {
         if !matches!(error.kind(), Kind::Lost | Kind::Retry) {
             return error;
         }
-        let worker_gone = find::<WorkerGone>(&error).is_some();
         let outer = Error::new(error.kind(), error.message());
         let outer = error.hint().map_or(outer.clone(), |hint| outer.with_hint(hint));
-        outer.with_source(Self { stage, worker, worker_gone, maps, cause: error })
+        outer.with_source(Self { stage, holders, maps, cause: error })
     }
 }
 
 impl fmt::Display for ReadFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the output of stage {} on worker {} was not read", self.stage, self.worker)
+        write!(f, "the output of stage {} was not read from", self.stage)?;
+        self.holders.iter().try_for_each(|holder| write!(f, " {}", holder.worker))
     }
 }
 
@@ -115,7 +127,7 @@ impl StdError for PushFault {
 }
 
 /// The first cause of type `T`.
-fn find<T: StdError + 'static>(error: &Error) -> Option<&T> {
+pub(crate) fn find<T: StdError + 'static>(error: &Error) -> Option<&T> {
     let mut next = error.source();
     while let Some(cause) = next {
         if let Some(found) = cause.downcast_ref() {
@@ -134,11 +146,12 @@ mod tests {
     fn a_fault_is_found_through_other_causes() {
         let worker = ProcessId::from_u128(7);
         let gone = WorkerGone::error(worker, "").context("connecting");
-        let fault = ReadFault::attach(gone, StageId(3), worker, Vec::new());
+        let holders = vec![Unread { worker, gone: true }];
+        let fault = ReadFault::attach(gone, StageId(3), holders.clone(), Vec::new());
         assert_eq!((fault.kind(), fault.message().contains("gone")), (Kind::Lost, true));
         let outer = Error::lost("a task failed").with_source(fault);
         let found = ReadFault::of(&outer).expect("it is in the chain");
-        assert_eq!((found.stage, found.worker, found.worker_gone), (StageId(3), worker, true));
+        assert_eq!((found.stage, &found.holders, found.all_gone()), (StageId(3), &holders, true));
         assert!(PushFault::of(&outer).is_none());
     }
 
@@ -147,7 +160,9 @@ mod tests {
         let worker = ProcessId::from_u128(7);
         let full = Error::exhausted("the disk is full");
         assert!(PushFault::of(&PushFault::attach(full.clone(), worker)).is_none());
-        assert!(ReadFault::of(&ReadFault::attach(full, StageId(0), worker, Vec::new())).is_none());
+        assert!(
+            ReadFault::of(&ReadFault::attach(full, StageId(0), Vec::new(), Vec::new())).is_none()
+        );
         let damaged = PushFault::attach(Error::lost("a block is corrupt"), worker);
         assert_eq!(PushFault::of(&damaged).map(|fault| fault.worker), Some(worker));
         assert_eq!(damaged.kind(), Kind::Retry, "the rows are still here");

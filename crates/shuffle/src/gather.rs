@@ -123,6 +123,8 @@ impl Gather {
     /// The report; `None` if the partition has no rows.
     pub(crate) fn output(&self, partition: u32) -> Option<PartitionOutput> {
         let Self { blocks, rows, bytes, checksum, .. } = *self;
-        (blocks > 0).then_some(PartitionOutput { partition, rows, bytes, blocks, checksum })
+        let all =
+            PartitionOutput { partition, rows, bytes, blocks, checksum, ..Default::default() };
+        (blocks > 0).then_some(all)
     }
 }

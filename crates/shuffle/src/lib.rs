@@ -13,15 +13,19 @@ mod gather;
 mod local;
 mod measure;
 mod output;
+mod place;
 mod read;
+mod send;
+mod source;
 mod tcp;
 #[cfg(test)]
 mod tests;
 mod write;
 
-pub use fault::{PushFault, ReadFault, WorkerGone};
+pub use fault::{PushFault, ReadFault, Unread, WorkerGone};
 pub use local::LocalWorkers;
 pub use output::{WriterOptions, WrittenOutput};
+pub use place::{Candidate, Location, OneWorker, PARTITIONS_A_WORKER, Placement, place};
 pub use read::{PartitionStats, Workers, partition_stats, read_partition};
 pub use tcp::{TcpOptions, TcpWorkers, Tls};
 pub use write::ShuffleWriter;

@@ -2,9 +2,12 @@
 
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use dunlin_base::{Attempt, ProcessId, StageEpoch};
+use dunlin_base::{Attempt, StageEpoch};
 use dunlin_proto::block::{Codec, ShuffleId};
-use dunlin_proto::output::{MapOutput, PartitionOutput};
+use dunlin_proto::output::{self, MapOutput, PartitionOutput};
+use dunlin_proto::shuffle::Durability;
+
+use crate::place::Location;
 
 /// What a writer writes, and within which bounds.
 #[derive(Clone, Debug)]
@@ -67,25 +70,32 @@ pub struct WrittenOutput {
     pub partitions: Vec<PartitionOutput>,
     /// All blocks (header and body), if `inlined`.
     pub inline_blocks: Vec<Bytes>,
-    /// The blocks are in `inline_blocks`; nothing was pushed to the worker.
+    /// The blocks are in `inline_blocks`; nothing was pushed to a worker.
     pub inlined: bool,
+    /// Where blocks are; the partitions name these by index.
+    pub locations: Vec<Location>,
+    /// The least that a worker said of a block. `None` if nothing was pushed.
+    pub durability: Option<Durability>,
 }
 
 impl WrittenOutput {
     /// The record of a winning task: this output, of `slice_count` slices from slice `map` on,
-    /// held by `worker` in the shuffle of `epoch`. Task statistics are left empty.
+    /// in the shuffle of `epoch`. Task statistics are left empty.
     pub fn into_map_output(
         self,
         (map, slice_count): (u32, u32),
         attempt: Attempt,
-        worker: ProcessId,
         epoch: StageEpoch,
     ) -> MapOutput {
+        let location = |location: &Location| output::Location {
+            worker: location.worker.to_string(),
+            peer: location.peer.map(|peer| peer.to_string()).unwrap_or_default(),
+        };
         MapOutput {
             first_slice: map,
             slice_count,
             attempt: attempt.0,
-            worker: worker.to_string(),
+            locations: self.locations.iter().map(location).collect(),
             partitions: self.partitions,
             stats: None,
             inline_blocks: self.inline_blocks,

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use bytes::Bytes;
 use dunlin_base::{Attempt, Error, PartitionId, ProcessId, QueryId, Result, StageEpoch, StageId};
-use dunlin_proto::block::{Block, HEADER_LEN, ShuffleId};
-use dunlin_proto::output::{MapOutput, PartitionOutput, StageOutput};
-use dunlin_proto::shuffle::{MapAttempt, ReadRequest, ShuffleApi};
+use dunlin_proto::block::{Block, ShuffleId};
+use dunlin_proto::output::{Location, MapOutput, PartitionOutput, StageOutput};
+use dunlin_proto::shuffle::{MapAttempt, ShuffleApi};
+use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
 
 use crate::codec::Decoder;
 use crate::expect::{Expected, Taken};
 use crate::fault::ReadFault;
+use crate::source::Source;
 
 /// How a reader or writer reaches a shuffle worker. One process: [`crate::LocalWorkers`]; others:
 /// [`crate::TcpWorkers`].
@@ -36,11 +36,15 @@ pub trait Workers: Send + Sync {
 /// Only blocks of the winning attempts in `output` are taken; a block that comes twice is taken
 /// once. For every map the blocks, rows, bytes and checksums must be those that it reported: if
 /// not, the stream ends with `Lost` that names the place, and rows handed out before are to be
-/// thrown away. The blocks of each map are those of the epoch that its output names. Errors of the
-/// kinds `Lost` and `Retry` have a [`ReadFault`] as their cause. Batches carry `schema`, whatever names and nullability the producer had.
+/// thrown away. The blocks of each map are those of the epoch that its output names. Batches carry
+/// `schema`, whatever names and nullability the producer had.
 ///
-/// Nothing is read before the stream is polled, and dropping it ends the read. A worker that is
-/// gone is an error before the first batch.
+/// Where a location has two copies, the second is read when the first is gone, out of reach or
+/// damaged, from the block on that is due. Errors of the kinds `Lost` and `Retry` mean that no copy
+/// could be read and have a [`ReadFault`] as their cause.
+///
+/// Nothing is read before the stream is polled, and dropping it ends the read. Blocks of which
+/// every holder is gone are an error before the first batch.
 pub fn read_partition(
     workers: &dyn Workers,
     (query, stage): (QueryId, StageId),
@@ -88,19 +92,28 @@ pub fn partition_stats(output: &StageOutput, partitions: u32) -> Vec<PartitionSt
 struct Reader {
     stage: StageId,
     sources: Vec<Source>,
-    /// The maps still to be read, the next one last: its source and what it must give.
-    maps: Vec<(usize, Expected)>,
+    /// The maps still to be read, the next one last.
+    maps: Vec<Map>,
 }
 
-/// One worker, or the inline blocks of one map.
-struct Source {
-    /// `None`: the blocks are in the record.
-    worker: Option<ProcessId>,
-    /// What to read when the first block is wanted.
-    request: Option<(Arc<dyn ShuffleApi>, ReadRequest)>,
-    blocks: BoxStream<'static, Result<Block>>,
-    /// A block that belongs to a later map than the one that is being read.
-    ahead: Option<Block>,
+/// One map: what it must give, and where its blocks are.
+struct Map {
+    expected: Expected,
+    /// Sources in the order of the blocks, each with the number of the first block after its own.
+    route: Vec<(u32, usize)>,
+}
+
+impl Map {
+    /// The source of the next block; `None` if all have come.
+    fn source(&self) -> Option<usize> {
+        let next = self.expected.next_batch();
+        self.route.iter().find(|(end, _)| next < *end).map(|(_, source)| *source)
+    }
+
+    fn wants(&self, source: usize) -> bool {
+        let next = self.expected.next_batch();
+        self.route.iter().any(|(end, at)| next < *end && *at == source)
+    }
 }
 
 impl Reader {
@@ -111,34 +124,54 @@ impl Reader {
         output: &StageOutput,
     ) -> Result<Self> {
         let mut reader = Self { stage, sources: Vec::new(), maps: Vec::new() };
-        let mut source_of = HashMap::new();
+        let mut known = HashMap::new();
         for map in &output.maps {
             let written = map.partitions.iter().find(|p| p.partition == partition.0);
             let Some(written) = written.filter(|written| written.blocks > 0) else { continue };
             let shuffle = ShuffleId { query, stage, epoch: StageEpoch(map.epoch) };
             let expected = expected(shuffle, partition, map, written);
-            let source = if map.inlined {
-                reader.add(Source::inline(&expected, &map.inline_blocks)?)
+            let route = if map.inlined {
+                let source = Source::inline(&expected, &map.inline_blocks)?;
+                vec![(written.blocks, reader.add(source))]
             } else {
-                let at = |e: Error| e.context(expected.place());
-                let worker: ProcessId = map.worker.parse().map_err(at)?;
-                let source = match source_of.get(&(worker, map.epoch)) {
-                    Some(source) => *source,
-                    None => {
-                        let lost = |e| ReadFault::attach(e, stage, worker, vec![expected.attempt]);
-                        let api = workers.connect(worker).map_err(lost).map_err(at)?;
-                        let source = reader.add(Source::worker(worker, api, shuffle, partition));
-                        source_of.insert((worker, map.epoch), source);
-                        source
-                    }
-                };
-                reader.sources[source].request_map(expected.attempt);
-                source
+                let mut route = Vec::new();
+                for (end, location) in places(map, written) {
+                    let location = location.ok_or_else(|| {
+                        Error::invalid(format!("{}: it names no location", expected.place()))
+                    })?;
+                    let key = (location.clone(), map.epoch);
+                    let source = match known.get(&key) {
+                        Some(source) => *source,
+                        None => {
+                            let source = Source::open(workers, location, shuffle, partition)
+                                .map_err(|e| e.context(expected.place()))?;
+                            let source = reader.add(source);
+                            known.insert(key, source);
+                            source
+                        }
+                    };
+                    reader.sources[source].want(expected.attempt);
+                    route.push((end, source));
+                }
+                route
             };
-            reader.maps.push((source, expected));
+            reader.maps.push(Map { expected, route });
         }
         reader.maps.reverse();
-        Ok(reader)
+        match (0..reader.sources.len()).find(|at| reader.sources[*at].is_gone()) {
+            Some(at) => Err(reader.gone(at)),
+            None => Ok(reader),
+        }
+    }
+
+    /// The error of a source of which no holder is there.
+    fn gone(&self, at: usize) -> Error {
+        let source = &self.sources[at];
+        let maps = self.maps.iter().rev().filter(|map| map.wants(at));
+        let maps: Vec<_> = maps.map(|map| &map.expected).collect();
+        let place = maps.first().map(|expected| expected.place()).unwrap_or_default();
+        let maps = maps.iter().map(|expected| expected.attempt).collect();
+        ReadFault::attach(source.failure(), self.stage, source.holders(), maps).context(place)
     }
 
     fn add(&mut self, source: Source) -> usize {
@@ -148,46 +181,88 @@ impl Reader {
 
     /// The next block in order; `None` when all maps have given what they reported.
     async fn next(&mut self) -> Result<Option<Block>> {
-        let next = self.next_of_maps().await;
-        next.map_err(|error| self.attach(error))
-    }
-
-    /// Adds to an error what was not read: the map at hand, and those after it from its source.
-    fn attach(&self, error: Error) -> Error {
-        let Some((at, _)) = self.maps.last() else { return error };
-        let Some(worker) = self.sources[*at].worker else { return error };
-        let rest = self.maps.iter().rev().filter(|(source, _)| source == at);
-        let maps = rest.map(|(_, expected)| expected.attempt).collect();
-        ReadFault::attach(error, self.stage, worker, maps)
-    }
-
-    async fn next_of_maps(&mut self) -> Result<Option<Block>> {
-        while let Some(((at, expected), later)) = self.maps.split_last_mut() {
-            let source = &mut self.sources[*at];
-            while let Some(block) = source.next().await? {
-                match expected.take(&block)? {
-                    Taken::Mine => return Ok(Some(block)),
-                    Taken::Skip => {}
-                    Taken::OtherMap if is_due(later, *at, &block) => {
-                        source.ahead = Some(block);
-                        break;
-                    }
-                    // Of a map that was read already, or that nobody asked for.
-                    Taken::OtherMap => {}
-                }
+        loop {
+            let Some(map) = self.maps.last() else { return Ok(None) };
+            let Some(at) = map.source() else {
+                map.expected.check().map_err(|error| self.attach(None, error))?;
+                self.maps.pop();
+                continue;
+            };
+            match self.next_from(at).await {
+                Ok(block) => return Ok(Some(block)),
+                Err(error) => self.fail_over(at, error)?,
             }
-            expected.check()?;
-            self.maps.pop();
         }
-        Ok(None)
+    }
+
+    /// The next block of the map at hand, which is at this source.
+    async fn next_from(&mut self, at: usize) -> Result<Block> {
+        let source = &mut self.sources[at];
+        let Some((map, later)) = self.maps.split_last_mut() else {
+            return Err(Error::bug("a block of no map is read"));
+        };
+        while let Some(block) = source.next().await? {
+            match map.expected.take(&block)? {
+                Taken::Mine => return Ok(block),
+                Taken::Skip => {}
+                Taken::OtherMap if is_due(later, at, &block) => {
+                    source.put_back(block);
+                    break;
+                }
+                // Of a map that was read already, or that nobody asked for.
+                Taken::OtherMap => {}
+            }
+        }
+        Err(map.expected.cut())
+    }
+
+    /// Goes on with the next copy, if there is one.
+    fn fail_over(&mut self, at: usize, error: Error) -> Result<()> {
+        if !matches!(error.kind(), dunlin_base::Kind::Lost | dunlin_base::Kind::Retry) {
+            return Err(error);
+        }
+        let due = self.maps.iter().rev().filter(|map| map.wants(at));
+        let due = due.map(|map| map.expected.attempt).collect();
+        match self.sources[at].fail_over(error, due) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.attach(Some(at), error)),
+        }
+    }
+
+    /// Adds to an error what was not read: the map at hand, and those after it from the source.
+    fn attach(&self, at: Option<usize>, error: Error) -> Error {
+        let Some(map) = self.maps.last() else { return error };
+        let last = map.route.last().map(|(_, source)| *source);
+        let Some(at) = at.or(last) else { return error };
+        let mut maps: Vec<_> = vec![map.expected.attempt];
+        let rest = self.maps.iter().rev().skip(1).filter(|map| map.wants(at));
+        maps.extend(rest.map(|map| map.expected.attempt));
+        let holders = self.sources[at].holders();
+        if holders.is_empty() {
+            return error;
+        }
+        ReadFault::attach(error, self.stage, holders, maps)
     }
 }
 
 /// True if one of the maps that are still to be read from this source wants the block.
-fn is_due(later: &[(usize, Expected)], source: usize, block: &Block) -> bool {
-    let wants =
-        |(at, expected): &(usize, Expected)| *at == source && expected.attempt.map == block.id.map;
+fn is_due(later: &[Map], source: usize, block: &Block) -> bool {
+    let wants = |map: &Map| map.expected.attempt.map == block.id.map && map.wants(source);
     later.iter().rev().any(wants)
+}
+
+/// Where the blocks of a partition are: the number of the first block after each place, and it.
+fn places<'a>(map: &'a MapOutput, written: &PartitionOutput) -> Vec<(u32, Option<&'a Location>)> {
+    let at = |index: u32| map.locations.get(index as usize);
+    if written.parts.is_empty() {
+        return vec![(written.blocks, at(written.location))];
+    }
+    let mut end = 0_u32;
+    let part = |part: &dunlin_proto::output::Part| {
+        end = end.saturating_add(part.blocks);
+        (end, at(part.location))
+    };
+    written.parts.iter().map(part).collect()
 }
 
 fn expected(
@@ -197,58 +272,10 @@ fn expected(
     written: &PartitionOutput,
 ) -> Expected {
     let attempt = MapAttempt { map: map.first_slice, attempt: Attempt(map.attempt) };
-    let from = if map.inlined { "its record".to_owned() } else { format!("worker {}", map.worker) };
-    Expected::new(shuffle, partition, attempt, *written, from)
-}
-
-impl Source {
-    fn worker(
-        worker: ProcessId,
-        api: Arc<dyn ShuffleApi>,
-        shuffle: ShuffleId,
-        partition: PartitionId,
-    ) -> Self {
-        let request = ReadRequest { shuffle, partition, maps: Some(Vec::new()) };
-        let blocks = stream::empty().boxed();
-        Self { worker: Some(worker), request: Some((api, request)), blocks, ahead: None }
-    }
-
-    /// Blocks of `expected`'s partition among those in the record. They were checked by nobody
-    /// yet, unlike those of a worker.
-    fn inline(expected: &Expected, blocks: &[Bytes]) -> Result<Self> {
-        let mut mine = Vec::new();
-        for bytes in blocks {
-            let (mut block, length) =
-                Block::parse_header(bytes).map_err(|e| e.context(expected.place()))?;
-            if block.id.partition == expected.partition {
-                if bytes.len() != HEADER_LEN + length {
-                    return Err(Error::lost(format!(
-                        "{}: an inline block is cut",
-                        expected.place()
-                    )));
-                }
-                block.body = bytes.slice(HEADER_LEN..);
-                block.verify()?;
-                mine.push(Ok(block));
-            }
-        }
-        let blocks = stream::iter(mine).boxed();
-        Ok(Self { worker: None, request: None, blocks, ahead: None })
-    }
-
-    fn request_map(&mut self, attempt: MapAttempt) {
-        if let Some((_, ReadRequest { maps: Some(maps), .. })) = &mut self.request {
-            maps.push(attempt);
-        }
-    }
-
-    async fn next(&mut self) -> Result<Option<Block>> {
-        if let Some(block) = self.ahead.take() {
-            return Ok(Some(block));
-        }
-        if let Some((api, request)) = self.request.take() {
-            self.blocks = api.read(request).await?;
-        }
-        self.blocks.try_next().await
-    }
+    let workers: Vec<_> = map.locations.iter().map(|l| l.worker.as_str()).collect();
+    let from = match map.inlined {
+        true => "its record".to_owned(),
+        false => format!("worker {}", workers.join(", ")),
+    };
+    Expected::new(shuffle, partition, attempt, written, from)
 }

@@ -1,4 +1,4 @@
-//! The map side: one task's output, partition by partition, to one shuffle worker.
+//! The map side: one task's output, partition by partition, to shuffle workers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -6,64 +6,49 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use bytes::{Bytes, BytesMut};
-use dunlin_base::{Error, PartitionId, ProcessId, Result};
-use dunlin_proto::block::{Block, BlockId, HEADER_LEN};
-use dunlin_proto::shuffle::{MapAttempt, ShuffleApi};
+use dunlin_base::{Error, PartitionId, Result};
+use dunlin_proto::block::{Block, BlockId};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 
 use crate::codec::Encoder;
-use crate::fault::PushFault;
 use crate::gather::{Gather, Numbered, Target};
 use crate::output::{WriterOptions, WrittenOutput};
+use crate::place::Placement;
+use crate::read::Workers;
+use crate::send::{Sender, size};
 
 /// Writes one attempt of one map task.
 ///
 /// [`ShuffleWriter::write`] may be called from several tasks at once. Batches that one caller
 /// writes to a partition keep their order.
-/// Durability: after [`ShuffleWriter::finish`] every block was acknowledged by the worker or is
-/// inline in its result. Nothing is promised before that.
+/// Durability: after [`ShuffleWriter::finish`] every block was acknowledged by a worker, at the
+/// level that its result names, or is inline in the result. Nothing is promised before that.
 /// Dropping a writer pushes nothing more, but blocks already pushed stay until
 /// [`ShuffleWriter::abort`] or the end of the query.
 pub struct ShuffleWriter {
-    api: Arc<dyn ShuffleApi>,
-    worker: ProcessId,
+    sender: Sender,
     options: WriterOptions,
     encoder: Encoder,
     partitions: Vec<Mutex<Gather>>,
-    pending: Mutex<Pending>,
-    /// One permit for each [`PERMIT`] bytes that may be in flight.
-    in_flight: Semaphore,
-    held: AtomicUsize,
+    /// Bytes of rows that are gathered.
+    gathered: AtomicUsize,
     /// Why the writer has ended: its output would not be whole.
     failure: Mutex<Option<Error>>,
 }
 
-/// Bytes for one permit of the in-flight limit.
-const PERMIT: usize = 1024;
-
-/// Encoded blocks that wait to be pushed.
-#[derive(Default)]
-struct Pending {
-    blocks: Vec<Block>,
-    bytes: usize,
-    /// Something was pushed: the output cannot be inline any more.
-    pushed: bool,
-}
-
 impl ShuffleWriter {
-    /// A writer to `worker`, reached through `api`. Does no I/O.
-    pub fn new(api: Arc<dyn ShuffleApi>, worker: ProcessId, options: WriterOptions) -> Self {
+    /// A writer to the locations that `placement` chooses, reached through `workers`. Does no I/O.
+    pub fn new(
+        workers: Arc<dyn Workers>,
+        placement: Arc<dyn Placement>,
+        options: WriterOptions,
+    ) -> Self {
         let encoder = Encoder::new(Arc::clone(&options.schema), options.codec);
-        let permits = options.in_flight_max.div_ceil(PERMIT).clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            api,
-            worker,
+            sender: Sender::new(workers, placement, &options),
             encoder,
             partitions: (0..options.partitions).map(|_| Mutex::default()).collect(),
-            pending: Mutex::default(),
-            in_flight: Semaphore::new(permits),
-            held: AtomicUsize::new(0),
+            gathered: AtomicUsize::new(0),
             failure: Mutex::new(None),
             options,
         }
@@ -72,9 +57,10 @@ impl ShuffleWriter {
     /// Takes rows of one partition. Waits while too many bytes are on their way: this is the
     /// back-pressure of the shuffle.
     ///
-    /// Errors of the worker (`Exhausted`, `Fenced`, `Retry`) end the writer: all later calls
-    /// return the same error. What the worker did not take for a reason of its own is `Retry` with
-    /// a [`PushFault`] as its cause. Dropping the future in the middle also ends the writer, since
+    /// A worker that wants blocks elsewhere, or fails before it alone holds any, is left for the next
+    /// location. Other errors of a worker (`Exhausted`, `Fenced`, `Retry`) end the writer: all later
+    /// calls return the same error. What a worker did not take for a reason of its own is `Retry`
+    /// with a [`crate::PushFault`] as its cause. Dropping the future in the middle also ends the writer, since
     /// blocks may be missing.
     pub async fn write(&self, partition: PartitionId, batch: RecordBatch) -> Result<()> {
         self.check()?;
@@ -122,33 +108,30 @@ impl ShuffleWriter {
         }
         let partitions =
             (0..).zip(&self.partitions).filter_map(|(id, gather)| gather.lock().output(id));
-        let partitions = partitions.collect();
-        let Pending { blocks, pushed, .. } = std::mem::take(&mut *self.pending.lock());
-        let inlined = !pushed && self.options.inline_max > 0;
-        if inlined {
-            let inline_blocks = blocks.iter().map(inline).collect();
-            return Ok(WrittenOutput { partitions, inline_blocks, inlined });
+        let mut partitions: Vec<_> = partitions.collect();
+        let mut written = WrittenOutput::default();
+        match self.sender.finish().await? {
+            Some(blocks) => {
+                written.inline_blocks = blocks.iter().map(inline).collect();
+                written.inlined = true;
+            }
+            None => {
+                (written.locations, written.durability) = self.sender.places(&mut partitions);
+            }
         }
-        self.push(blocks).await?;
-        Ok(WrittenOutput { partitions, inline_blocks: Vec::new(), inlined })
+        Ok(WrittenOutput { partitions, ..written })
     }
 
-    /// Gives the attempt up: the worker forgets what was pushed. Idempotent, and harmless after a
+    /// Gives the attempt up: the workers forget what was pushed. Idempotent, and harmless after a
     /// failed [`ShuffleWriter::write`].
     pub async fn abort(self) -> Result<()> {
-        let WriterOptions { shuffle, map, attempt, .. } = self.options;
-        self.api.discard(shuffle, MapAttempt { map, attempt }).await
+        self.sender.discard(&self.options).await
     }
 
     /// Bytes that the writer holds: gathered rows and blocks that were not acknowledged. Slices
     /// are counted as what they show, not as the buffers that they keep alive.
     pub fn buffered_bytes(&self) -> usize {
-        self.held.load(Relaxed)
-    }
-
-    /// The worker that holds the blocks.
-    pub fn worker(&self) -> ProcessId {
-        self.worker
+        self.gathered.load(Relaxed) + self.sender.held()
     }
 
     fn target(&self) -> Target {
@@ -168,8 +151,8 @@ impl ShuffleWriter {
         let mut gather = gather.lock();
         let before = gather.gathered_bytes();
         let changed = change(&mut gather);
-        self.held.fetch_add(gather.gathered_bytes(), Relaxed);
-        self.held.fetch_sub(before, Relaxed);
+        self.gathered.fetch_add(gather.gathered_bytes(), Relaxed);
+        self.gathered.fetch_sub(before, Relaxed);
         changed.map_err(|e| Error::bug(format!("cannot gather shuffle rows: {e}")).with_source(e))
     }
 
@@ -184,10 +167,7 @@ impl ShuffleWriter {
         for (batch, rows) in ready {
             let block = self.encode(partition, batch, &rows)?;
             gather.lock().count(&block);
-            self.held.fetch_add(size(&block), Relaxed);
-            if let Some(blocks) = self.add_pending(block) {
-                self.push(blocks).await?;
-            }
+            self.sender.add(block).await?;
         }
         Ok(())
     }
@@ -200,43 +180,6 @@ impl ShuffleWriter {
         let body = self.encoder.encode(rows)?;
         Ok(Block::new(id, count, self.encoder.codec(), body))
     }
-
-    /// Adds a block to those that wait, and takes them all if it is time to push.
-    fn add_pending(&self, block: Block) -> Option<Vec<Block>> {
-        let mut pending = self.pending.lock();
-        pending.bytes += size(&block);
-        pending.blocks.push(block);
-        let may_be_inline = !pending.pushed && self.options.inline_max > 0;
-        let due = match may_be_inline {
-            true => pending.bytes > self.options.inline_max,
-            false => pending.bytes >= self.options.push_bytes,
-        };
-        due.then(|| {
-            pending.pushed = true;
-            pending.bytes = 0;
-            std::mem::take(&mut pending.blocks)
-        })
-    }
-
-    async fn push(&self, blocks: Vec<Block>) -> Result<()> {
-        if blocks.is_empty() {
-            return Ok(());
-        }
-        let bytes: usize = blocks.iter().map(size).sum();
-        let most = self.options.in_flight_max.div_ceil(PERMIT).max(1);
-        let permits = u32::try_from(bytes.div_ceil(PERMIT).min(most)).unwrap_or(u32::MAX);
-        let permit = self.in_flight.acquire_many(permits).await;
-        let _permit = permit.map_err(|_| Error::bug("the in-flight limit was closed"))?;
-        let pushed = self.api.push(blocks).await;
-        pushed.map_err(|error| PushFault::attach(error, self.worker))?;
-        self.held.fetch_sub(bytes, Relaxed);
-        Ok(())
-    }
-}
-
-/// What a block takes where it is held or sent.
-fn size(block: &Block) -> usize {
-    HEADER_LEN + block.body.len()
 }
 
 fn inline(block: &Block) -> Bytes {

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use dunlin_base::Env;
 use dunlin_gateway::flight::{Client, ClientOptions, Credentials};
 use futures::TryStreamExt;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -102,9 +103,7 @@ impl Cluster {
             .rev()
             .find_map(|line| line.strip_prefix(&begins).map(str::to_owned));
         let pid = pid.with_context(|| format!("{name} was not started"))?;
-        let killed = Command::new("kill").args(["-KILL", &pid]).status()?;
-        ensure!(killed.success(), "{name} could not be killed");
-        Ok(())
+        send(pid.parse()?, Signal::KILL).with_context(|| format!("{name} could not be killed"))
     }
 
     /// How many lines the processes have said: a place to wait from.
@@ -160,11 +159,16 @@ impl Drop for Cluster {
 }
 
 fn end(child: &mut Child) {
-    let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-    if !told.is_ok_and(|status| status.success()) {
+    if send(child.id(), Signal::TERM).is_err() {
         let _ = child.kill();
     }
     let _ = child.wait();
+}
+
+/// Sends a signal without a program: a bare machine has no `kill`.
+fn send(id: u32, signal: Signal) -> Result<()> {
+    let id = Pid::from_raw(id.cast_signed()).context("no process has the id 0")?;
+    Ok(kill_process(id, signal)?)
 }
 
 fn program(told: Option<&Path>) -> Result<PathBuf> {

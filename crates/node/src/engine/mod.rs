@@ -28,7 +28,7 @@ use self::options::store_variables;
 pub use self::options::{EngineOptions, Wire, WireTls};
 use self::runtimes::{Runtimes, task_runtime};
 use self::shuffle_role::ShuffleRole;
-use self::workers::ClusterWorkers;
+use self::workers::{ClusterWorkers, OtherWorkers};
 
 /// How long a shutdown waits for what executors still run.
 const DRAIN_MAX: Duration = Duration::from_secs(3600);
@@ -97,6 +97,9 @@ impl Engine {
             }
             None => local,
         };
+        if let Some(role) = &shuffle {
+            role.worker.set_peers(Arc::new(OtherWorkers(Arc::downgrade(&workers))));
+        }
         let parts =
             dunlin_executor::Parts { env, cpu, leases, store, queue, workers, contexts, stores };
         let gateway = match options.gateway {

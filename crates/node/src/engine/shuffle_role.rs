@@ -26,8 +26,7 @@ impl ShuffleRole {
         store: &StoreRef,
         workers: &Arc<LocalWorkers>,
     ) -> Result<Self> {
-        let mut limits = Options::new(options.shuffle_memory);
-        limits.directory = Some(options.scratch.clone());
+        let mut limits = Options::in_folder(options.shuffle_memory, &options.scratch);
         // Where writer and worker share the process, every read verifies.
         limits.verify_pushes = options.wire.is_some();
         let worker = ShuffleWorker::new(limits, env.clone())?;

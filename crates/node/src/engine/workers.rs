@@ -1,10 +1,10 @@
 //! Shuffle workers as this process reaches them: its own by reference, all others over TCP.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use dunlin_base::{Env, ProcessId, Result};
+use dunlin_base::{Env, Error, ProcessId, Result};
 use dunlin_metadata::StoreRef;
-use dunlin_proto::shuffle::ShuffleApi;
+use dunlin_proto::shuffle::{Peers, ShuffleApi};
 use dunlin_queue::{LiveSet, Role};
 use dunlin_shuffle::{LocalWorkers, TcpOptions, TcpWorkers, Workers};
 
@@ -38,5 +38,16 @@ impl Workers for ClusterWorkers {
 
     fn leaves_host(&self, worker: ProcessId) -> bool {
         self.local.connect(worker).is_err() && self.remote.leaves_host(worker)
+    }
+}
+
+/// The same workers as one of them reaches them, for second copies. Weak: the workers of this
+/// process are among them.
+pub(super) struct OtherWorkers(pub(super) Weak<dyn Workers>);
+
+impl Peers for OtherWorkers {
+    fn peer(&self, id: ProcessId) -> Result<Arc<dyn ShuffleApi>> {
+        let ends = || Error::retry("this process ends");
+        self.0.upgrade().ok_or_else(ends)?.connect(id)
     }
 }

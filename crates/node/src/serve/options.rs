@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dunlin_base::{ByteCount, Error, Result};
+use dunlin_base::{Error, Result};
 use tempfile::TempDir;
 
 use super::tls::Material;
@@ -54,8 +54,6 @@ impl Serving {
         let mut engine = EngineOptions::ephemeral(scratch);
         // The catalog outlives this process and its folder: an administrator says where tables go.
         engine.settings.warehouse.clear();
-        // One task is one of many slots here, while in a single process it may use every thread.
-        engine.settings.whole_join_bytes = ByteCount::mib(16);
         config.apply(&mut engine)?;
         // Statements come from others, and so do plans: closed, but for what is named.
         engine.allowed = config.allowed(&engine.settings)?;

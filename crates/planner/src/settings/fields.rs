@@ -38,7 +38,7 @@ fn time_zone(text: &str) -> Result<Option<String>> {
     }
 }
 
-pub(super) const FIELDS: [Field; 13] = [
+pub(super) const FIELDS: [Field; 14] = [
     Field {
         name: "partitions",
         about: "partitions of a hash exchange (1 to 10000)",
@@ -80,6 +80,12 @@ pub(super) const FIELDS: [Field; 13] = [
         about: "joins that emit build rows run as one task up to this size of the probe side",
         get: |s| s.whole_join_bytes.to_string(),
         set: |s, v| v.parse().map(|value| s.whole_join_bytes = value),
+    },
+    Field {
+        name: "shuffle_copies",
+        about: "shuffle workers that hold each block (1 or 2); with 2 the loss of one costs nothing",
+        get: |s| s.shuffle_copies.to_string(),
+        set: |s, v| count(v, 1, 2).map(|value| s.shuffle_copies = value as u32),
     },
     Field {
         name: "memory_limit",

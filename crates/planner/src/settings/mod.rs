@@ -33,6 +33,8 @@ pub struct Settings {
     /// A join that emits rows of its collected build side runs as one task while its
     /// probe side reads at most this many bytes; above, both sides are hashed.
     pub whole_join_bytes: ByteCount,
+    /// Shuffle workers that hold each block: 1, or 2 so that the loss of one costs nothing.
+    pub shuffle_copies: u32,
     /// Memory that one query may hold on one executor.
     pub memory_limit: ByteCount,
     /// Whether plans are kept and used again for the same text, while settings, catalog and files
@@ -61,6 +63,7 @@ impl Default for Settings {
             broadcast_rows: 131_072,
             collapse_bytes: ByteCount::mib(32),
             whole_join_bytes: ByteCount::mib(256),
+            shuffle_copies: 1,
             memory_limit: ByteCount::mib(2048),
             plan_cache: true,
             time_zone: None,

@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes};
 use dunlin_base::{Attempt, Error, PartitionId, ProcessId, QueryId, Result, StageEpoch, StageId};
 
 use crate::block::{Block, HEADER_LEN, ShuffleId};
-use crate::shuffle::{MapAttempt, ReadRequest};
+use crate::shuffle::{Ack, Durability, MapAttempt, Pushed, ReadRequest, Refusal};
 
 use super::encode::{BUILD_MAX, MAGIC};
 use super::failure::{cut, from_wire};
@@ -18,19 +18,28 @@ pub(super) enum Parsed {
     /// All of the message.
     Whole(Message),
     /// Blocks whose bodies follow, and the lengths of these.
-    Blocks { request: RequestId, blocks: Vec<Block>, lengths: Vec<usize> },
+    Blocks { request: RequestId, of: Carrier, blocks: Vec<Block>, lengths: Vec<usize> },
+}
+
+/// What the blocks of a frame are for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Carrier {
+    Push { peer: Option<ProcessId>, wants_pushed: bool, last_resort: bool },
+    Read,
 }
 
 /// The message of a header section whose checksum was right. `Invalid` otherwise than well formed.
 pub(super) fn parse(kind: FrameType, message: Bytes) -> Result<Parsed> {
     let message = match kind {
         FrameType::Push => {
-            let v1::Push { request, heads } = decode(kind, message)?;
-            return blocks(request, heads);
+            let v1::Push { request, heads, peer, wants_pushed, last_resort } =
+                decode(kind, message)?;
+            let peer = if peer.is_empty() { None } else { Some(process(&peer)?) };
+            return blocks(request, Carrier::Push { peer, wants_pushed, last_resort }, heads);
         }
         FrameType::Blocks => {
             let v1::Blocks { request, heads } = decode(kind, message)?;
-            return blocks(request, heads);
+            return blocks(request, Carrier::Read, heads);
         }
         FrameType::Hello => Message::Hello(hello(decode(kind, message)?)?),
         FrameType::Welcome => Message::Welcome(welcome(decode(kind, message)?)?),
@@ -55,6 +64,7 @@ pub(super) fn parse(kind: FrameType, message: Bytes) -> Result<Parsed> {
         | FrameType::Failed
         | FrameType::Opened
         | FrameType::Want
+        | FrameType::Pushed
         | FrameType::ShuffleList => answer(kind, message)?,
     };
     Ok(Parsed::Whole(message))
@@ -96,6 +106,10 @@ fn answer(kind: FrameType, message: Bytes) -> Result<Message> {
         FrameType::ShuffleList => {
             let v1::ShuffleList { request, ids } = decode(kind, message)?;
             (request, Answer::Shuffles(shuffle_list(ids)?))
+        }
+        FrameType::Pushed => {
+            let answer: v1::Pushed = decode(kind, message)?;
+            (answer.request, Answer::Pushed(pushed(answer)))
         }
         FrameType::Opened => (plain(kind, message)?.0, Answer::Opened),
         _ => (plain(kind, message)?.0, Answer::Done),
@@ -146,7 +160,7 @@ fn read_request(read: &v1::Read) -> Result<ReadRequest> {
     Ok(ReadRequest { shuffle: shuffle(id.clone())?, partition: PartitionId(*partition), maps })
 }
 
-fn blocks(request: u64, heads: Bytes) -> Result<Parsed> {
+fn blocks(request: u64, of: Carrier, heads: Bytes) -> Result<Parsed> {
     if !heads.len().is_multiple_of(HEADER_LEN) {
         return Err(Error::invalid("the block heads of a frame are cut"));
     }
@@ -158,7 +172,29 @@ fn blocks(request: u64, heads: Bytes) -> Result<Parsed> {
         blocks.push(block);
         lengths.push(length);
     }
-    Ok(Parsed::Blocks { request: RequestId(request), blocks, lengths })
+    Ok(Parsed::Blocks { request: RequestId(request), of, blocks, lengths })
+}
+
+/// What a worker of a later build says beyond this is answered with what is safe: less durable,
+/// elsewhere.
+fn pushed(answer: v1::Pushed) -> Pushed {
+    let moves = answer.moves.into_iter().map(PartitionId).collect();
+    let refusal = match answer.refusal {
+        0 => None,
+        1 => Some(Refusal::Large),
+        2 => Some(Refusal::Draining),
+        3 => Some(Refusal::Disk),
+        _ => Some(Refusal::Peer),
+    };
+    if let Some(refusal) = refusal {
+        return Pushed::Refused(refusal, moves);
+    }
+    let durability = match answer.durability {
+        1 => Durability::Twice,
+        2 => Durability::Object,
+        _ => Durability::Memory,
+    };
+    Pushed::Stored(Ack { durability, slow: answer.slow, moves })
 }
 
 fn shuffle_list(ids: Bytes) -> Result<Vec<ShuffleId>> {

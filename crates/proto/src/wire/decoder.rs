@@ -5,8 +5,9 @@ use bytes::Bytes;
 use dunlin_base::{ByteCount, Error, Result};
 
 use crate::block::Block;
+use crate::shuffle::Push;
 
-use super::decode::{Parsed, parse};
+use super::decode::{Carrier, Parsed, parse};
 use super::frame::{CHECK_LEN, FrameType, HEADER_LEN_MAX, PREAMBLE_LEN, Preamble};
 use super::message::{Answer, Ask, Message, RequestId};
 
@@ -48,7 +49,7 @@ enum State {
 /// A frame of blocks whose bodies come one after the other.
 #[derive(Debug)]
 struct Bodies {
-    kind: FrameType,
+    of: Carrier,
     request: RequestId,
     blocks: Vec<Block>,
     lengths: Vec<usize>,
@@ -150,13 +151,13 @@ impl Decoder {
                 self.state = State::Preamble;
                 Ok(Some(message))
             }
-            Parsed::Blocks { request, blocks, lengths } => {
+            Parsed::Blocks { request, of, blocks, lengths } => {
                 let total = lengths.iter().fold(0_usize, |sum, n| sum.saturating_add(*n));
                 if total != body_len {
                     let text = format!("a {kind:?} frame of {body_len} bytes names {total}");
                     return Err(Error::invalid(text));
                 }
-                Ok(self.next(Bodies { kind, request, blocks, lengths, done: 0, total }))
+                Ok(self.next(Bodies { of, request, blocks, lengths, done: 0, total }))
             }
         }
     }
@@ -175,10 +176,13 @@ impl Decoder {
             return None;
         }
         self.state = State::Preamble;
-        let Bodies { kind, request, blocks, .. } = bodies;
-        Some(match kind {
-            FrameType::Push => Message::Ask(request, Ask::Push(blocks)),
-            _ => Message::Answer(request, Answer::Blocks(blocks)),
+        let Bodies { of, request, blocks, .. } = bodies;
+        Some(match of {
+            Carrier::Push { peer, wants_pushed, last_resort } => {
+                let push = Push { blocks, peer, last_resort };
+                Message::Ask(request, Ask::Push(push, wants_pushed))
+            }
+            Carrier::Read => Message::Answer(request, Answer::Blocks(blocks)),
         })
     }
 }

@@ -1,10 +1,10 @@
 //! From a message to the pieces of its frame. Bodies of blocks are pieces as they are.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use dunlin_base::{ByteCount, Error, ProcessId, QueryId, Result};
+use dunlin_base::{ByteCount, Error, PartitionId, ProcessId, QueryId, Result};
 
 use crate::block::{Block, HEADER_LEN, ShuffleId};
-use crate::shuffle::{MapAttempt, ReadRequest};
+use crate::shuffle::{Ack, Durability, MapAttempt, Push, Pushed, ReadRequest, Refusal};
 
 use super::decoder::Limits;
 use super::failure::{cut, to_wire};
@@ -43,8 +43,12 @@ impl Message {
 fn encode_ask(id: RequestId, ask: &Ask, kind: FrameType, limits: &Limits) -> Result<Vec<Bytes>> {
     let request = id.0;
     match ask {
-        Ask::Push(blocks) => {
-            frame(kind, &v1::Push { request, heads: heads(blocks) }, blocks, limits)
+        Ask::Push(Push { blocks, peer, last_resort }, wants_pushed) => {
+            let peer = peer.map(process).unwrap_or_default();
+            let (wants_pushed, last_resort) = (*wants_pushed, *last_resort);
+            let heads = heads(blocks);
+            let push = v1::Push { request, heads, peer, wants_pushed, last_resort };
+            frame(kind, &push, blocks, limits)
         }
         Ask::Seal(id) => frame(kind, &v1::Seal { request, shuffle: shuffle(*id) }, &[], limits),
         Ask::Read(ReadRequest { shuffle: id, partition, maps }, credit) => {
@@ -81,6 +85,7 @@ fn encode_answer(
         Answer::Blocks(blocks) => {
             frame(kind, &v1::Blocks { request, heads: heads(blocks) }, blocks, limits)
         }
+        Answer::Pushed(pushed) => frame(kind, &pushed_to_wire(request, pushed), &[], limits),
         Answer::Want(bytes) => frame(kind, &v1::Amount { request, bytes: *bytes }, &[], limits),
         Answer::Shuffles(ids) => {
             let mut bytes = BytesMut::with_capacity(ids.len() * 24);
@@ -90,6 +95,30 @@ fn encode_answer(
                 bytes.put_u32_le(id.epoch.0);
             }
             frame(kind, &v1::ShuffleList { request, ids: bytes.freeze() }, &[], limits)
+        }
+    }
+}
+
+fn pushed_to_wire(request: u64, pushed: &Pushed) -> v1::Pushed {
+    let answer = v1::Pushed { request, ..v1::Pushed::default() };
+    let numbers = |moves: &[PartitionId]| moves.iter().map(|partition| partition.0).collect();
+    match pushed {
+        Pushed::Stored(Ack { durability, slow, moves }) => {
+            let durability = match durability {
+                Durability::Memory => 0,
+                Durability::Twice => 1,
+                Durability::Object => 2,
+            };
+            v1::Pushed { durability, slow: *slow, moves: numbers(moves), ..answer }
+        }
+        Pushed::Refused(why, moves) => {
+            let refusal = match why {
+                Refusal::Large => 1,
+                Refusal::Draining => 2,
+                Refusal::Disk => 3,
+                Refusal::Peer => 4,
+            };
+            v1::Pushed { refusal, moves: numbers(moves), ..answer }
         }
     }
 }

@@ -111,6 +111,8 @@ frame_types! {
     Want = 100,
     /// A part of the list of shuffles.
     ShuffleList = 101,
+    /// A push has ended well, or is to go elsewhere.
+    Pushed = 102,
 }
 
 impl FrameType {

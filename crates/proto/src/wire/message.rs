@@ -5,7 +5,7 @@ use bytes::Bytes;
 use dunlin_base::{Error, ProcessId, QueryId};
 
 use crate::block::{Block, HEADER_LEN, ShuffleId};
-use crate::shuffle::{MapAttempt, ReadRequest};
+use crate::shuffle::{MapAttempt, Push, Pushed, ReadRequest};
 
 use super::frame::FrameType;
 
@@ -65,8 +65,8 @@ pub struct Terms {
 /// A request: the calls of [`crate::shuffle::ShuffleApi`].
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// Store blocks.
-    Push(Vec<Block>),
+    /// Store blocks. The flag: the client understands [`Answer::Pushed`].
+    Push(Push, bool),
     /// End a shuffle for followers.
     Seal(ShuffleId),
     /// Read a partition; the number is the credit in bytes (see [`block_size`]) to begin with.
@@ -94,6 +94,8 @@ pub enum Answer {
     Want(u64),
     /// A part of the list.
     Shuffles(Vec<ShuffleId>),
+    /// A push has ended like this. Nothing follows.
+    Pushed(Pushed),
 }
 
 /// One frame's meaning.
@@ -126,7 +128,7 @@ impl Message {
             Self::Goodbye(_) => FrameType::Goodbye,
             Self::Ping => FrameType::Ping,
             Self::Ask(_, ask) => match ask {
-                Ask::Push(_) => FrameType::Push,
+                Ask::Push(..) => FrameType::Push,
                 Ask::Seal(_) => FrameType::Seal,
                 Ask::Read(..) => FrameType::Read,
                 Ask::Discard(..) => FrameType::Discard,
@@ -140,6 +142,7 @@ impl Message {
                 Answer::Blocks(_) => FrameType::Blocks,
                 Answer::Want(_) => FrameType::Want,
                 Answer::Shuffles(_) => FrameType::ShuffleList,
+                Answer::Pushed(_) => FrameType::Pushed,
             },
             Self::Credit(..) => FrameType::Credit,
             Self::Cancel(_) => FrameType::Cancel,

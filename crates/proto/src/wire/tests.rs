@@ -7,7 +7,7 @@ use dunlin_base::{
 
 use super::*;
 use crate::block::{Block, BlockId, Codec, ShuffleId};
-use crate::shuffle::{MapAttempt, ReadRequest};
+use crate::shuffle::{Ack, Durability, MapAttempt, Push, Pushed, ReadRequest, Refusal};
 
 const LIMITS: Limits = Limits { header_len_max: HEADER_LEN_MAX, body_len_max: 1 << 20 };
 
@@ -39,6 +39,17 @@ fn block(chance: &mut Chance) -> Block {
     Block::new(id, 3, Codec::Lz4, Bytes::from(body))
 }
 
+fn pushed(chance: &mut Chance) -> Pushed {
+    use {Durability::*, Refusal::*};
+    let refusal = [Large, Draining, Disk, Peer][chance.below(4) as usize];
+    let durability = [Memory, Twice, Object][chance.below(3) as usize];
+    let moves = (0..chance.below(3)).map(|n| PartitionId(n as u32)).collect();
+    match chance.below(2) {
+        0 => Pushed::Refused(refusal, moves),
+        _ => Pushed::Stored(Ack { durability, slow: chance.below(2) == 1, moves }),
+    }
+}
+
 fn messages(chance: &mut Chance) -> Vec<Message> {
     let id = RequestId(chance.below(1 << 40));
     let worker = ProcessId::from_u128(1 << 100 | 3);
@@ -49,7 +60,8 @@ fn messages(chance: &mut Chance) -> Vec<Message> {
     let read = |maps| Ask::Read(ReadRequest { shuffle: shuffle(4), partition, maps }, 1 << 50);
     let terms = Terms { calls_max: 1, reads_max: 2, bytes_max: 3, body_max: 4 };
     let asks = [
-        Ask::Push(blocks.clone()),
+        Ask::Push(Push::plain(blocks.clone()), false),
+        Ask::Push(Push { blocks: blocks.clone(), peer: Some(worker), last_resort: true }, true),
         Ask::Seal(shuffle(1)),
         read(None),
         read(Some(vec![attempt; chance.below(50) as usize])),
@@ -63,6 +75,7 @@ fn messages(chance: &mut Chance) -> Vec<Message> {
         Answer::Opened,
         Answer::Blocks(blocks),
         Answer::Want(u64::MAX),
+        Answer::Pushed(pushed(chance)),
         Answer::Shuffles((0..chance.below(20)).map(shuffle).collect()),
     ];
     let hello =
@@ -127,7 +140,7 @@ fn errors_keep_kind_message_and_hint_within_bounds() {
 #[test]
 fn bodies_are_not_copied_on_the_way_out() {
     let block = block(&mut Chance(3));
-    let sent = Message::Ask(RequestId(1), Ask::Push(vec![block.clone()]));
+    let sent = Message::Ask(RequestId(1), Ask::Push(Push::plain(vec![block.clone()]), true));
     let pieces = sent.encode(&LIMITS).expect("within the limits");
     assert_eq!(pieces[1].as_ptr(), block.body.as_ptr());
 }
@@ -138,7 +151,8 @@ fn a_changed_bit_outside_the_bodies_is_always_noticed() {
     for message in messages(chance) {
         let whole = bytes_of(&message);
         let bodies: usize = match &message {
-            Message::Ask(_, Ask::Push(blocks)) | Message::Answer(_, Answer::Blocks(blocks)) => {
+            Message::Ask(_, Ask::Push(Push { blocks, .. }, _))
+            | Message::Answer(_, Answer::Blocks(blocks)) => {
                 blocks.iter().map(|block| block.body.len()).sum()
             }
             _ => 0,
@@ -217,7 +231,7 @@ fn a_frame_over_the_limit_is_refused_by_its_sender() {
     let chance = &mut Chance(8);
     let mut block = block(chance);
     block.body = Bytes::from(vec![0; 101]);
-    let push = Message::Ask(RequestId(1), Ask::Push(vec![block]));
+    let push = Message::Ask(RequestId(1), Ask::Push(Push::plain(vec![block]), true));
     assert_eq!(push.encode(&small).expect_err("too large").kind(), Kind::Exhausted);
     let error = Message::Goodbye(Error::retry("x".repeat(200)));
     assert_eq!(error.encode(&small).expect_err("too large").kind(), Kind::Exhausted);

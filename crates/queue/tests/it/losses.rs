@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use dunlin_base::{Env, Error, StageId};
-use dunlin_proto::output::{MapOutput, StageOutput};
+use dunlin_proto::output::{Location, MapOutput, StageOutput};
 use dunlin_proto::shuffle::MapAttempt;
 use dunlin_queue::{ClaimedSlices, InputStage, Lost, Missing};
 use parking_lot::Mutex;
@@ -67,12 +67,15 @@ impl Losses {
         self.state.lock().killed
     }
 
-    /// Gives an output its worker, and notes what its rows are made of.
+    /// Gives an output its worker, or two that each hold it, and notes what its rows are made of.
     pub(crate) fn write(&self, claim: &ClaimedSlices, output: &mut MapOutput) {
         let nth = self.env.random_below(WORKERS) as usize;
+        let twice = self.env.random_below(4) == 0;
         let mut state = self.state.lock();
-        let worker = state.alive.iter().nth(nth).expect("as many as ever");
-        output.worker = format!("w{worker}");
+        let name = |nth| format!("w{}", state.alive.iter().nth(nth).expect("as many as ever"));
+        let next = (nth + 1) % WORKERS as usize;
+        let peer = if twice { name(next) } else { String::new() };
+        output.locations = vec![Location { worker: name(nth), peer }];
         // The rows of a result may travel in its record: no worker's death takes them.
         let is_result = claim.stage.0 as usize + 1 == self.graph.stages.len();
         output.inlined = is_result && self.env.random_below(10) < 4;
@@ -89,11 +92,16 @@ impl Losses {
     pub(crate) fn missing(&self, inputs: &[InputStage]) -> Option<Missing> {
         let state = self.state.lock();
         for input in inputs {
-            let gone = |map: &&MapOutput| !map.inlined && !state.is_alive(&map.worker);
+            let gone = |map: &&MapOutput| {
+                let holds = |worker: &String| !worker.is_empty() && state.is_alive(worker);
+                let copy = |at: &Location| holds(&at.worker) || holds(&at.peer);
+                !map.inlined && !map.locations.iter().all(copy)
+            };
             let lost: Vec<&MapOutput> = input.output.maps.iter().filter(gone).collect();
             let Some(first) = lost.first() else { continue };
             let what = if self.env.random_below(2) == 0 {
-                Lost::Worker(first.worker.clone())
+                let at = &first.locations[0];
+                Lost::Workers(vec![at.worker.clone(), at.peer.clone()])
             } else {
                 let attempt = |map: &&MapOutput| MapAttempt {
                     map: map.first_slice,

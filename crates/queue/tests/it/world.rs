@@ -11,7 +11,7 @@ use dunlin_base::{Env, Error, LeaseId, ProcessId, QueryId, Result, Revision};
 use dunlin_metadata::blob::Blobs;
 use dunlin_metadata::sim::SimStore;
 use dunlin_metadata::{Entry, Lease, Snapshot, Store, Txn, TxnOutcome, Watch};
-use dunlin_proto::output::{MapOutput, PartitionOutput, TaskStats};
+use dunlin_proto::output::{Location, MapOutput, PartitionOutput, TaskStats};
 use dunlin_queue::{
     ClaimedSlices, LiveSet, Member, NewQuery, Offer, Queue, ReadyStage, Role, Room, Tuning,
 };
@@ -245,7 +245,7 @@ pub(crate) fn output(claim: &ClaimedSlices, slices: std::ops::Range<u32>) -> Map
         slice_count: slices.end - slices.start,
         attempt: claim.attempt.0,
         epoch: claim.epoch.0,
-        worker: "w".to_owned(),
+        locations: vec![Location { worker: "w".to_owned(), peer: String::new() }],
         partitions: vec![PartitionOutput {
             rows,
             bytes: 8 * rows,

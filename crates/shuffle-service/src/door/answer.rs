@@ -55,10 +55,17 @@ struct Request {
 }
 
 impl Request {
-    async fn run(&self, ask: Ask, credit: Option<Arc<Credit>>) -> Result<()> {
+    async fn run(&self, ask: Ask, credit: Option<Arc<Credit>>) -> Result<Answer> {
         let api = &self.connection.shared.api;
-        match ask {
-            Ask::Push(blocks) => api.push(blocks).await,
+        let done = match ask {
+            Ask::Push(push, wants_pushed) => {
+                let pushed = api.store(push).await?;
+                // Older clients know two ends of a push.
+                return match wants_pushed {
+                    true => Ok(Answer::Pushed(pushed)),
+                    false => pushed.stored().map(|_| Answer::Done),
+                };
+            }
             Ask::Seal(shuffle) => api.seal(shuffle).await,
             Ask::Discard(shuffle, attempt) => api.discard(shuffle, attempt).await,
             Ask::DeleteQuery(query) => api.delete_query(query).await,
@@ -70,12 +77,13 @@ impl Request {
                     () = credit.cancelled() => Err(Error::retry("the read was cancelled")),
                 }
             }
-        }
+        };
+        done.map(|()| Answer::Done)
     }
 
     /// Answers. What was sent in order before, blocks or a list, must not be overtaken.
-    async fn end(&self, outcome: Result<()>, in_order: bool) {
-        let answer = outcome.map_or_else(Answer::Failed, |()| Answer::Done);
+    async fn end(&self, outcome: Result<Answer>, in_order: bool) {
+        let answer = outcome.unwrap_or_else(Answer::Failed);
         let requests = &self.connection.requests;
         requests.release(self.id);
         // A connection that has ended does not want the answer.

@@ -1,85 +1,15 @@
 //! Disks that fill up, fail, stall and change bytes.
 
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Duration;
+use std::sync::atomic::Ordering::SeqCst;
 
 use dunlin_base::Kind;
-use parking_lot::{Condvar, Mutex};
 
+use super::moody::{Mood, Moody};
 use super::*;
-use dunlin_shuffle_service::disk::{Disk, DiskFile, LocalDisk};
-
-/// A disk whose writes fail, or wait, on demand.
-struct Moody {
-    inner: LocalDisk,
-    mood: Arc<Mood>,
-}
-
-#[derive(Default)]
-struct Mood {
-    full: AtomicBool,
-    stalled: Mutex<bool>,
-    resumed: Condvar,
-}
-
-impl Mood {
-    fn stall(&self, yes: bool) {
-        *self.stalled.lock() = yes;
-        self.resumed.notify_all();
-    }
-
-    fn wait(&self) {
-        self.resumed.wait_while(&mut self.stalled.lock(), |stalled| *stalled);
-    }
-}
-
-struct MoodyFile(Arc<dyn DiskFile>, Arc<Mood>);
-
-impl Disk for Moody {
-    fn create(&self, shuffle: ShuffleId, partition: PartitionId) -> io::Result<Arc<dyn DiskFile>> {
-        let file = self.inner.create(shuffle, partition)?;
-        Ok(Arc::new(MoodyFile(file, Arc::clone(&self.mood))))
-    }
-
-    fn remove_query(&self, query: QueryId) -> io::Result<()> {
-        self.inner.remove_query(query)
-    }
-
-    fn directory(&self) -> &Path {
-        self.inner.directory()
-    }
-}
-
-impl DiskFile for MoodyFile {
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.1.wait();
-        if self.1.full.load(SeqCst) {
-            // Half of it arrives, as on a real full disk.
-            self.0.write_at(offset, &bytes[..bytes.len() / 2])?;
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.0.write_at(offset, bytes)
-    }
-
-    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.0.read_at(offset, bytes)
-    }
-
-    fn truncate(&self, length: u64) -> io::Result<()> {
-        self.0.truncate(length)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
 
 fn moody(directory: &Path, push_wait: Duration) -> (Arc<ShuffleWorker>, Arc<Mood>) {
-    let mood = Arc::new(Mood::default());
-    let inner = LocalDisk::open(directory).expect("the directory is usable");
-    let disk = Moody { inner, mood: Arc::clone(&mood) };
+    let (disk, mood) = Moody::open(directory);
     let options = Options { push_wait, ..Options::new(ByteCount(100_000)) };
     (ShuffleWorker::with_disk(options, Some(Arc::new(disk)), Env::seeded(1)), mood)
 }
@@ -167,7 +97,7 @@ async fn a_query_that_ends_during_its_flush_leaves_no_file() {
     assert_eq!((stats.memory_bytes, stats.disk_bytes, stats.blocks), (0, 0, 0));
 }
 
-fn only_file(directory: &Path) -> PathBuf {
+pub(crate) fn only_file(directory: &Path) -> PathBuf {
     let mut at = directory.join("dunlin-shuffle");
     while at.is_dir() {
         let mut entries = std::fs::read_dir(&at).expect("readable");

@@ -3,12 +3,20 @@
 
 mod bed;
 mod contract;
+mod disks;
 mod faults;
 mod model;
+mod moody;
+mod objects;
+mod odd;
+mod shutdown;
+mod sick_model;
+mod syncs;
 mod tiers;
 mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dunlin_base::{
@@ -44,8 +52,7 @@ fn in_memory(limit: u64) -> Arc<ShuffleWorker> {
 }
 
 fn on_disk(limit: u64, directory: &std::path::Path) -> Arc<ShuffleWorker> {
-    let directory = Some(directory.to_owned());
-    let options = Options { directory, ..Options::new(ByteCount(limit)) };
+    let options = Options::in_folder(ByteCount(limit), directory);
     ShuffleWorker::new(options, Env::seeded(1)).expect("the directory is usable")
 }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     /// Blocks as (partition, map, attempt, batch); some repeat earlier ones.
     Push(Vec<(u32, u32, u32, u32)>),
     Read(u32, Vec<(u32, u32)>),
@@ -19,7 +19,7 @@ enum Step {
     Delete,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     let id = (0..3_u32, 0..3_u32, 0..2_u32, 0..6_u32);
     prop_oneof![
         12 => prop::collection::vec(id, 1..5).prop_map(Step::Push),
@@ -35,22 +35,22 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// What a worker should hold.
 #[derive(Default)]
-struct Model {
-    blocks: BTreeMap<(u32, u32, u32, u32), Block>,
+pub(crate) struct Model {
+    pub(crate) blocks: BTreeMap<(u32, u32, u32, u32), Block>,
     arrivals: Vec<(u32, u32, u32, u32)>,
     discarded: BTreeSet<(u32, u32)>,
-    known: bool,
+    pub(crate) known: bool,
     sealed: bool,
-    deleted: bool,
+    pub(crate) deleted: bool,
 }
 
-fn make((partition, map, attempt_number, batch): (u32, u32, u32, u32)) -> Block {
+pub(crate) fn make((partition, map, attempt_number, batch): (u32, u32, u32, u32)) -> Block {
     let length = (batch * batch * 400 + map * 17) as usize;
     block(partition, attempt(map, attempt_number), batch, length)
 }
 
 impl Model {
-    fn push(&mut self, ids: &[(u32, u32, u32, u32)]) -> Option<Kind> {
+    pub(crate) fn push(&mut self, ids: &[(u32, u32, u32, u32)]) -> Option<Kind> {
         let discarded = ids.iter().any(|id| self.discarded.contains(&(id.1, id.2)));
         let new = ids.iter().any(|id| !self.blocks.contains_key(id));
         if self.deleted || discarded || (self.sealed && new) {
@@ -66,7 +66,7 @@ impl Model {
         None
     }
 
-    fn read(&self, partition: u32, maps: &[(u32, u32)]) -> Vec<Block> {
+    pub(crate) fn read(&self, partition: u32, maps: &[(u32, u32)]) -> Vec<Block> {
         let of = |(map, attempt): &(u32, u32)| {
             let at = |batch| (partition, *map, *attempt, batch);
             self.blocks.range(at(0)..=at(u32::MAX)).map(|(_, block)| block.clone())
@@ -83,7 +83,7 @@ impl Model {
     }
 }
 
-async fn apply(worker: &Arc<ShuffleWorker>, model: &mut Model, step: Step) {
+pub(crate) async fn apply(worker: &Arc<ShuffleWorker>, model: &mut Model, step: Step) {
     match step {
         Step::Push(ids) => {
             let pushed = worker.push(ids.iter().map(|id| make(*id)).collect()).await;

@@ -64,8 +64,7 @@ async fn a_new_life_clears_the_remains_and_a_live_worker_keeps_its_own() {
     worker.flush().await.expect("the disk works");
     assert_eq!(files(directory.path()), 1);
 
-    let same_place = Some(directory.path().to_owned());
-    let options = Options { directory: same_place, ..Options::new(ByteCount(1)) };
+    let options = Options::in_folder(ByteCount(1), directory.path());
     let refused = ShuffleWorker::new(options, Env::seeded(1));
     assert_eq!(error(refused).kind(), Kind::Invalid, "a live worker's folder is not cleared");
     assert_eq!(files(directory.path()), 1);
@@ -83,7 +82,7 @@ async fn a_large_push_makes_room_for_itself_below_the_mark() {
     // 60 % is below the mark, so that nothing is flushed until the second push wants 60 % too.
     for batch in 0..2 {
         let push = worker.push(vec![block(1, map, batch, 60_000)]);
-        let pushed = Env::seeded(1).timeout(std::time::Duration::from_secs(20), push).await;
+        let pushed = Env::seeded(1).timeout(Duration::from_secs(20), push).await;
         pushed.expect("does not wait in vain").expect("fits");
     }
     assert_eq!(read(&worker, 1, Some(&[map])).await.expect("all there").len(), 2);
@@ -96,7 +95,7 @@ async fn until_on_disk(worker: &ShuffleWorker, disk_bytes: u64) {
             tokio::task::yield_now().await;
         }
     };
-    let limit = std::time::Duration::from_secs(20);
+    let limit = Duration::from_secs(20);
     let stats = || worker.stats();
     Env::seeded(1).timeout(limit, wait).await.unwrap_or_else(|| panic!("{:?}", stats()));
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use dunlin_base::{Error, Result};
 use dunlin_proto::block::ShuffleId;
+use dunlin_proto::shuffle::Pushed;
 use dunlin_proto::wire::{Answer, RequestId};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -15,10 +16,19 @@ use super::inbox::Inbox;
 /// Shuffles that one list may name.
 const LIST_MAX: usize = 1 << 20;
 
+/// How a call ended well.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// With nothing to say, or a list.
+    Done(Vec<ShuffleId>),
+    /// A push, with an answer of its own.
+    Pushed(Pushed),
+}
+
 /// Who waits for the answers to a request.
 pub(super) enum Waiting {
     /// A call with one end; of a list, what has come of it.
-    Call(oneshot::Sender<Result<Vec<ShuffleId>, Fault>>, Vec<ShuffleId>),
+    Call(oneshot::Sender<Result<Reply, Fault>>, Vec<ShuffleId>),
     /// A read.
     Read(Arc<Inbox>),
     /// Nobody any more.
@@ -76,7 +86,8 @@ impl Calls {
         let mut table = self.0.lock();
         let unexpected = || Error::invalid(format!("an unexpected answer to request {id}"));
         let outcome = match answer {
-            Answer::Done => Ok(()),
+            Answer::Done => Ok(None),
+            Answer::Pushed(pushed) => Ok(Some(pushed)),
             Answer::Failed(error) => Err(Fault::Answered(error)),
             part => {
                 let pending = table.pending.get_mut(&id).ok_or_else(unexpected)?;
@@ -118,11 +129,14 @@ impl Waiting {
         Ok(Some(()))
     }
 
-    fn end(self, outcome: Result<(), Fault>) {
+    fn end(self, outcome: Result<Option<Pushed>, Fault>) {
         match self {
-            // The caller may have gone.
-            Self::Call(caller, list) => drop(caller.send(outcome.map(|()| list))),
-            Self::Read(inbox) => inbox.end(outcome),
+            Self::Call(caller, list) => {
+                let reply = |pushed: Option<_>| pushed.map_or(Reply::Done(list), Reply::Pushed);
+                // The caller may have gone.
+                drop(caller.send(outcome.map(reply)));
+            }
+            Self::Read(inbox) => inbox.end(outcome.map(drop)),
             Self::Gone => {}
         }
     }

@@ -9,13 +9,12 @@ use bytes::Bytes;
 use dunlin_base::env::Task;
 use dunlin_base::net::{Outbox, OutboxOptions};
 use dunlin_base::{ByteCount, Env, Error, Kind, ProcessId, Result};
-use dunlin_proto::block::ShuffleId;
 use dunlin_proto::wire::{Ask, Limits, Message, RequestId, Terms};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::fault::WorkerGone;
 
-use super::calls::{Calls, Pending, Waiting};
+use super::calls::{Calls, Pending, Reply, Waiting};
 use super::establish::{Established, Receiver, establish};
 use super::fault::Fault;
 use super::options::TcpOptions;
@@ -102,7 +101,7 @@ impl Connection {
 
     /// Asks and waits for the end. Dropping the future after the request was sent leaves the
     /// worker to do it.
-    pub(super) async fn call(&self, ask: Ask) -> Result<Vec<ShuffleId>, Fault> {
+    pub(super) async fn call(&self, ask: Ask) -> Result<Reply, Fault> {
         let (caller, answer) = oneshot::channel();
         self.link.ask(ask, Waiting::Call(caller, Vec::new())).await?;
         let gone = || Err(Fault::Broken(Error::retry("the connection has ended")));
@@ -125,7 +124,7 @@ impl Link {
         let slot = Arc::clone(of_kind).acquire_owned().await;
         let slot = slot.map_err(|_| self.ended())?;
         let id = RequestId(self.next_request.fetch_add(1, Relaxed));
-        let is_bulk = matches!(ask, Ask::Push(_));
+        let is_bulk = matches!(ask, Ask::Push(..));
         let pieces = Message::Ask(id, ask).encode(&slots.limits()).map_err(Fault::Answered)?;
         let permits = slots.permits(&pieces)?;
         let bytes = Arc::clone(&slots.bytes).acquire_many_owned(permits).await;

@@ -7,10 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dunlin_base::{Error, Kind, ProcessId, QueryId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
-use dunlin_proto::shuffle::{BlockStream, MapAttempt, ReadRequest, ShuffleApi};
+use dunlin_proto::shuffle::{Ack, BlockStream, MapAttempt, Push, Pushed, ReadRequest, ShuffleApi};
 use dunlin_proto::wire::Ask;
 use parking_lot::Mutex;
 
+use super::calls::Reply;
 use super::connection::Connection;
 use super::fault::Fault;
 use super::reading;
@@ -56,13 +57,13 @@ impl Remote {
         Ok(new)
     }
 
-    async fn call(&self, ask: Ask) -> Result<Vec<ShuffleId>> {
+    async fn call(&self, ask: Ask) -> Result<Reply> {
         let limit = self.shared.options.request_max;
         let answer = self.shared.env.timeout(limit, self.call_twice(ask)).await;
         answer.unwrap_or_else(|| Err(self.late()))
     }
 
-    async fn call_twice(&self, ask: Ask) -> Result<Vec<ShuffleId>> {
+    async fn call_twice(&self, ask: Ask) -> Result<Reply> {
         match self.connection()?.call(ask.clone()).await {
             Err(fault) if may_repeat(&fault, &ask) => self.pause(fault).await,
             outcome => return outcome.map_err(|fault| self.name(fault)),
@@ -105,8 +106,8 @@ impl Remote {
 fn may_repeat(fault: &Fault, ask: &Ask) -> bool {
     match (fault, ask) {
         (Fault::Broken(_), _) => true,
-        (Fault::Answered(error), Ask::Push(blocks)) if error.kind() == Kind::Lost => {
-            blocks.iter().all(|block| block.verify().is_ok())
+        (Fault::Answered(error), Ask::Push(push, _)) if error.kind() == Kind::Lost => {
+            push.blocks.iter().all(|block| block.verify().is_ok())
         }
         _ => false,
     }
@@ -115,10 +116,18 @@ fn may_repeat(fault: &Fault, ask: &Ask) -> bool {
 #[async_trait]
 impl ShuffleApi for Remote {
     async fn push(&self, blocks: Vec<Block>) -> Result<()> {
-        if blocks.is_empty() {
-            return Ok(());
+        self.store(Push::plain(blocks)).await?.stored().map(drop)
+    }
+
+    async fn store(&self, push: Push) -> Result<Pushed> {
+        if push.blocks.is_empty() {
+            return Ok(Pushed::Stored(Ack::PLAIN));
         }
-        self.call(Ask::Push(blocks)).await.map(drop)
+        match self.call(Ask::Push(push, true)).await? {
+            Reply::Pushed(pushed) => Ok(pushed),
+            // A worker of an older build.
+            Reply::Done(_) => Ok(Pushed::Stored(Ack::PLAIN)),
+        }
     }
 
     async fn seal(&self, shuffle: ShuffleId) -> Result<()> {
@@ -140,6 +149,9 @@ impl ShuffleApi for Remote {
     }
 
     async fn shuffles(&self) -> Result<Vec<ShuffleId>> {
-        self.call(Ask::Shuffles).await
+        match self.call(Ask::Shuffles).await? {
+            Reply::Done(shuffles) => Ok(shuffles),
+            Reply::Pushed(_) => Err(Error::bug("a list was answered as a push")),
+        }
     }
 }

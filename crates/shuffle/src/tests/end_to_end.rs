@@ -51,8 +51,8 @@ fn batches(map: u32, task: &Task) -> Vec<(PartitionId, RecordBatch)> {
 async fn run(tasks: &[Task], directory: &std::path::Path) -> (LocalWorkers, StageOutput) {
     let workers = LocalWorkers::new();
     for id in 1..3 {
-        let directory = Some(directory.join(id.to_string()));
-        let options = Options { directory, ..Options::new(ByteCount(100_000)) };
+        let folder = directory.join(id.to_string());
+        let options = Options::in_folder(ByteCount(100_000), folder);
         let worker = ShuffleWorker::new(options, Env::seeded(1)).expect("a usable directory");
         workers.insert(process(id), worker);
     }
@@ -80,15 +80,15 @@ async fn write(
     };
     if task.loser {
         let options = WriterOptions { attempt: Attempt(0), push_bytes: 1, ..options.clone() };
-        let loser = ShuffleWriter::new(Arc::clone(&api), id, options);
+        let loser = writer_to(Arc::clone(&api), id, options);
         loser.write(PartitionId(0), data::rows(0, 64)).await?;
     }
-    let writer = ShuffleWriter::new(api, id, options);
+    let writer = writer_to(api, id, options);
     for (partition, batch) in batches(map, task) {
         writer.write(partition, batch).await?;
     }
     let written = writer.finish().await?;
-    Ok(written.into_map_output((map, 1), Attempt(1), id, shuffle().epoch))
+    Ok(written.into_map_output((map, 1), Attempt(1), shuffle().epoch))
 }
 
 proptest! {
@@ -124,7 +124,7 @@ async fn several_streams_write_to_one_writer_at_once() {
     let workers = LocalWorkers::new();
     workers.insert(process(1), Arc::clone(&worker) as Arc<dyn ShuffleApi>);
     let options = WriterOptions { block_rows: 100, push_bytes: 10_000, ..options(0, 2) };
-    let writer = Arc::new(ShuffleWriter::new(worker, process(1), options));
+    let writer = Arc::new(writer_to(worker, process(1), options));
     let streams = (0..4_i64).map(|stream| {
         let writer = Arc::clone(&writer);
         env.spawn("writer", async move {
@@ -139,12 +139,8 @@ async fn several_streams_write_to_one_writer_at_once() {
         stream.join().await.expect("no panic").expect("stored");
     }
     let writer = Arc::into_inner(writer).expect("all streams have ended");
-    let map = writer.finish().await.expect("stored").into_map_output(
-        (0, 1),
-        Attempt(1),
-        process(1),
-        shuffle().epoch,
-    );
+    let map =
+        writer.finish().await.expect("stored").into_map_output((0, 1), Attempt(1), shuffle().epoch);
     let output = Arc::new(StageOutput { maps: vec![map] });
     for partition in 0..2 {
         let id = PartitionId(partition);

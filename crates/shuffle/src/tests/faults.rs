@@ -73,13 +73,13 @@ async fn fixture() -> Fixture {
 async fn write(worker: &Arc<Careless>, map: u32, attempt: Attempt, first: i64) -> MapOutput {
     let api = Arc::clone(worker) as Arc<dyn ShuffleApi>;
     let options = WriterOptions { attempt, block_rows: 10, ..options(map, 3) };
-    let writer = ShuffleWriter::new(api, process(1), options);
+    let writer = writer_to(api, process(1), options);
     for ten in 0..3 {
         let rows = data::rows(first + ten * 10, first + ten * 10 + 10);
         writer.write(PartitionId(1), rows).await.expect("stored");
     }
     let written = writer.finish().await.expect("stored");
-    written.into_map_output((map, 10), attempt, process(1), shuffle().epoch)
+    written.into_map_output((map, 10), attempt, shuffle().epoch)
 }
 
 async fn read(fixture: &Fixture) -> Result<Vec<RecordBatch>> {
@@ -173,9 +173,13 @@ async fn giving_up_discards_the_attempt() {
     let worker = Arc::new(Careless::default());
     let new = || {
         let api = Arc::clone(&worker) as Arc<dyn ShuffleApi>;
-        ShuffleWriter::new(api, process(1), options(4, 1))
+        writer_to(api, process(1), WriterOptions { push_bytes: 1, ..options(4, 1) })
     };
-    new().abort().await.expect("the worker answers");
+    new().abort().await.expect("nobody holds anything");
+    assert!(worker.discarded.lock().is_empty());
+    let writer = new();
+    writer.write(PartitionId(0), data::rows(0, 9000)).await.expect("stored");
+    writer.abort().await.expect("the worker answers");
     let mine = MapAttempt { map: 4, attempt: Attempt(1) };
     assert!(worker.discarded.lock().remove(&mine));
     // A failed write makes finish give up, too.

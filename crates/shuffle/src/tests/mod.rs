@@ -2,6 +2,7 @@
 //! then all of it on the real worker.
 
 mod codec;
+mod copies;
 mod data;
 mod end_to_end;
 mod faults;
@@ -11,8 +12,9 @@ use std::sync::Arc;
 
 use dunlin_base::{Attempt, Env, Error, ProcessId, QueryId, Result, StageEpoch, StageId};
 use dunlin_proto::block::ShuffleId;
+use dunlin_proto::shuffle::ShuffleApi;
 
-use crate::{ShuffleWriter, WriterOptions};
+use crate::{LocalWorkers, OneWorker, ShuffleWriter, WriterOptions};
 
 /// Query and stage of [`shuffle`].
 fn of() -> (QueryId, StageId) {
@@ -29,6 +31,13 @@ fn process(n: u128) -> ProcessId {
 
 fn options(map: u32, partitions: u32) -> WriterOptions {
     WriterOptions::new(shuffle(), map, Attempt(1), data::schema(), partitions)
+}
+
+/// A writer that knows one worker, of process `id`.
+fn writer_to(api: Arc<dyn ShuffleApi>, id: ProcessId, options: WriterOptions) -> ShuffleWriter {
+    let workers = LocalWorkers::new();
+    workers.insert(id, api);
+    ShuffleWriter::new(Arc::new(workers), Arc::new(OneWorker(id)), options)
 }
 
 fn error<T>(result: Result<T>) -> Error {

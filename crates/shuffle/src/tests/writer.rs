@@ -72,7 +72,7 @@ impl ShuffleApi for Slow {
 }
 
 fn writer(worker: &Arc<Slow>, options: WriterOptions) -> ShuffleWriter {
-    ShuffleWriter::new(Arc::clone(worker) as Arc<dyn ShuffleApi>, process(1), options)
+    writer_to(Arc::clone(worker) as Arc<dyn ShuffleApi>, process(1), options)
 }
 
 const MANY: usize = 1 << 20;
@@ -163,7 +163,7 @@ async fn small_results_stay_inline_and_need_no_worker() {
     }
     let written = small.finish().await.expect("inline");
     assert!(written.inlined && worker.blocks().is_empty());
-    let map = written.into_map_output((5, 1), Attempt(1), process(9), shuffle().epoch);
+    let map = written.into_map_output((5, 1), Attempt(1), shuffle().epoch);
     let mut output = StageOutput { maps: vec![map] };
     let read = |output: &StageOutput| {
         let output = Arc::new(output.clone());

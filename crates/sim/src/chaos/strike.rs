@@ -115,16 +115,16 @@ async fn kill(cluster: &Cluster, mut target: Target<'_>, time: Duration) -> Resu
 }
 
 async fn pause(cluster: &Cluster, child: &mut Child, time: Duration) -> Result<bool> {
-    child.signal(Signal::Stop).await?;
+    child.signal(Signal::Stop)?;
     cluster.env().sleep(time).await;
     let stood_still = child.stands_still();
-    child.signal(Signal::Cont).await?;
+    child.signal(Signal::Cont)?;
     Ok(stood_still)
 }
 
 async fn drain(mut target: Target<'_>) -> Result<bool> {
     let child = target.child()?;
-    child.signal(Signal::Term).await?;
+    child.signal(Signal::Term)?;
     let status = child.ended(Cluster::DRAIN_MAX).await?;
     if !status.success() {
         let name = &target.server.name;

@@ -6,6 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use dunlin_base::{Env, Error, Result};
+use rustix::process::{Pid, kill_process};
 use tokio::process::Command;
 
 /// How often a condition on a process is looked at again.
@@ -25,12 +26,12 @@ pub enum Signal {
 }
 
 impl Signal {
-    fn option(self) -> &'static str {
+    fn of_system(self) -> rustix::process::Signal {
         match self {
-            Self::Kill => "-KILL",
-            Self::Term => "-TERM",
-            Self::Stop => "-STOP",
-            Self::Cont => "-CONT",
+            Self::Kill => rustix::process::Signal::KILL,
+            Self::Term => rustix::process::Signal::TERM,
+            Self::Stop => rustix::process::Signal::STOP,
+            Self::Cont => rustix::process::Signal::CONT,
         }
     }
 }
@@ -74,13 +75,11 @@ impl Child {
     }
 
     /// Sends a signal. `Retry` once it has ended.
-    pub async fn signal(&self, signal: Signal) -> Result<()> {
-        let id = self.id()?.to_string();
-        let sent = Command::new("kill").args([signal.option(), &id]).status().await;
-        match sent {
-            Ok(status) if status.success() => Ok(()),
-            _ => Err(Error::retry(format!("cannot send {signal:?} to {}", self.name))),
-        }
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let id = Pid::from_raw(self.id()?.cast_signed());
+        let id = id.ok_or_else(|| Error::bug("a child has the process id 0"))?;
+        kill_process(id, signal.of_system())
+            .map_err(|e| Error::retry(format!("cannot send {signal:?} to {}: {e}", self.name)))
     }
 
     /// Waits for its end. `Retry` if that takes longer than `limit`.

@@ -180,7 +180,7 @@ impl Cluster {
             let mut child = server.child.lock().await;
             let runs = child.as_mut().is_some_and(Child::runs);
             match child.as_ref().filter(|_| runs) {
-                Some(running) => running.signal(Signal::Cont).await?,
+                Some(running) => running.signal(Signal::Cont)?,
                 None => server.start(&mut child, None).await?,
             }
         }
@@ -194,7 +194,7 @@ impl Cluster {
         for role in [Role::Executor, Role::Gateway, Role::Shuffle] {
             for server in self.of(role) {
                 let Some(mut child) = server.child.lock().await.take() else { continue };
-                child.signal(Signal::Term).await?;
+                child.signal(Signal::Term)?;
                 let status = child.ended(Self::DRAIN_MAX).await?;
                 if !status.success() {
                     return Err(Error::bug(format!("{} ended with {status}", server.name)));

@@ -140,7 +140,7 @@ impl Etcd {
         self.env.sleep(time).await;
         let mut slowed = 0;
         for tracer in &mut tracers {
-            tracer.signal(Signal::Term).await?;
+            tracer.signal(Signal::Term)?;
             tracer.ended(ASK_MAX).await?;
             slowed += tracer.said().matches(trace::DELAYED).count();
         }

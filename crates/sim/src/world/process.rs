@@ -138,14 +138,7 @@ async fn parts(
     let tuning = world.tuning.clone();
     let queue =
         Queue::with_tuning(Arc::clone(&store), Arc::new(blobs), env.clone(), decider, tuning);
-    let live = LiveSet::follow(Arc::clone(&store), &env, Role::Shuffle).await?;
-    let workers = Arc::new(LinkedWorkers {
-        env: env.clone(),
-        network: Arc::clone(&world.network),
-        link: Arc::clone(link),
-        weather: Arc::clone(&world.weather),
-        live: Arc::new(live),
-    });
+    let workers = Arc::new(workers(world, link, &store).await?);
     let (cpu, leases) = (env.clone(), env.clone());
     let parts =
         dunlin_executor::Parts { env, cpu, leases, store, queue, workers, contexts, stores };
@@ -186,8 +179,21 @@ async fn gateway(world: &World, parts: dunlin_executor::Parts) -> Result<Gateway
 /// How often a gateway sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
+/// The shuffle workers as a process reaches them.
+async fn workers(world: &World, link: &Arc<Link>, store: &StoreRef) -> Result<LinkedWorkers> {
+    let live = LiveSet::follow(Arc::clone(store), &world.env, Role::Shuffle).await?;
+    Ok(LinkedWorkers {
+        env: world.env.clone(),
+        network: Arc::clone(&world.network),
+        link: Arc::clone(link),
+        weather: Arc::clone(&world.weather),
+        live: Arc::new(live),
+    })
+}
+
 async fn shuffle(world: &World, link: &Arc<Link>, store: StoreRef) -> Result<Seat> {
     let worker = ShuffleWorker::new(Options::new(ByteCount::mib(64)), world.env.clone())?;
+    worker.set_peers(Arc::new(workers(world, link, &store).await?));
     let options = SeatOptions {
         role: Role::Shuffle,
         card: Card { build: dunlin_planner::BUILD.to_owned(), ..Card::default() },

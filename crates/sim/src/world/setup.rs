@@ -157,6 +157,7 @@ fn settings(env: &Env, oracle: &Oracle) -> Settings {
         broadcast_bytes: ByteCount(if broadcast { 10 << 20 } else { 0 }),
         broadcast_rows: if broadcast { 1000 } else { 0 },
         collapse_bytes: ByteCount(oracle.small_bytes),
+        shuffle_copies: 1 + env.random_below(2) as u32,
         warehouse: format!("{LAKE}/made"),
         ..Settings::default()
     }

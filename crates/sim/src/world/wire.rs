@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use dunlin_base::{Env, Error, ProcessId, QueryId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
-use dunlin_proto::shuffle::{BlockStream, MapAttempt, ReadRequest, ShuffleApi};
+use dunlin_proto::shuffle::{
+    BlockStream, MapAttempt, Peers, Push, Pushed, ReadRequest, ShuffleApi,
+};
 use dunlin_queue::LiveSet;
 use dunlin_shuffle::{WorkerGone, Workers};
 use dunlin_shuffle_service::ShuffleWorker;
@@ -80,6 +82,12 @@ impl Workers for LinkedWorkers {
         };
         wire.look_up()?;
         Ok(Arc::new(wire))
+    }
+}
+
+impl Peers for LinkedWorkers {
+    fn peer(&self, id: ProcessId) -> Result<Arc<dyn ShuffleApi>> {
+        self.connect(id)
     }
 }
 
@@ -155,6 +163,10 @@ impl Wire {
 impl ShuffleApi for Wire {
     async fn push(&self, blocks: Vec<Block>) -> Result<()> {
         self.call(|worker| async move { worker.push(blocks).await }).await
+    }
+
+    async fn store(&self, push: Push) -> Result<Pushed> {
+        self.call(|worker| async move { worker.store(push).await }).await
     }
 
     async fn seal(&self, shuffle: ShuffleId) -> Result<()> {

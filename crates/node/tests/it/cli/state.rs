@@ -3,7 +3,10 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use rustix::process::Signal;
+
 use super::lab::Lab;
+use crate::processes::send;
 
 #[test]
 fn the_catalog_and_the_history_stay() {
@@ -58,9 +61,7 @@ fn ctrl_c_cancels_and_ends_with_130() {
     let mut line = String::new();
     err.read_line(&mut line).expect("progress");
     assert!(line.starts_with("progress: stage 0: "), "{line}");
-    let id = child.id().to_string();
-    let sent = std::process::Command::new("kill").args(["-INT", &id]).status().expect("kill runs");
-    assert!(sent.success());
+    send(child.id(), Signal::INT).expect("it runs");
     assert_eq!(child.wait().expect("ends").code(), Some(130));
     let listed = lab.run(&["queries", "--state", "state"]).ok();
     assert!(listed.contains("cancelled"), "{listed}");

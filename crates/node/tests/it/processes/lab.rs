@@ -11,6 +11,8 @@ use arrow::record_batch::RecordBatch;
 use dunlin_base::{Env, Error};
 use dunlin_gateway::flight::{Client, ClientOptions, Credentials};
 use futures::TryStreamExt;
+pub(super) use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 use tokio::runtime::Runtime;
 
 use crate::cluster::LIMIT;
@@ -130,9 +132,9 @@ impl Processes {
     }
 
     /// Sends a signal to a process, by its name.
-    pub(super) fn signal(&self, name: &str, signal: &str) {
-        let done = Command::new("kill").args([signal, &self.id(name)]).status();
-        assert!(done.expect("kill runs").success(), "{signal} to {name}");
+    pub(super) fn signal(&self, name: &str, signal: Signal) {
+        let id = self.id(name).parse().expect("a number");
+        send(id, signal).unwrap_or_else(|e| panic!("{signal:?} to {name}: {e}"));
     }
 
     /// A client of all gateways, whose queries are cut into many slices though the data are small.
@@ -174,8 +176,7 @@ impl Processes {
 
     /// Ends it and says how.
     pub(super) fn end(mut self) -> Option<i32> {
-        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(told.expect("kill runs").success());
+        send(self.child.id(), Signal::TERM).expect("it runs");
         self.child.wait().expect("it ends").code()
     }
 }
@@ -183,7 +184,7 @@ impl Processes {
 impl Drop for Processes {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+            let _ = send(self.child.id(), Signal::TERM);
             let _ = self.child.wait();
         }
     }
@@ -200,4 +201,10 @@ pub(super) fn page(address: &str, path: &str) -> (u16, String) {
     let status = text.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
     let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
     (status, body)
+}
+
+/// Sends a signal without a program: a bare machine has no `kill`.
+pub(crate) fn send(id: u32, signal: Signal) -> rustix::io::Result<()> {
+    let id = Pid::from_raw(id.cast_signed()).expect("no process has the id 0");
+    kill_process(id, signal)
 }

@@ -10,7 +10,8 @@ mod without_executors;
 use dunlin_corpus::{compare, tpch as corpus};
 
 use self::certificates::Certificates;
-use self::lab::{Processes, page};
+pub(crate) use self::lab::send;
+use self::lab::{Processes, Signal, page};
 use crate::cli::lab::{Lab, finish};
 use crate::cluster::{Oracle, tpch};
 
@@ -43,7 +44,7 @@ fn killed_executors_and_gateways_cost_no_query() {
         let before = cluster.lines();
         let actual = cluster.rows_while(&client, sql, || {
             std::thread::sleep(std::time::Duration::from_millis(300));
-            cluster.signal(victim, "-KILL");
+            cluster.signal(victim, Signal::KILL);
         });
         let actual = actual.unwrap_or_else(|e| panic!("q{number} without {victim}: {e}"));
         if let Err(difference) = compare::same_rows(&expected, &actual) {
@@ -70,7 +71,7 @@ fn a_process_drains_and_tells_how_it_is() {
     assert_eq!(page(admin, "/nothing").0, 404);
     let client = cluster.client();
     cluster.rows(&client, "SELECT count(*) FROM lineitem").expect("an answer");
-    cluster.signal("executor 1", "-TERM");
+    cluster.signal("executor 1", Signal::TERM);
     let ended = cluster
         .line(&format!("cluster: executor 1 (process {}) ended: ", cluster.id("executor 1")));
     assert_eq!(ended, "exit status: 0");

@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 use prost::Message;
 use tokio::runtime::Runtime;
 
-use super::lab::Processes;
+use super::lab::{Processes, Signal, send};
 use crate::cluster::{LIMIT, tpch};
 
 /// Takes a second or two, in more than one stage.
@@ -42,8 +42,7 @@ impl Serve {
     }
 
     fn told_to_end(&self) {
-        let told = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
-        assert!(told.expect("kill runs").success());
+        send(self.0.id(), Signal::TERM).expect("it runs");
     }
 }
 
@@ -89,7 +88,7 @@ fn ends_well(in_upgrade: bool) {
     ];
     let cluster = Processes::start(&tpch(), &options);
     // No other gateway of this build is left.
-    cluster.signal("gateway 1", "-TERM");
+    cluster.signal("gateway 1", Signal::TERM);
     cluster.line(&format!("cluster: gateway 1 (process {}) ended: ", cluster.id("gateway 1")));
     let (data, blobs) = (tpch().display().to_string(), format!("{folder}/blobs"));
     let mut serve = Serve::start(&[

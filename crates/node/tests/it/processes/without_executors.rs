@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dunlin_base::{Env, Kind, fail};
 
-use super::lab::Processes;
+use super::lab::{Processes, Signal};
 use crate::cluster::tpch;
 
 #[test]
@@ -31,7 +31,7 @@ fn a_query_waits_for_executors_up_to_a_limit() {
     let client = cluster.client();
     let sql = "SELECT count(*) FROM lineitem";
     cluster.rows(&client, sql).expect("there is one");
-    cluster.signal("executor 1", "-KILL");
+    cluster.signal("executor 1", Signal::KILL);
     let clock = Env::real(None);
     let start = clock.now();
     let error = cluster.rows(&client, sql).expect_err("there is none");

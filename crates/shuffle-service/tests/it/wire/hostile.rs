@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use dunlin_base::Kind;
+use dunlin_proto::shuffle::Push;
 use dunlin_proto::wire::{Answer, Ask, HEADER_LEN_MAX, Message, Preamble, RequestId};
 use dunlin_shuffle::{TcpOptions, Workers};
 use dunlin_shuffle_service::{Door, DoorOptions};
@@ -27,7 +28,10 @@ fn frame(random: &mut SmallRng) -> Vec<u8> {
     let of = attempt(random.random_range(0..3), 0);
     let maps = [of, attempt(1, 1)];
     let message = match random.random_range(0..9) {
-        0 => Message::Ask(id, Ask::Push(vec![block(9, of, random.random_range(0..5), 40)])),
+        0 => Message::Ask(
+            id,
+            Ask::Push(Push::plain(vec![block(9, of, random.random_range(0..5), 40)]), true),
+        ),
         1 => Message::Ask(id, Ask::Read(request(9, Some(&maps)), random.random_range(0..2000))),
         2 => Message::Ask(id, Ask::Read(request(9, None), u64::MAX)),
         3 => Message::Credit(id, random.random()),

@@ -1,24 +1,20 @@
-//! One partition of one shuffle: the index of its blocks, in memory and in at most one file.
-//!
-//! Everything here is synchronous and holds one lock for a few instructions; writing the file
-//! happens between [`Partition::begin_flush`] and [`Partition::end_flush`], without the lock.
+//! The blocks of a partition by identity and by arrival: what pushes put in and reads find.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use dunlin_base::{Attempt, Error, PartitionId, Result};
 use dunlin_proto::block::{Block, BlockId, Codec, ShuffleId};
-use dunlin_proto::shuffle::MapAttempt;
+use dunlin_proto::shuffle::{Durability, MapAttempt};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::disk::DiskFile;
-use crate::flush::{Flush, Flushed, Written};
+use crate::extent::{Extent, Home};
+use crate::flush::Ticket;
 use crate::memory::{ENTRY_COST, Memory};
 
-/// Position of a block in its partition; the order is that of reads and of the file.
+/// Position of a block in its partition; the order is that of reads and of extents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) map: u32,
@@ -27,7 +23,7 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    fn of(id: &BlockId) -> Self {
+    pub(crate) fn of(id: &BlockId) -> Self {
         Self { map: id.map, attempt: id.attempt, batch: id.batch }
     }
 
@@ -37,48 +33,64 @@ impl Key {
     }
 }
 
-struct Stored {
+pub(super) struct Stored {
     rows: u32,
     codec: Codec,
     checksum: u64,
-    length: usize,
-    place: Place,
+    pub(super) length: usize,
+    pub(super) place: Place,
 }
 
-enum Place {
+pub(super) enum Place {
     Memory(Bytes),
-    /// Offset of the header in the partition's file.
-    File(u64),
+    /// Offset of the header in the extent of this index.
+    Extent {
+        index: u32,
+        offset: u64,
+    },
 }
 
-/// Where a block is now: with its body, or in a file.
+/// Where a block is now: with its body, or in an extent.
 pub(crate) struct Located {
-    /// The block; its body is empty if it is in a file.
+    /// The block; its body is empty if it is in an extent.
     pub(crate) block: Block,
     pub(crate) length: usize,
-    pub(crate) file: Option<(Arc<dyn DiskFile>, u64)>,
+    /// The extent, and the offset of the header there.
+    pub(crate) home: Option<(Home, u64)>,
 }
 
 /// The partition.
 pub(crate) struct Partition {
-    shuffle: ShuffleId,
-    id: PartitionId,
+    pub(super) shuffle: ShuffleId,
+    pub(super) id: PartitionId,
     /// Body bytes in memory: what a flush would free. Read without the lock to find the largest.
-    memory_bytes: AtomicU64,
-    inner: Mutex<Inner>,
+    pub(super) memory_bytes: AtomicU64,
+    /// Body bytes of all blocks.
+    pub(super) bytes: AtomicU64,
+    pub(super) inner: Mutex<Inner>,
     /// Woken when blocks have come and when the shuffle is sealed or deleted.
     pub(crate) arrived: Notify,
+    /// Woken when a flush has ended, well or not, and when the shuffle is deleted.
+    pub(crate) flushed: Notify,
 }
 
 #[derive(Default)]
-struct Inner {
-    blocks: BTreeMap<Key, Stored>,
+pub(super) struct Inner {
+    pub(super) blocks: BTreeMap<Key, Stored>,
     /// Keys in order of arrival, for followers. Discarded blocks stay in it.
     arrivals: Vec<Key>,
-    file: Option<Arc<dyn DiskFile>>,
-    file_length: u64,
-    flushing: bool,
-    gone: bool,
+    pub(super) extents: Vec<Extent>,
+    /// The last extent takes more.
+    pub(super) open: bool,
+    /// The number of the next extent.
+    pub(super) next_extent: u32,
+    /// Where the last write failed, until one succeeds.
+    pub(super) shunned: Option<usize>,
+    /// The flush under way.
+    pub(super) flushing: Option<Ticket>,
+    /// Flushes begun.
+    pub(super) flushes: u64,
+    pub(super) gone: bool,
 }
 
 /// What became of a pushed block.
@@ -89,10 +101,11 @@ pub(crate) enum Appended {
 }
 
 /// What a partition gave back when it, or a part of it, was removed.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Removed {
     pub(crate) blocks: u64,
-    pub(crate) disk_bytes: u64,
+    /// Extents that nobody will ask for again.
+    pub(crate) extents: Vec<Extent>,
 }
 
 impl Partition {
@@ -101,8 +114,10 @@ impl Partition {
             shuffle,
             id,
             memory_bytes: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
             inner: Mutex::default(),
             arrived: Notify::new(),
+            flushed: Notify::new(),
         }
     }
 
@@ -112,6 +127,11 @@ impl Partition {
 
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory_bytes.load(Relaxed)
+    }
+
+    /// Body bytes held here, wherever they are.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
     }
 
     /// Stores a block unless one of its identity is there. `Bug` if that one has other bytes: two
@@ -132,9 +152,15 @@ impl Partition {
         inner.blocks.insert(key, Stored { rows, codec, checksum, length, place });
         inner.arrivals.push(key);
         self.memory_bytes.fetch_add(length as u64, Relaxed);
+        self.bytes.fetch_add(length as u64, Relaxed);
         drop(inner);
         self.arrived.notify_waiters();
         Ok(Appended::Stored)
+    }
+
+    /// True if it was written to a disk once and a piece of this size is in memory since.
+    pub(crate) fn has_piece(&self, bytes: u64) -> bool {
+        self.memory_bytes() >= bytes && !self.inner.lock().extents.is_empty()
     }
 
     /// True if a block of this identity and checksum is stored.
@@ -173,12 +199,13 @@ impl Partition {
         located
     }
 
-    fn located(&self, key: Key, stored: &Stored, inner: &Inner) -> Option<Located> {
+    pub(super) fn located(&self, key: Key, stored: &Stored, inner: &Inner) -> Option<Located> {
         let Stored { rows, codec, checksum, length, ref place } = *stored;
-        let (body, file) = match place {
+        let (body, home) = match place {
             Place::Memory(body) => (body.clone(), None),
-            Place::File(offset) => {
-                (Bytes::new(), Some((Arc::clone(inner.file.as_ref()?), *offset)))
+            Place::Extent { index, offset } => {
+                let extent = inner.extents.get(*index as usize)?;
+                (Bytes::new(), Some((extent.home.clone(), *offset)))
             }
         };
         let id = BlockId {
@@ -188,10 +215,22 @@ impl Partition {
             attempt: key.attempt,
             batch: key.batch,
         };
-        Some(Located { block: Block { id, rows, codec, checksum, body }, length, file })
+        Some(Located { block: Block { id, rows, codec, checksum, body }, length, home })
     }
 
-    /// Removes the blocks of one attempt. Their bytes in the file stay until the file goes.
+    /// How safe the least safe of these blocks is; `None` if one is not there.
+    pub(crate) fn safety(&self, keys: &[Key]) -> Option<Durability> {
+        let inner = self.inner.lock();
+        let of = |key: &Key| match inner.blocks.get(key)?.place {
+            Place::Memory(_) => Some(Durability::Memory),
+            Place::Extent { index, offset } => {
+                Some(inner.extents.get(index as usize)?.safety(offset))
+            }
+        };
+        keys.iter().map(of).try_fold(Durability::Object, |least, one| Some(least.min(one?)))
+    }
+
+    /// Removes the blocks of one attempt. Their bytes in extents stay until these go.
     pub(crate) fn discard(&self, attempt: MapAttempt, memory: &Memory) -> Removed {
         let mut inner = self.inner.lock();
         let keys: Vec<_> = inner.blocks.range(Key::all_of(attempt)).map(|(key, _)| *key).collect();
@@ -200,81 +239,27 @@ impl Partition {
                 self.free(&stored, memory);
             }
         }
-        Removed { blocks: keys.len() as u64, disk_bytes: 0 }
+        Removed { blocks: keys.len() as u64, extents: Vec::new() }
     }
 
-    /// Removes everything, for ever. The caller removes the file.
+    /// Removes everything, for ever. The caller removes the extents.
     pub(crate) fn remove(&self, memory: &Memory) -> Removed {
         let mut inner = self.inner.lock();
         let all = std::mem::replace(&mut *inner, Inner { gone: true, ..Inner::default() });
         all.blocks.values().for_each(|stored| self.free(stored, memory));
         drop(inner);
         self.arrived.notify_waiters();
-        Removed { blocks: all.blocks.len() as u64, disk_bytes: all.file_length }
+        self.flushed.notify_waiters();
+        Removed { blocks: all.blocks.len() as u64, extents: all.extents }
     }
 
     fn free(&self, stored: &Stored, memory: &Memory) {
         let body = match stored.place {
             Place::Memory(_) => stored.length as u64,
-            Place::File(_) => 0,
+            Place::Extent { .. } => 0,
         };
         self.memory_bytes.fetch_sub(body, Relaxed);
+        self.bytes.fetch_sub(stored.length as u64, Relaxed);
         memory.release(ENTRY_COST + body);
-    }
-
-    /// Takes a look at what is in memory, to be written by [`Flush::write`]. `None` if there is
-    /// nothing, or another flush of this partition runs.
-    pub(crate) fn begin_flush(&self) -> Option<Flush> {
-        let mut inner = self.inner.lock();
-        if inner.flushing || inner.gone {
-            return None;
-        }
-        let in_memory = |stored: &Stored| matches!(stored.place, Place::Memory(_));
-        let blocks: Vec<_> = inner
-            .blocks
-            .iter()
-            .filter(|(_, stored)| in_memory(stored))
-            .filter_map(|(key, stored)| Some((*key, self.located(*key, stored, &inner)?.block)))
-            .collect();
-        if blocks.is_empty() {
-            return None;
-        }
-        inner.flushing = true;
-        let (shuffle, partition) = (self.shuffle, self.id);
-        Some(Flush {
-            shuffle,
-            partition,
-            blocks,
-            file: inner.file.clone(),
-            start: inner.file_length,
-        })
-    }
-
-    /// Ends a flush. On success the bodies leave memory; a failed one changes nothing. Blocks that
-    /// were discarded meanwhile stay discarded. `None`: the partition was removed meanwhile, and
-    /// whatever was written for it must go too.
-    pub(crate) fn end_flush(&self, written: Option<Written>, memory: &Memory) -> Option<Flushed> {
-        let mut inner = self.inner.lock();
-        inner.flushing = false;
-        if inner.gone {
-            return None;
-        }
-        let Some(written) = written else { return Some(Flushed::default()) };
-        let disk_bytes = written.end - inner.file_length;
-        inner.file = Some(written.file);
-        inner.file_length = written.end;
-        let mut freed = 0;
-        for (key, offset) in written.offsets {
-            if let Some(stored) = inner.blocks.get_mut(&key)
-                && matches!(stored.place, Place::Memory(_))
-            {
-                stored.place = Place::File(offset);
-                freed += stored.length as u64;
-            }
-        }
-        drop(inner);
-        self.memory_bytes.fetch_sub(freed, Relaxed);
-        memory.release(freed);
-        Some(Flushed { freed, disk_bytes })
     }
 }

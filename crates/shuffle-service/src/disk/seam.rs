@@ -1,0 +1,72 @@
+//! What a worker asks of a disk.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use dunlin_base::{PartitionId, QueryId};
+use dunlin_proto::block::ShuffleId;
+
+/// The name of one extent: a run of the bytes of a partition that lies in one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExtentId {
+    /// Which shuffle.
+    pub shuffle: ShuffleId,
+    /// Which partition of it.
+    pub partition: PartitionId,
+    /// Which extent of the partition. Numbers go up, and some may be left out.
+    pub extent: u32,
+}
+
+/// What a file system has, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Left for this process.
+    pub free: u64,
+    /// All of it, used or not.
+    pub total: u64,
+}
+
+/// Files of one worker in one folder. Calls block, and may hang: they are made on threads that may,
+/// a bounded number of them for each disk. All may be repeated.
+pub trait Disk: Send + Sync + 'static {
+    /// A new, empty file; one that exists is emptied. Fails if the folder is gone: a folder that is
+    /// made anew in its place may lie on another file system.
+    fn create(&self, id: ExtentId) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Removes one file. Whoever has it open can still read it.
+    fn remove(&self, id: ExtentId) -> io::Result<()>;
+
+    /// Removes all files of a query. Open ones stay readable until they are dropped.
+    fn remove_query(&self, query: QueryId) -> io::Result<()>;
+
+    /// The folder, for messages.
+    fn directory(&self) -> &Path;
+
+    /// How much of the file system is free.
+    fn space(&self) -> io::Result<Space>;
+
+    /// Writes, syncs, reads back and removes a small file: an error, or a long time, says that the
+    /// disk is sick.
+    fn probe(&self) -> io::Result<()>;
+}
+
+/// One file, written only at its end and read anywhere.
+pub trait DiskFile: Send + Sync + 'static {
+    /// Writes all of `bytes` at `offset`.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Fills all of `bytes` from `offset`.
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+
+    /// Returns when what was written would survive the process and the machine, and so would the
+    /// file's name. After an error nobody knows what of it would: the file must not be trusted
+    /// beyond its last good sync, whatever a later one says.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Cuts the file to `length`: takes a failed write back.
+    fn truncate(&self, length: u64) -> io::Result<()>;
+
+    /// The path, for messages.
+    fn path(&self) -> &Path;
+}

@@ -1,0 +1,116 @@
+//! What a worker does with the blocks of a push before it answers: may they come in, the copy here,
+//! the copy there. The calls are in `worker`.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use dunlin_base::{ByteCount, Error, PartitionId, ProcessId, Result};
+use dunlin_proto::block::{Block, ShuffleId};
+use dunlin_proto::shuffle::{Pushed, Refusal};
+
+use crate::health::DiskState;
+use crate::partition::Partition;
+use crate::shuffle::{Taken, cost};
+use crate::worker::ShuffleWorker;
+
+impl ShuffleWorker {
+    /// Stores one copy.
+    pub(crate) async fn keep(&self, blocks: Vec<Block>) -> Result<()> {
+        let Some(id) = blocks.first().map(|block| block.id.shuffle) else { return Ok(()) };
+        self.check(&blocks, id)?;
+        let core = &self.core;
+        let shuffle = core.registry.open(id)?;
+        let mut reserved = core.reserve(blocks.iter().map(cost).sum()).await?;
+        let partitions = if core.places.lock().contains_key(&id.query) {
+            partitions_of(&blocks)
+        } else {
+            Vec::new()
+        };
+        // From here to the acknowledgement nothing waits: a dropped push is stored or is not.
+        let mut taken = Taken::default();
+        let outcome = shuffle.push(blocks, &mut reserved, &mut taken);
+        drop(reserved);
+        core.counters.blocks.fetch_add(taken.stored, Relaxed);
+        core.counters.duplicates.fetch_add(taken.duplicates, Relaxed);
+        outcome?;
+        core.counters.pushes.fetch_add(1, Relaxed);
+        core.flush_if_needed();
+        for partition in partitions.iter().filter_map(|id| shuffle.partition(*id)) {
+            if partition.has_piece(core.options.flush_bytes.0) {
+                core.want_flush(&partition);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the peer store its copy, in bounded time: nobody waits for a sick peer.
+    pub(crate) async fn copy(&self, peer: ProcessId, blocks: Vec<Block>) -> Result<()> {
+        let peers = self.peers.get().ok_or_else(|| Error::retry("this worker knows no others"))?;
+        let api = peers.peer(peer)?;
+        let limit = self.core.options.peer_wait;
+        let stored = self.core.env.timeout(limit, api.push(blocks)).await;
+        stored.unwrap_or_else(|| {
+            Err(Error::retry(format!("no answer from the peer within {} s", limit.as_secs_f32())))
+        })
+    }
+
+    /// Why the blocks should go elsewhere before anything is done with them.
+    pub(crate) fn refusal(&self, blocks: &[Block], last_resort: bool) -> Option<Pushed> {
+        if self.draining.load(Relaxed) {
+            return Some(Pushed::Refused(Refusal::Draining, Vec::new()));
+        }
+        if last_resort {
+            return None;
+        }
+        let failed = self.on_isolated_disks(blocks);
+        if !failed.is_empty() {
+            return Some(Pushed::Refused(Refusal::Disk, failed));
+        }
+        let large = self.past(blocks, self.core.options.split_hard);
+        (!large.is_empty()).then_some(Pushed::Refused(Refusal::Large, large))
+    }
+
+    /// The partitions of a push whose next bytes would lie on a disk that fails.
+    fn on_isolated_disks(&self, blocks: &[Block]) -> Vec<PartitionId> {
+        let now = self.core.env.now();
+        let isolated = |disk: usize| self.core.disks[disk].state(now) == DiskState::Isolated;
+        if !(0..self.core.disks.len()).any(isolated) {
+            return Vec::new();
+        }
+        self.those(blocks, |partition| {
+            partition.outlook().open.is_some_and(|(disk, _)| isolated(disk))
+        })
+    }
+
+    /// The partitions of a push that hold more than this here.
+    pub(crate) fn past(&self, blocks: &[Block], threshold: ByteCount) -> Vec<PartitionId> {
+        self.those(blocks, |partition| partition.bytes() > threshold.0)
+    }
+
+    /// The partitions of a push that are like this here.
+    fn those(&self, blocks: &[Block], like: impl Fn(&Partition) -> bool) -> Vec<PartitionId> {
+        let Some(first) = blocks.first() else { return Vec::new() };
+        let Some(shuffle) = self.core.registry.get(first.id.shuffle) else { return Vec::new() };
+        let mut ids = partitions_of(blocks);
+        ids.retain(|id| shuffle.partition(*id).is_some_and(|partition| like(&partition)));
+        ids
+    }
+
+    fn check(&self, blocks: &[Block], shuffle: ShuffleId) -> Result<()> {
+        if blocks.iter().any(|block| block.id.shuffle != shuffle) {
+            return Err(Error::bug("one push holds blocks of several shuffles"));
+        }
+        if !self.core.options.verify_pushes {
+            return Ok(());
+        }
+        blocks.iter().try_for_each(Block::verify).inspect_err(|_| {
+            self.core.counters.corrupt.fetch_add(1, Relaxed);
+        })
+    }
+}
+
+fn partitions_of(blocks: &[Block]) -> Vec<PartitionId> {
+    let mut ids: Vec<_> = blocks.iter().map(|block| block.id.partition).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}

@@ -1,0 +1,144 @@
+//! The bodies of located blocks: from memory, or from the extents that they lie in. Called by `read`
+//! with a few megabytes at a time.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use dunlin_base::{Error, Result};
+use dunlin_proto::block::{Block, HEADER_LEN};
+use futures::future::{try_join, try_join_all};
+use object_store::path::Path;
+
+use crate::core::Core;
+use crate::disk::{Disk, DiskFile};
+use crate::extent::Home;
+use crate::flush::stored_len;
+use crate::partition::Located;
+
+/// A block of an extent, and its place in the answer.
+type Wanted = (usize, Located);
+
+/// The blocks with their bodies, verified, in the order of `located`. `Lost` names the first one
+/// found that is corrupt or cannot be read; `Retry`: a disk or the store does not answer.
+pub(crate) async fn fetch(core: &Arc<Core>, located: Vec<Located>) -> Result<Vec<Block>> {
+    fetch_all(core, located).await.inspect_err(|_| {
+        core.counters.corrupt.fetch_add(1, Relaxed);
+    })
+}
+
+async fn fetch_all(core: &Arc<Core>, located: Vec<Located>) -> Result<Vec<Block>> {
+    let mut blocks: Vec<_> = Vec::with_capacity(located.len());
+    let mut on_disks: BTreeMap<usize, Vec<Wanted>> = BTreeMap::new();
+    let mut in_objects: BTreeMap<Path, Vec<Wanted>> = BTreeMap::new();
+    for (at, one) in located.into_iter().enumerate() {
+        match one.home {
+            None => {
+                one.block.verify()?;
+                blocks.push((at, one.block));
+            }
+            Some((Home::File { disk, .. }, _)) => on_disks.entry(disk).or_default().push((at, one)),
+            Some((Home::Object(ref path), _)) => {
+                in_objects.entry(path.clone()).or_default().push((at, one));
+            }
+        }
+    }
+    let reads = on_disks.into_iter().map(|(disk, wanted)| from_disk(core, disk, wanted));
+    let gets = in_objects.into_iter().map(|(path, wanted)| from_object(core, path, wanted));
+    let (read, got) = try_join(try_join_all(reads), try_join_all(gets)).await?;
+    blocks.extend(read.into_iter().chain(got).flatten());
+    blocks.sort_unstable_by_key(|(at, _)| *at);
+    Ok(blocks.into_iter().map(|(_, block)| block).collect())
+}
+
+/// `Lost` if a block is not there or has other bytes, `Retry` if the disk hangs.
+async fn from_disk(
+    core: &Arc<Core>,
+    disk: usize,
+    wanted: Vec<Wanted>,
+) -> Result<Vec<(usize, Block)>> {
+    let unit = &core.disks[disk];
+    let read = move |_: &dyn Disk| {
+        let one = |(at, located): Wanted| Ok((at, load(located)?));
+        Ok(wanted.into_iter().map(one).collect::<Result<Vec<_>, Failed>>())
+    };
+    let read = unit.call(&core.env, read).await.unwrap_or_else(|cause| {
+        // It may come back; the other copy is nearer.
+        let text = format!("cannot read shuffle data in {}: {cause}", unit.place());
+        Err(Failed { error: Error::retry(text), cause })
+    });
+    read.map_err(|failed| {
+        // A disk that gives back other bytes is as sick as one that gives none.
+        unit.failed_to_read(core.env.now(), &failed.cause);
+        failed.error
+    })
+}
+
+/// `Lost` if the object is not there or holds other bytes, `Retry` if the store does not answer.
+async fn from_object(
+    core: &Arc<Core>,
+    path: Path,
+    wanted: Vec<Wanted>,
+) -> Result<Vec<(usize, Block)>> {
+    let objects = core.objects.as_ref().ok_or_else(|| Error::bug("no object store"))?;
+    let range = |(_, located): &Wanted| {
+        let start = located.home.as_ref().map_or(0, |(_, offset)| *offset);
+        start..start + stored_len(located.length)
+    };
+    let ranges: Vec<_> = wanted.iter().map(range).collect();
+    let read = objects.ranges(&path, &ranges).await?;
+    let block = |((at, located), (range, bytes)): (Wanted, (Range<u64>, Bytes))| {
+        let (header, body) = bytes.split_at(HEADER_LEN);
+        // A copy: it does not hold the whole range, and is aligned for every Arrow type.
+        let block = whole(&located.block, header, Bytes::from(body.to_vec()));
+        let block = block.ok_or_else(|| {
+            let place = located.block.place();
+            let offset = range.start;
+            Error::lost(format!(
+                "{place} in object {path} at offset {offset}: corrupt shuffle block"
+            ))
+        });
+        Ok((at, block?))
+    };
+    wanted.into_iter().zip(ranges.into_iter().zip(read)).map(block).collect()
+}
+
+struct Failed {
+    error: Error,
+    cause: io::Error,
+}
+
+fn load(located: Located) -> Result<Block, Failed> {
+    let Located { block, length, home } = located;
+    let Some((Home::File { file, .. }, offset)) = home else { return Ok(block) };
+    let failed = |cause: io::Error| {
+        let path = file.path().display();
+        let text = format!("{} in file {path} at offset {offset}: {cause}", block.place());
+        Failed { error: Error::lost(text), cause }
+    };
+    let unread = |e: io::Error| failed(io::Error::new(e.kind(), format!("cannot be read: {e}")));
+    let (header, body) = bytes_of(file.as_ref(), offset, length).map_err(unread)?;
+    whole(&block, &header, body).ok_or_else(|| failed(io::Error::other("corrupt shuffle block")))
+}
+
+fn bytes_of(
+    file: &dyn DiskFile,
+    offset: u64,
+    length: usize,
+) -> io::Result<([u8; HEADER_LEN], Bytes)> {
+    let mut header = [0; HEADER_LEN];
+    file.read_at(offset, &mut header)?;
+    // A body in an allocation of its own is aligned for every Arrow type, so readers need not copy.
+    let mut body = vec![0; length];
+    file.read_at(offset + HEADER_LEN as u64, &mut body)?;
+    Ok((header, Bytes::from(body)))
+}
+
+/// The block with this body, if header and body are what was stored.
+fn whole(block: &Block, header: &[u8], body: Bytes) -> Option<Block> {
+    let whole = Block { body, ..block.clone() };
+    (header == whole.header() && whole.verify().is_ok()).then_some(whole)
+}

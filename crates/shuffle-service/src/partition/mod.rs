@@ -1,0 +1,12 @@
+//! One partition of one shuffle: its blocks, in memory and in extents.
+//!
+//! Everything here is synchronous and holds one lock for a few instructions; writing an extent
+//! happens between [`Partition::begin_flush`] and [`Partition::end_flush`], without the lock.
+
+mod evicting;
+mod flushing;
+mod index;
+
+pub(crate) use evicting::Evicted;
+pub(crate) use flushing::{Aim, Landed, Outlook};
+pub(crate) use index::{Appended, Key, Located, Partition, Removed};

@@ -1,0 +1,63 @@
+//! Waiting until the blocks of a push are safe. A push starts the flush of its partitions and waits
+//! for its end; those that come meanwhile are written and synced together by the next one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dunlin_base::PartitionId;
+use dunlin_proto::block::Block;
+use dunlin_proto::shuffle::Durability;
+
+use crate::core::Core;
+use crate::partition::{Key, Partition};
+use crate::pump::LOOK_AGAIN;
+
+impl Core {
+    /// How safe the least safe of these stored blocks is. Waits for it to be more than in memory if
+    /// pushes are synced, and not longer than a push waits for memory.
+    pub(crate) async fn settle(self: &Arc<Self>, blocks: &[Block]) -> Durability {
+        let Some(first) = blocks.first().filter(|_| self.options.sync_pushes) else {
+            return Durability::Memory;
+        };
+        let Some(shuffle) = self.registry.get(first.id.shuffle) else { return Durability::Memory };
+        let mut keys: BTreeMap<PartitionId, Vec<Key>> = BTreeMap::new();
+        for block in blocks {
+            keys.entry(block.id.partition).or_default().push(Key::of(&block.id));
+        }
+        let found = |(id, keys)| Some((shuffle.partition(id)?, keys));
+        let Some(all) = keys.into_iter().map(found).collect::<Option<Vec<_>>>() else {
+            return Durability::Memory;
+        };
+        let settled = self.env.timeout(self.options.push_wait, self.settle_all(&all)).await;
+        settled.unwrap_or(Durability::Memory)
+    }
+
+    async fn settle_all(self: &Arc<Self>, all: &[(Arc<Partition>, Vec<Key>)]) -> Durability {
+        for (partition, _) in all {
+            self.want_flush(partition);
+        }
+        let mut least = Durability::Object;
+        for (partition, keys) in all {
+            least = least.min(self.settle_one(partition, keys).await);
+        }
+        least
+    }
+
+    async fn settle_one(self: &Arc<Self>, partition: &Arc<Partition>, keys: &[Key]) -> Durability {
+        loop {
+            let flushed = partition.flushed.notified();
+            // What was removed is not waited for, and neither is what cannot leave memory.
+            let Some(safety) = partition.safety(keys) else { return Durability::Memory };
+            if safety > Durability::Memory || partition.memory_bytes() == 0 || self.stays() {
+                return safety;
+            }
+            // The flush that was wanted may have been under way, without these blocks.
+            self.want_flush(partition);
+            let _ = self.env.timeout(LOOK_AGAIN, flushed).await;
+        }
+    }
+
+    fn stays(&self) -> bool {
+        !self.has_tiers() || self.trouble().is_some()
+    }
+}

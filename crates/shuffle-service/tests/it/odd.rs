@@ -1,0 +1,188 @@
+//! An object store that does on demand what stores do: it answers 503, loses the answer to a put that
+//! it did, or does not answer at all. Each fault that was met is counted.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+
+use async_trait::async_trait;
+use dunlin_shuffle_service::ObjectOptions;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, UploadPart,
+};
+use tokio::sync::Notify;
+
+use super::moody::Fault;
+use super::*;
+
+/// The store. Clones are the same one.
+#[derive(Clone, Default)]
+pub(crate) struct Odd(pub(crate) Arc<Inner>);
+
+#[derive(Default)]
+pub(crate) struct Inner {
+    pub(crate) store: InMemory,
+    pub(crate) puts: Fault,
+    /// Puts, and ends of uploads, that are done and answered with an error.
+    pub(crate) lost: Fault,
+    pub(crate) parts: Fault,
+    pub(crate) gets: Fault,
+    /// Reads that are told that there is no such object.
+    pub(crate) absent: Fault,
+    pub(crate) deletes: Fault,
+    /// Puts do not answer, and are done at the end of it.
+    pub(crate) stalled: AtomicBool,
+    pub(crate) stalls: AtomicU32,
+    pub(crate) resumed: Notify,
+    pub(crate) uploads: AtomicU32,
+    /// The most bytes that one read wanted.
+    pub(crate) largest_get: AtomicU64,
+}
+
+impl Odd {
+    pub(crate) fn options(&self) -> ObjectOptions {
+        ObjectOptions::new(Arc::new(self.clone()), "some/prefix", "w1")
+    }
+
+    /// Names and contents.
+    pub(crate) async fn objects(&self) -> Vec<(String, Bytes)> {
+        use object_store::ObjectStoreExt;
+        let all: Vec<_> = self.0.store.list(None).try_collect().await.expect("in memory");
+        let mut found = Vec::new();
+        for object in all {
+            let bytes = self.0.store.get(&object.location).await.expect("is there").bytes().await;
+            found.push((object.location.to_string(), bytes.expect("in memory")));
+        }
+        found.sort();
+        found
+    }
+
+    pub(crate) fn heal(&self) {
+        let Inner { puts, lost, parts, gets, absent, deletes, .. } = self.0.as_ref();
+        for fault in [puts, lost, parts, gets, absent, deletes] {
+            fault.fail(0);
+        }
+        self.0.stalled.store(false, SeqCst);
+        self.0.resumed.notify_waiters();
+    }
+}
+
+fn meet(fault: &Fault) -> object_store::Result<()> {
+    let busy = || object_store::Error::Generic { store: "odd", source: "503 Slow Down".into() };
+    if fault.strikes() { Err(busy()) } else { Ok(()) }
+}
+
+impl fmt::Display for Odd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("odd")
+    }
+}
+
+impl fmt::Debug for Odd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("odd")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Odd {
+    async fn put_opts(
+        &self,
+        path: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> object_store::Result<PutResult> {
+        meet(&self.0.puts)?;
+        if self.0.stalled.load(SeqCst) {
+            // The bytes are on their way: that nobody waits for them does not stop them.
+            self.0.stalls.fetch_add(1, SeqCst);
+            let (odd, path) = (self.clone(), path.clone());
+            let late = async move {
+                odd.0.resumed.notified().await;
+                odd.0.store.put_opts(&path, payload, options).await
+            };
+            let task = Env::seeded(1).spawn("late put", late);
+            return task.join().await.expect("no panic");
+        }
+        let done = self.0.store.put_opts(path, payload, options).await?;
+        meet(&self.0.lost)?;
+        Ok(done)
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        options: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        self.0.uploads.fetch_add(1, SeqCst);
+        let inner = self.0.store.put_multipart_opts(path, options).await?;
+        Ok(Box::new(OddUpload(inner, self.clone())))
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+        meet(&self.0.gets)?;
+        if self.0.absent.strikes() {
+            let (path, source) = (path.to_string(), "404".into());
+            return Err(object_store::Error::NotFound { path, source });
+        }
+        if let Some(GetRange::Bounded(Range { start, end })) = &options.range {
+            self.0.largest_get.fetch_max(end - start, SeqCst);
+        }
+        self.0.store.get_opts(path, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
+        let odd = self.clone();
+        let paths =
+            paths.map(move |path| path.and_then(|path| meet(&odd.0.deletes).map(|()| path)));
+        self.0.store.delete_stream(paths.boxed())
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        self.0.store.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+        self.0.store.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(
+        &self,
+        from: &Path,
+        to: &Path,
+        options: CopyOptions,
+    ) -> object_store::Result<()> {
+        self.0.store.copy_opts(from, to, options).await
+    }
+}
+
+#[derive(Debug)]
+struct OddUpload(Box<dyn MultipartUpload>, Odd);
+
+#[async_trait]
+impl MultipartUpload for OddUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        if let Err(error) = meet(&self.1.0.parts) {
+            return async { Err(error) }.boxed();
+        }
+        self.0.put_part(data)
+    }
+
+    async fn complete(&mut self) -> object_store::Result<PutResult> {
+        let done = self.0.complete().await?;
+        meet(&self.1.0.lost)?;
+        Ok(done)
+    }
+
+    async fn abort(&mut self) -> object_store::Result<()> {
+        self.0.abort().await
+    }
+}
