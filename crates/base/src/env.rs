@@ -206,7 +206,8 @@ impl Env {
         })
     }
 
-    /// Runs blocking work (a file, an fsync) on a thread that may block.
+    /// Runs blocking work (a file, an fsync) on a thread that may block. Once the future was polled
+    /// the work is done though it is dropped: what bounds such work belongs to the work.
     pub async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

@@ -223,7 +223,9 @@ mod tests {
             tokio::task::yield_now().await;
             let gone = Box::pin(guard.log_in(&metadata));
             assert!(futures::poll!(gone).is_pending(), "it waits for the thread");
-            let error = guard.log_in(&metadata).await.expect_err("there is no room").into_error();
+            let other = env.timeout(Duration::from_secs(1), guard.log_in(&metadata)).await;
+            let other = other.expect("it does not wait for the thread, too");
+            let error = other.expect_err("there is no room").into_error();
             assert_eq!(error.kind(), Kind::Exhausted, "{error}");
             drop(busy);
             taken.join().await.expect("no panic").expect("no panic").expect_err("nobody sends");

@@ -62,7 +62,16 @@ async fn another_build(store: &StoreRef, env: &Env) {
 }
 
 #[test]
-fn a_process_with_all_roles_serves_its_clients_to_the_end_and_does_not_wait_for_itself() {
+fn a_process_with_all_roles_serves_its_clients_to_the_end() {
+    ends_well(false);
+}
+
+#[test]
+fn a_process_with_all_roles_does_not_wait_for_itself_in_an_upgrade() {
+    ends_well(true);
+}
+
+fn ends_well(in_upgrade: bool) {
     const DRAIN_LIMIT: &str = "100";
     let state = tempfile::tempdir().expect("a temporary folder");
     let folder = state.path().display().to_string();
@@ -102,7 +111,9 @@ fn a_process_with_all_roles_serves_its_clients_to_the_end_and_does_not_wait_for_
     let env = Env::real(Some(runtime.handle().clone()));
     let began = runtime.block_on(async {
         let store = dunlin_metadata::open(cluster.store(), env.clone()).await.expect("a store");
-        another_build(&store, &env).await;
+        if in_upgrade {
+            another_build(&store, &env).await;
+        }
         let options = ClientOptions::new(vec![serve.1.clone()], Credentials::None);
         let client = Client::connect(env.clone(), options).await.expect("a connection");
         let rows = env.spawn("rows", async move {
