@@ -60,7 +60,7 @@ impl Default for CutOptions {
             slice_bytes: ByteCount::mib(32),
             slices_min: 2,
             collapse_bytes: ByteCount::mib(4),
-            whole_join_bytes: ByteCount::mib(256),
+            whole_join_bytes: ByteCount::mib(8),
             inline_build_bytes: ByteCount::mib(1),
         }
     }

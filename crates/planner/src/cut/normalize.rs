@@ -16,7 +16,7 @@ use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::work_table::WorkTableExec;
-use datafusion::physical_plan::{ExecutionPlan, Partitioning};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Partitioning};
 use parking_lot::RwLock;
 
 use super::roles::emits_build_rows;
@@ -65,7 +65,8 @@ fn widen_series(series: &LazyMemoryExec) -> Result<Plan> {
 }
 
 /// A join that collects its build side and emits rows of it can not run in several tasks. If its
-/// probe side is large, hashing both sides costs less than running it in one.
+/// probe side is large, hashing both sides costs less than running it in one, the more so as the
+/// probe side may be reduced before ([`crate::decide`]).
 fn wants_both_hashed(join: &HashJoinExec, options: &CutOptions) -> bool {
     *join.partition_mode() == PartitionMode::CollectLeft
         && emits_build_rows(*join.join_type())
@@ -81,6 +82,9 @@ fn hash_both_sides(join: &HashJoinExec, partitions: usize) -> Result<Plan> {
     };
     let (left, right): (Vec<_>, Vec<_>) = join.on().iter().cloned().unzip();
     let hashed = |input: &Plan, keys: Vec<Arc<dyn PhysicalExpr>>| -> Result<Plan> {
+        if is_hashed(input, &keys, partitions) {
+            return Ok(Arc::clone(input));
+        }
         let partitioning = Partitioning::Hash(keys, partitions);
         Ok(Arc::new(RepartitionExec::try_new(Arc::clone(input), partitioning)?))
     };
@@ -89,6 +93,14 @@ fn hash_both_sides(join: &HashJoinExec, partitions: usize) -> Result<Plan> {
         .with_partition_mode(PartitionMode::Partitioned)
         .with_new_children(children)?
         .build_exec()
+}
+
+/// True if the rows come hashed by just these keys, as those of an aggregate over them do.
+fn is_hashed(input: &Plan, keys: &[Arc<dyn PhysicalExpr>], partitions: usize) -> bool {
+    match input.output_partitioning() {
+        Partitioning::Hash(by, n) => *n == partitions && by.as_slice() == keys,
+        _ => false,
+    }
 }
 
 /// A work table's projection is private to DataFusion and would be lost on the way: read the table

@@ -23,7 +23,7 @@ use dunlin_proto::output::StageOutput;
 use dunlin_proto::plan::slice_source::Kind as SliceKind;
 use dunlin_proto::plan::{DecisionBody, EdgeKind, StageSpec};
 
-use super::DecideOptions;
+use super::{DecideOptions, reduce};
 use crate::codec::{PlanCodec, ProtoCodec, decode_together};
 use crate::cut::{StageDraft, collect_inputs, df, roles, with_children};
 use crate::nodes::{ExchangeReadExec, WriteFilesExec};
@@ -32,9 +32,9 @@ type Plan = Arc<dyn ExecutionPlan>;
 
 /// The two stages of a join that may become a broadcast join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Candidate {
-    build: u32,
-    probe: u32,
+pub(super) struct Candidate {
+    pub(super) build: u32,
+    pub(super) probe: u32,
 }
 
 /// What a decider knows besides the graph.
@@ -47,8 +47,9 @@ pub(super) struct Known<'a> {
 
 /// Makes probe sides of candidates wait for their build sides.
 pub(crate) fn order_builds_before_probes(stages: &mut [StageDraft]) {
-    let candidates: Vec<Candidate> =
+    let mut candidates: Vec<Candidate> =
         stages.iter().filter_map(|stage| candidate(&stage.plan)).collect();
+    candidates.extend(stages.iter().flat_map(|stage| reduce::candidates(&stage.plan)));
     for Candidate { build, probe } in candidates {
         if let Some(stage) = stages.get_mut(probe as usize) {
             stage.after.push(build);
@@ -90,7 +91,7 @@ pub(super) fn absorb_probes(
     Ok(())
 }
 
-fn is_small(build: u32, known: &Known<'_>) -> bool {
+pub(super) fn is_small(build: u32, known: &Known<'_>) -> bool {
     let Some(output) = known.sealed.get(&build) else { return false };
     let partitions = || output.maps.iter().flat_map(|map| &map.partitions);
     partitions().map(|p| p.bytes).sum::<u64>() <= known.options.broadcast_bytes
@@ -164,7 +165,7 @@ fn candidate(plan: &Plan) -> Option<Candidate> {
 }
 
 /// The stage that a hash exchange reads, if it is one.
-fn only_stage(plan: &Plan) -> Option<u32> {
+pub(super) fn only_stage(plan: &Plan) -> Option<u32> {
     let read = plan.downcast_ref::<ExchangeReadExec>()?;
     match read.stages() {
         [stage] if read.kind() == EdgeKind::Hash => Some(*stage),

@@ -5,6 +5,8 @@
 
 pub(crate) mod broadcast;
 mod coalesce;
+mod fuse;
+mod reduce;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use dunlin_proto::plan::{
 };
 use prost::Message;
 
+use self::broadcast::Known;
 use crate::codec::check_header;
 
 /// Settings of decisions. They travel in the header of the graph, so that every decider uses those
@@ -87,7 +90,8 @@ impl Decider {
         for body in &situation.decisions {
             let body = DecisionBody::decode(body.as_ref())
                 .map_err(|e| Error::invalid("decision can not be read").with_source(e))?;
-            opened.extend(body.opened);
+            // What another stage took in is never opened by itself.
+            opened.extend(body.opened.into_iter().chain(body.absorbed));
         }
         let sealed: BTreeMap<u32, &StageOutput> =
             situation.sealed.iter().map(|(stage, output)| (stage.0, output)).collect();
@@ -99,19 +103,15 @@ impl Decider {
         let mut stages: BTreeMap<u32, StageSpec> =
             graph.stages.into_iter().map(|spec| (spec.id, spec)).collect();
         let mut body = DecisionBody::default();
-        broadcast::absorb_probes(
-            &mut stages,
-            &mut body,
-            &broadcast::Known { opened: &opened, sealed: &sealed, options, context: &self.context },
-        )?;
+        let (known, context) = (&opened, &*self.context);
+        let known = Known { opened: known, sealed: &sealed, options, context };
+        broadcast::absorb_probes(&mut stages, &mut body, &known)?;
         let mut open = Vec::new();
-        for spec in stages.values() {
-            let waits = |stage: &u32| !sealed.contains_key(stage);
-            let inputs: Vec<u32> = spec.inputs.iter().map(|input| input.stage).collect();
-            let blocked = inputs.iter().any(waits) || spec.after.iter().any(waits);
-            if !opened.contains(&spec.id) && !blocked {
-                body.opened.push(spec.id);
-                open.push(open_stage(spec, &header, &sealed, &options, &mut body.notes));
+        for id in stages.keys().copied().collect::<Vec<_>>() {
+            let Some(spec) = stages.get(&id).filter(|spec| is_due(spec, &known)) else { continue };
+            if !body.opened.contains(&id) {
+                let spec = reduced(spec, &stages, &known, &mut body)?;
+                open.push(open_with_readers(spec, &header, &mut stages, &known, &mut body)?);
             }
         }
         let body = (!open.is_empty()).then(|| Bytes::from(body.encode_to_vec()));
@@ -125,6 +125,49 @@ impl Decide for Decider {
     }
 }
 
+/// Whether a stage is to be opened: all that it reads and waits for is sealed.
+fn is_due(spec: &StageSpec, known: &Known<'_>) -> bool {
+    let inputs = spec.inputs.iter().map(|input| &input.stage);
+    let mut needed = inputs.chain(&spec.after);
+    !known.opened.contains(&spec.id) && needed.all(|stage| known.sealed.contains_key(stage))
+}
+
+fn reduced(
+    spec: &StageSpec,
+    stages: &BTreeMap<u32, StageSpec>,
+    known: &Known<'_>,
+    body: &mut DecisionBody,
+) -> Result<StageSpec> {
+    let Some((less, build)) = reduce::reduced(spec, stages, known)? else {
+        return Ok(spec.clone());
+    };
+    let id = spec.id;
+    body.notes.push(format!("stage {id}: rows without a match in stage {build} are left out"));
+    Ok(less)
+}
+
+/// Opens a stage; if it has one small slice, its readers with it, as one.
+fn open_with_readers(
+    mut spec: StageSpec,
+    header: &Header,
+    stages: &mut BTreeMap<u32, StageSpec>,
+    known: &Known<'_>,
+    body: &mut DecisionBody,
+) -> Result<OpenStage> {
+    let mut open = open_stage(&spec, header, known, &mut body.notes);
+    while open.light && open.slice_count == 1 {
+        let Some(fused) = fuse::fused(&spec, stages, known.context)? else { break };
+        body.notes.push(format!("stage {}: stage {} is one slice, done here", fused.id, spec.id));
+        body.absorbed.push(spec.id);
+        stages.remove(&spec.id);
+        stages.insert(fused.id, fused.clone());
+        spec = fused;
+        open = open_stage(&spec, header, known, &mut Vec::new());
+    }
+    body.opened.push(spec.id);
+    Ok(open)
+}
+
 /// Input of a stage up to which it is light.
 const LIGHT_BYTES: u64 = 32 << 20;
 
@@ -132,10 +175,10 @@ const LIGHT_BYTES: u64 = 32 << 20;
 fn open_stage(
     spec: &StageSpec,
     header: &Header,
-    sealed: &BTreeMap<u32, &StageOutput>,
-    options: &DecideOptions,
+    known: &Known<'_>,
     notes: &mut Vec<String>,
 ) -> OpenStage {
+    let (sealed, partition_bytes) = (known.sealed, known.options.partition_bytes);
     let kind = spec.slices.as_ref().and_then(|s| s.kind.as_ref());
     let inputs_of = |edge: EdgeKind| {
         let same = move |i: &&dunlin_proto::plan::Input| i.edge == i32::from(edge);
@@ -145,7 +188,7 @@ fn open_stage(
         Some(SliceKind::Files(files)) => files.slices.clone(),
         Some(SliceKind::HashPartitions(n)) => {
             let inputs = inputs_of(EdgeKind::Hash);
-            let slices = coalesce::hash_slices(&inputs, *n, sealed, options.partition_bytes);
+            let slices = coalesce::hash_slices(&inputs, *n, sealed, partition_bytes);
             if slices.len() < *n as usize {
                 let id = spec.id;
                 notes.push(format!("stage {id}: {n} partitions joined to {}", slices.len()));

@@ -62,7 +62,7 @@ impl Default for Settings {
             broadcast_bytes: ByteCount::mib(10),
             broadcast_rows: 131_072,
             collapse_bytes: ByteCount::mib(32),
-            whole_join_bytes: ByteCount::mib(256),
+            whole_join_bytes: ByteCount::mib(8),
             shuffle_copies: 1,
             memory_limit: ByteCount::mib(2048),
             plan_cache: true,

@@ -1,7 +1,7 @@
 //! A cluster in miniature: it unfolds a stage graph with the real decider, claims ranges of slices
 //! by a seed, binds and runs them with the real codec, and keeps shuffle partitions in a map.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use datafusion::arrow::datatypes::SchemaRef;
@@ -102,6 +102,8 @@ pub(crate) async fn run_plan(
         Mini { contexts, store: Arc::new(Store::default()), random: variant.seed.max(1), trace };
     let mut sealed: BTreeMap<u32, StageOutput> = BTreeMap::new();
     let mut decisions = Vec::new();
+    // Stages that were taken into others.
+    let mut done_elsewhere = BTreeSet::new();
     loop {
         let situation = Situation {
             graph: graph.clone(),
@@ -121,9 +123,13 @@ pub(crate) async fn run_plan(
         }
         let body = step.body.ok_or("nothing to do, and not finished")?;
         let decoded = dunlin_proto::plan::DecisionBody::decode(body.as_ref());
-        cluster.trace.notes.extend(decoded.map_err(|e| e.to_string())?.notes);
+        let decoded = decoded.map_err(|e| e.to_string())?;
+        cluster.trace.notes.extend(decoded.notes);
+        done_elsewhere.extend(decoded.absorbed);
         decisions.push(body);
         for open in step.open {
+            assert!(!done_elsewhere.contains(&open.stage.0), "stage {} runs twice", open.stage);
+            assert!(!sealed.contains_key(&open.stage.0), "stage {} runs again", open.stage);
             let output = cluster.run_stage(&open).await?;
             sealed.insert(open.stage.0, output);
         }

@@ -42,7 +42,7 @@ async fn check_all(partitions: usize, variant: Variant) -> Vec<String> {
         tasks += trace.tasks;
     }
     assert!(stages >= if partitions == 1 { 22 } else { 88 }, "plans were cut: {stages} stages");
-    assert!(partitions == 1 || tasks > 200, "stages were shared out: {tasks} tasks");
+    assert!(partitions == 1 || tasks > 150, "stages were shared out: {tasks} tasks");
     notes
 }
 
@@ -71,6 +71,10 @@ async fn every_query_is_right_when_decisions_change_the_plan() {
     let joined = notes.iter().filter(|note| note.contains("joined")).count();
     assert!(broadcast >= 5, "broadcast switches happened: {notes:#?}");
     assert!(joined >= 5, "partitions were joined: {notes:#?}");
+    let reduced = notes.iter().filter(|note| note.contains("left out")).count();
+    let fused = notes.iter().filter(|note| note.contains("done here")).count();
+    assert!(reduced >= 3, "probe sides were reduced: {notes:#?}");
+    assert!(fused >= 20, "stages of one slice ran with their readers: {notes:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
