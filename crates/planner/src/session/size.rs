@@ -204,7 +204,9 @@ impl<'a> Reader<'a> {
             K::BETWEEN => self.levels.between(),
             K::FROM if previous == K::DISTINCT => self.levels.distinct_from(),
             K::FROM => self.levels.set_from(true),
-            K::WHERE | K::BY | K::HAVING | K::WINDOW | K::QUALIFY | K::VALUES => self.levels.set_from(false),
+            K::WHERE | K::BY | K::HAVING | K::WINDOW | K::QUALIFY | K::VALUES => {
+                self.levels.set_from(false)
+            }
             K::WHEN | K::THEN | K::ELSE if self.operand => self.levels.branch(),
             // Two words that are no operators are never next to each other in an expression.
             K::SELECT => {
@@ -226,7 +228,9 @@ impl<'a> Reader<'a> {
     fn is_name_or_unit(&self, word: Keyword) -> bool {
         use Keyword as K;
         match self.previous {
-            Token::Word(_) | Token::Comma | Token::LParen | Token::LBracket | Token::LBrace => false,
+            Token::Word(_) | Token::Comma | Token::LParen | Token::LBracket | Token::LBrace => {
+                false
+            }
             previous if is_literal(previous) => true,
             _ => !matches!(word, K::CASE | K::ANY | K::ALL | K::SOME),
         }

@@ -8,7 +8,6 @@ mod formats;
 mod grants;
 mod memory;
 mod parameters;
-mod probe;
 mod queries;
 mod reuse;
 
