@@ -201,6 +201,9 @@ pub(crate) struct Serve {
     /// Port for shuffle data; 0 is any free one
     #[arg(long, env = "DUNLIN_SHUFFLE_PORT", value_name = "PORT", default_value_t = 0)]
     pub(crate) shuffle_port: u16,
+    /// Reach shuffle workers of this machine by TCP, as all others, not by sockets in their folders
+    #[arg(long, env = "DUNLIN_TCP_ONLY")]
+    pub(crate) tcp_only: bool,
     /// Port for /livez, /readyz and /metrics; 0 is any free one
     #[arg(long, env = "DUNLIN_ADMIN_PORT", value_name = "PORT", default_value_t = 8816)]
     pub(crate) admin_port: u16,

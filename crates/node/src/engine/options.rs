@@ -20,6 +20,8 @@ pub struct Wire {
     pub advertise: Option<String>,
     /// Encryption, with certificates on both sides; `None` is plain TCP.
     pub tls: Option<WireTls>,
+    /// Processes of one machine and user reach each other through sockets in the file system.
+    pub machine_sockets: bool,
 }
 
 /// Certificates of a process, loaded.
@@ -41,13 +43,15 @@ impl Wire {
         }
     }
 
-    pub(super) fn client(&self) -> TcpOptions {
+    /// How to reach others, and whether by their sockets on this machine.
+    pub(super) fn client(&self) -> (TcpOptions, bool) {
         let config = |tls: &WireTls| Tls { config: Arc::clone(&tls.client), name: None };
         let host = self.advertise.clone().or_else(|| {
             let listens = self.listen.rsplit_once(':').map(|(host, _)| host);
             listens.map(|host| host.trim_matches(['[', ']']).to_owned())
         });
-        TcpOptions { tls: self.tls.as_ref().map(config), host, ..TcpOptions::default() }
+        let tls = self.tls.as_ref().map(config);
+        (TcpOptions { tls, host, ..TcpOptions::default() }, self.machine_sockets)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use dunlin_base::net::machine;
 use dunlin_base::{Env, Result};
 use dunlin_metadata::StoreRef;
-use dunlin_proto::queue::Card;
+use dunlin_proto::queue::{Card, MachineSocket};
 use dunlin_queue::{Role, Seat, SeatOptions};
 use dunlin_shuffle::LocalWorkers;
 use dunlin_shuffle_service::{Bound, Door, DoorOptions, Options, ShuffleWorker};
@@ -32,7 +33,7 @@ impl ShuffleRole {
         let worker = ShuffleWorker::new(limits, env.clone())?;
         let mut card = Card { build: dunlin_planner::BUILD.to_owned(), ..Card::default() };
         let door = match &options.wire {
-            Some(wire) => Some(open(wire, leases, &worker, &mut card).await?),
+            Some(wire) => Some(open(wire, options, leases, &worker, &mut card).await?),
             None => None,
         };
         let role = SeatOptions { role: Role::Shuffle, card, ttl: options.lease_ttl };
@@ -53,13 +54,23 @@ impl ShuffleRole {
 
 async fn open(
     wire: &Wire,
+    options: &EngineOptions,
     env: &Env,
     worker: &Arc<ShuffleWorker>,
     card: &mut Card,
 ) -> Result<Arc<Door>> {
     let mut door = DoorOptions::new(wire.listen.clone());
     door.tls = wire.tls.as_ref().map(|tls| Arc::clone(&tls.server));
+    let machine = machine().filter(|_| wire.machine_sockets);
+    if machine.is_some() {
+        let name = format!("shuffle-{:016x}.sock", env.random());
+        door.on_machine = Some(options.scratch.join(name));
+    }
     let bound = Bound::bind(env.clone(), door).await?;
     card.address = wire.advertised(bound.address());
+    card.on_machine = bound.on_machine().zip(machine).map(|(path, machine)| MachineSocket {
+        machine,
+        path: path.display().to_string(),
+    });
     Ok(Arc::new(bound.open(None, Arc::clone(worker) as _)))
 }

@@ -1,7 +1,9 @@
 //! Shuffle workers as this process reaches them: its own by reference, all others over TCP.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
+use dunlin_base::net::machine;
 use dunlin_base::{Env, Error, ProcessId, Result};
 use dunlin_metadata::StoreRef;
 use dunlin_proto::shuffle::{Peers, ShuffleApi};
@@ -20,14 +22,21 @@ impl ClusterWorkers {
         local: Arc<LocalWorkers>,
         store: &StoreRef,
         env: &Env,
-        options: TcpOptions,
+        (options, machine_sockets): (TcpOptions, bool),
     ) -> Result<Self> {
         let live = LiveSet::follow(Arc::clone(store), env, Role::Shuffle).await?;
+        let (live, machine) = (Arc::new(live), machine().unwrap_or_default());
+        let cards = Arc::clone(&live);
         let lookup = move |id: ProcessId| {
-            let address = live.card_of(id)?.address;
+            let address = cards.card_of(id)?.address;
             (!address.is_empty()).then_some(address)
         };
-        Ok(Self { local, remote: TcpWorkers::new(env.clone(), options, lookup) })
+        let on_machine = move |id: ProcessId| {
+            let socket = live.card_of(id)?.on_machine?;
+            (machine_sockets && socket.machine == machine).then(|| PathBuf::from(socket.path))
+        };
+        let remote = TcpWorkers::with_machine(env.clone(), options, lookup, on_machine);
+        Ok(Self { local, remote })
     }
 }
 

@@ -69,6 +69,7 @@ impl Serving {
             listen: SocketAddr::new(host, options.shuffle_port).to_string(),
             advertise: options.advertise.clone(),
             tls: tls.as_ref().map(Material::wire).transpose()?,
+            machine_sockets: !options.tcp_only,
         });
         Ok(Self {
             engine,

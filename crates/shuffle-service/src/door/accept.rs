@@ -1,12 +1,14 @@
 //! Listening, and the life of the door as a whole.
 
+use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use dunlin_base::env::Task;
-use dunlin_base::net::{Listener, Stream};
+use dunlin_base::net::{Listener, MachineListener, Stream};
 use dunlin_base::{Env, Error, ProcessId, Result};
 use dunlin_proto::shuffle::ShuffleApi;
 
@@ -31,7 +33,25 @@ pub struct Bound {
     env: Env,
     options: DoorOptions,
     listener: Listener,
+    on_machine: Option<MachineListener>,
     address: SocketAddr,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum From {
+    Network(SocketAddr),
+    /// A process of the same machine and user.
+    Machine,
+}
+
+impl Display for From {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(address) => address.fmt(f),
+            Self::Machine => f.write_str("this machine"),
+        }
+    }
 }
 
 /// An open door. Dropping it closes it at once, with all its connections and what they asked for;
@@ -39,7 +59,7 @@ pub struct Bound {
 pub struct Door {
     shared: Arc<Shared>,
     address: SocketAddr,
-    accepting: Task<()>,
+    accepting: Vec<Task<()>>,
 }
 
 impl Bound {
@@ -47,13 +67,22 @@ impl Bound {
     /// and transport, not the one that queries compute on. `Invalid` if the address cannot be used.
     pub async fn bind(env: Env, options: DoorOptions) -> Result<Self> {
         // In a task, so that the socket belongs to the runtime that will use it.
-        let (of_task, listen) = (env.clone(), options.listen.clone());
-        let task = env.spawn("shuffle door", async move { of_task.listen(&listen).await });
-        let listener = task.join().await;
-        let listener =
-            listener.unwrap_or_else(|e| Err(Error::bug(format!("shuffle door: {e}"))))?;
+        let (of_task, listen, path) =
+            (env.clone(), options.listen.clone(), options.on_machine.clone());
+        let task = env.spawn("shuffle door", async move {
+            let on_machine = path.and_then(|path| listen_on_machine(&of_task, &path));
+            of_task.listen(&listen).await.map(|listener| (listener, on_machine))
+        });
+        let listeners = task.join().await;
+        let (listener, on_machine) =
+            listeners.unwrap_or_else(|e| Err(Error::bug(format!("shuffle door: {e}"))))?;
         let address = listener.address()?;
-        Ok(Self { env, options, listener, address })
+        Ok(Self { env, options, listener, on_machine, address })
+    }
+
+    /// The path at which processes of this machine are let in, if there is one.
+    pub fn on_machine(&self) -> Option<&Path> {
+        self.on_machine.as_ref().map(MachineListener::path)
     }
 
     /// Where the door is, with the real port.
@@ -65,10 +94,14 @@ impl Bound {
     /// them from `api`. A worker behind a door should verify pushes (`Options::verify_pushes`): the
     /// bytes came over a wire.
     pub fn open(self, worker: impl Into<Option<ProcessId>>, api: Arc<dyn ShuffleApi>) -> Door {
-        let Self { env, options, listener, address } = self;
+        let Self { env, options, listener, on_machine, address } = self;
         let shared = Arc::new(Shared::new(env.clone(), api, options));
         shared.lives.write().extend(worker.into());
-        let accepting = env.spawn("shuffle door", accept(Arc::clone(&shared), listener));
+        let mut accepting = vec![env.spawn("shuffle door", accept(Arc::clone(&shared), listener))];
+        if let Some(listener) = on_machine {
+            let accept = accept_on_machine(Arc::clone(&shared), listener);
+            accepting.push(env.spawn("shuffle door", accept));
+        }
         Door { shared, address, accepting }
     }
 }
@@ -104,7 +137,7 @@ impl Door {
     /// flight end without an answer. Returns within two seconds. Dropping the future closes what
     /// is still open.
     pub async fn close(self) {
-        self.accepting.abort();
+        self.accepting.iter().for_each(Task::abort);
         self.shared.closing.send_replace(true);
         let env = &self.shared.env;
         let quiet = async {
@@ -119,7 +152,7 @@ impl Door {
 
 impl Drop for Door {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.accepting.iter().for_each(Task::abort);
         // A connection that was just accepted ends by itself.
         self.shared.closing.send_replace(true);
         let connections = std::mem::take(&mut *self.shared.connections.lock());
@@ -127,37 +160,57 @@ impl Drop for Door {
     }
 }
 
+/// Without it, processes of this machine come through the network.
+fn listen_on_machine(env: &Env, path: &Path) -> Option<MachineListener> {
+    let listener = env.listen_on_machine(path);
+    listener.inspect_err(|error| tracing::info!(%error, "this machine comes by TCP, too")).ok()
+}
+
 async fn accept(shared: Arc<Shared>, listener: Listener) {
-    let mut number = 0;
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                number += 1;
-                shared.counters.accepted.fetch_add(1, Relaxed);
-                admit(&shared, number, stream, peer);
+        let accepted = listener.accept().await;
+        let accepted = accepted.map(|(stream, peer)| (stream, From::Network(peer)));
+        enter(&shared, accepted).await;
+    }
+}
+
+async fn accept_on_machine(shared: Arc<Shared>, listener: MachineListener) {
+    loop {
+        let accepted = listener.accept().await.map(|stream| (stream, From::Machine));
+        enter(&shared, accepted).await;
+    }
+}
+
+async fn enter(shared: &Arc<Shared>, accepted: Result<(Stream, From)>) {
+    match accepted {
+        Ok((stream, from)) => {
+            let number = shared.counters.accepted.fetch_add(1, Relaxed);
+            if matches!(from, From::Machine) {
+                shared.counters.on_machine.fetch_add(1, Relaxed);
             }
-            Err(error) => {
-                tracing::warn!(%error, "the shuffle door cannot take a connection");
-                shared.env.sleep(ACCEPT_PAUSE).await;
-            }
+            admit(shared, number, stream, from);
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the shuffle door cannot take a connection");
+            shared.env.sleep(ACCEPT_PAUSE).await;
         }
     }
 }
 
 /// Starts the task of a connection, or drops it if there are too many.
-fn admit(shared: &Arc<Shared>, number: u64, stream: Stream, peer: SocketAddr) {
+fn admit(shared: &Arc<Shared>, number: u64, stream: Stream, from: From) {
     {
         let mut connections = shared.connections.lock();
         if connections.len() >= shared.options.connections_max {
             shared.counters.turned_away.fetch_add(1, Relaxed);
-            tracing::warn!(%peer, "the shuffle door has too many connections");
+            tracing::warn!(peer = %from, "the shuffle door has too many connections");
             return;
         }
         connections.insert(number, None);
     }
     let listed = Listed { shared: Arc::clone(shared), number };
     let task = shared.env.spawn("shuffle connection", async move {
-        connection::serve(&listed.shared, stream, peer).await;
+        connection::serve(&listed.shared, stream, from).await;
     });
     // It may have ended already, and then it is not listed any more.
     if let Some(entry) = shared.connections.lock().get_mut(&number) {

@@ -1,6 +1,5 @@
 //! One connection: takes what its client sends, and answers until either side leaves.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,6 +10,7 @@ use dunlin_base::{Error, Kind, Result};
 use dunlin_proto::wire::{Limits, Message};
 use tokio::sync::watch;
 
+use super::accept::From;
 use super::answer;
 use super::greet::{Greeted, greet};
 use super::receive::{Received, Receiver};
@@ -32,9 +32,9 @@ pub(super) struct Connection {
 }
 
 /// Serves a connection to its end. Dropping the future ends it with all its requests.
-pub(super) async fn serve(shared: &Arc<Shared>, stream: Stream, peer: SocketAddr) {
+pub(super) async fn serve(shared: &Arc<Shared>, stream: Stream, peer: From) {
     let greeted = tokio::select! {
-        greeted = greet(shared, stream) => greeted,
+        greeted = greet(shared, stream, peer) => greeted,
         () = closed(shared.closing.subscribe()) => return,
     };
     let greeted = match greeted {

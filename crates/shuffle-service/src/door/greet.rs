@@ -7,6 +7,7 @@ use dunlin_base::{Error, Result};
 use dunlin_proto::wire::{Hello, Limits, Message, VERSION, Welcome};
 use tokio_rustls::TlsAcceptor;
 
+use super::accept::From;
 use super::connection::GOODBYE_WAIT;
 use super::receive::Receiver;
 use super::shared::Shared;
@@ -21,17 +22,21 @@ pub(super) struct Greeted {
 /// Greets a client within the limit for that. `Lost`: it means another process. `Invalid`: it
 /// speaks something else, or its certificate was refused. Whatever the protocol allows to say was
 /// said to it.
-pub(super) async fn greet(shared: &Arc<Shared>, stream: Stream) -> Result<Greeted> {
+pub(super) async fn greet(shared: &Arc<Shared>, stream: Stream, from: From) -> Result<Greeted> {
     let limit = shared.options.handshake_max;
-    let greeted = shared.env.timeout(limit, exchange(shared, stream)).await;
+    let greeted = shared.env.timeout(limit, exchange(shared, stream, from)).await;
     greeted.unwrap_or_else(|| {
         Err(Error::retry(format!("a client did not say hello within {} s", limit.as_secs())))
     })
 }
 
-async fn exchange(shared: &Arc<Shared>, stream: Stream) -> Result<Greeted> {
+async fn exchange(shared: &Arc<Shared>, stream: Stream, from: From) -> Result<Greeted> {
     let options = &shared.options;
-    let stream = secure(shared, stream).await?;
+    let stream = match from {
+        From::Network(_) => secure(shared, stream).await?,
+        // The system says who it is, and nobody else sees the bytes.
+        From::Machine => stream,
+    };
     let (reader, mut writer) = split(&shared.env, stream, options.silence_max, options.stall_max);
     let mut receiver = Receiver::new(shared.env.clone(), reader, options.frame_wait);
     let heard = hear(shared, &mut receiver).await;

@@ -1,5 +1,6 @@
 //! The limits of a door.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ use tokio_rustls::rustls::ServerConfig;
 pub struct DoorOptions {
     /// `host:port`; port 0 is any free one.
     pub listen: String,
+    /// A path at which processes of the same machine and user are let in, without TLS. It must not
+    /// exist yet. Default: none.
+    pub on_machine: Option<PathBuf>,
     /// TLS, with the verification of client certificates that the configuration asks for. `None`
     /// is plain TCP: for one machine, or a network that nobody else is in.
     pub tls: Option<Arc<ServerConfig>>,
@@ -53,6 +57,7 @@ impl DoorOptions {
     pub fn new(listen: impl Into<String>) -> Self {
         Self {
             listen: listen.into(),
+            on_machine: None,
             tls: None,
             build: env!("CARGO_PKG_VERSION").to_owned(),
             connections_max: 1024,

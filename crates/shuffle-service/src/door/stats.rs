@@ -14,6 +14,8 @@ pub struct DoorStats {
     pub bytes_held: u64,
     /// Connections that were let in by the system.
     pub accepted: u64,
+    /// Those of them that came from processes of this machine, past the network.
+    pub on_machine: u64,
     /// Connections that were closed because there were too many.
     pub turned_away: u64,
     /// Connections that did not get past TLS and the first exchange.
@@ -34,6 +36,7 @@ pub(super) struct Counters {
     pub(super) requests: AtomicU64,
     pub(super) bytes_held: AtomicU64,
     pub(super) accepted: AtomicU64,
+    pub(super) on_machine: AtomicU64,
     pub(super) turned_away: AtomicU64,
     pub(super) not_greeted: AtomicU64,
     pub(super) broken_rules: AtomicU64,
@@ -49,6 +52,7 @@ impl Counters {
             requests: self.requests.load(Relaxed),
             bytes_held: self.bytes_held.load(Relaxed),
             accepted: self.accepted.load(Relaxed),
+            on_machine: self.on_machine.load(Relaxed),
             turned_away: self.turned_away.load(Relaxed),
             not_greeted: self.not_greeted.load(Relaxed),
             broken_rules: self.broken_rules.load(Relaxed),

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::fault::WorkerGone;
 
 use super::calls::{Calls, Pending, Reply, Waiting};
-use super::establish::{Established, Receiver, establish};
+use super::establish::{At, Established, Receiver, establish};
 use super::fault::Fault;
 use super::options::TcpOptions;
 
@@ -67,12 +67,12 @@ struct Slots {
 }
 
 impl Connection {
-    /// Begins to connect to `worker` at `address`, in a task of its own.
+    /// Begins to connect to `worker`, in a task of its own.
     pub(super) fn start(
         env: Env,
         options: Arc<TcpOptions>,
         worker: ProcessId,
-        address: String,
+        at: At,
     ) -> Result<Self> {
         let out = Outbox::new(OutboxOptions {
             bulk_bytes_max: options.send_bytes_max,
@@ -90,7 +90,7 @@ impl Connection {
             next_request: AtomicU64::new(1),
             used_ms: AtomicU64::new(0),
         });
-        let task = env.spawn("shuffle connection", drive(Arc::clone(&link), address));
+        let task = env.spawn("shuffle connection", drive(Arc::clone(&link), at));
         Ok(Self { link, task })
     }
 
@@ -242,8 +242,8 @@ impl Slots {
 }
 
 /// Connects, then reads and writes until one of both fails.
-async fn drive(link: Arc<Link>, address: String) {
-    let made = establish(&link.env, &link.options, link.worker, &address).await;
+async fn drive(link: Arc<Link>, at: At) {
+    let made = establish(&link.env, &link.options, link.worker, &at).await;
     let Established { mut receiver, writer, terms } = match made {
         Ok(made) => made,
         Err(error) => {

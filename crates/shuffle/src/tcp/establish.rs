@@ -1,5 +1,6 @@
 //! Making a connection: TCP, TLS, then `Hello` and `Welcome`.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,18 +19,26 @@ pub(super) struct Established {
     pub(super) terms: Terms,
 }
 
-/// Connects to `worker` at `address`, within the limit for that. `Retry`: nobody answers there.
-/// `Lost`: another process does. `Invalid`: another version, or TLS does not come about.
+/// Where a worker is.
+pub(super) struct At {
+    /// `host:port`.
+    pub(super) address: String,
+    /// Where it lets processes of this machine in, if it is on this machine.
+    pub(super) on_machine: Option<PathBuf>,
+}
+
+/// Connects to `worker`, within the limit for that. `Retry`: nobody answers there. `Lost`: another
+/// process does. `Invalid`: another version, or TLS does not come about.
 pub(super) async fn establish(
     env: &Env,
     options: &TcpOptions,
     worker: ProcessId,
-    address: &str,
+    at: &At,
 ) -> Result<Established> {
     let limit = options.connect_max;
-    let made = env.timeout(limit, connect(env, options, worker, address)).await;
+    let made = env.timeout(limit, connect(env, options, worker, at)).await;
     made.unwrap_or_else(|| {
-        let limit = limit.as_millis();
+        let (limit, address) = (limit.as_millis(), &at.address);
         Err(Error::retry(format!("no connection to {address} within {limit} ms")))
     })
 }
@@ -38,13 +47,44 @@ async fn connect(
     env: &Env,
     options: &TcpOptions,
     worker: ProcessId,
-    address: &str,
+    at: &At,
 ) -> Result<Established> {
+    if let Some(path) = &at.on_machine
+        && let Some(made) = connect_on_machine(env, options, worker, path).await
+    {
+        return Ok(made);
+    }
+    let address = at.address.as_str();
     let stream = env.connect(address, options.connect_max).await?;
     let stream = match &options.tls {
         Some(tls) => secure(tls, address, stream).await?,
         None => stream,
     };
+    greet(env, options, worker, (stream, address)).await
+}
+
+/// `None`: the path is not what it was for the worker, which may be in a container of its own.
+async fn connect_on_machine(
+    env: &Env,
+    options: &TcpOptions,
+    worker: ProcessId,
+    path: &Path,
+) -> Option<Established> {
+    let made = async {
+        let stream = env.connect_on_machine(path, options.connect_max / 4).await?;
+        greet(env, options, worker, (stream, &path.display().to_string())).await
+    };
+    let made = env.timeout(options.connect_max / 2, made).await;
+    let made = made.unwrap_or_else(|| Err(Error::retry("no answer in time")));
+    made.inspect_err(|error| tracing::debug!(%worker, %error, "going by TCP instead")).ok()
+}
+
+async fn greet(
+    env: &Env,
+    options: &TcpOptions,
+    worker: ProcessId,
+    (stream, address): (Stream, &str),
+) -> Result<Established> {
     let (reader, mut writer) = split(env, stream, options.silence_max, options.stall_max);
     let build = options.build.clone();
     let hello = Hello { version: VERSION, build, worker, token_hash: Default::default() };

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::calls::Reply;
 use super::connection::Connection;
+use super::establish::At;
 use super::fault::Fault;
 use super::reading;
 use super::workers::Shared;
@@ -46,12 +47,13 @@ impl Remote {
         }
         // The look-up is not ours: no lock while it runs.
         let address = self.shared.address(self.worker)?;
+        let at = At { address, on_machine: self.shared.on_machine(self.worker) };
         let mut current = self.current.lock();
         if let Some(connection) = current.as_ref().filter(usable) {
             return Ok(Arc::clone(connection));
         }
         let Shared { env, options, .. } = self.shared.as_ref();
-        let new = Connection::start(env.clone(), Arc::clone(options), self.worker, address)?;
+        let new = Connection::start(env.clone(), Arc::clone(options), self.worker, at)?;
         let new = Arc::new(new);
         *current = Some(Arc::clone(&new));
         Ok(new)

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use dunlin_base::{Env, ProcessId, Result};
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     pub(super) env: Env,
     pub(super) options: Arc<TcpOptions>,
     lookup: Box<dyn Fn(ProcessId) -> Option<String> + Send + Sync>,
+    on_machine: Box<dyn Fn(ProcessId) -> Option<PathBuf> + Send + Sync>,
 }
 
 impl TcpWorkers {
@@ -48,7 +50,19 @@ impl TcpWorkers {
         options: TcpOptions,
         lookup: impl Fn(ProcessId) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        let shared = Shared { env, options: Arc::new(options), lookup: Box::new(lookup) };
+        Self::with_machine(env, options, lookup, |_| None)
+    }
+
+    /// The same. `on_machine` gives the path at which a worker lets processes of this machine in,
+    /// if it is on this machine; it is tried first. The same rules hold as for `lookup`.
+    pub fn with_machine(
+        env: Env,
+        options: TcpOptions,
+        lookup: impl Fn(ProcessId) -> Option<String> + Send + Sync + 'static,
+        on_machine: impl Fn(ProcessId) -> Option<PathBuf> + Send + Sync + 'static,
+    ) -> Self {
+        let (lookup, on_machine) = (Box::new(lookup), Box::new(on_machine));
+        let shared = Shared { env, options: Arc::new(options), lookup, on_machine };
         Self { shared: Arc::new(shared), pool: Mutex::default() }
     }
 
@@ -73,6 +87,11 @@ impl Shared {
     /// Where a worker is; `Lost` if nobody knows.
     pub(super) fn address(&self, worker: ProcessId) -> Result<String> {
         (self.lookup)(worker).ok_or_else(|| WorkerGone::error(worker, ""))
+    }
+
+    /// Where it lets processes of this machine in.
+    pub(super) fn on_machine(&self, worker: ProcessId) -> Option<PathBuf> {
+        (self.on_machine)(worker)
     }
 }
 

@@ -121,6 +121,8 @@ impl Common<'_> {
         options.add("--scratch", scratch);
         options.add("--admin-port", "0");
         options.add("--flight-port", "0");
+        // What cuts the network must reach the bytes of shuffles, too.
+        options.0.push("--tcp-only".into());
         options.add("--drain-limit", DRAIN_MAX.as_secs().to_string());
         // Executors open the files of tables that only gateways name.
         options.add("--allow", self.data);

@@ -128,3 +128,23 @@ async fn all_others_are_refused_before_they_can_ask() {
     error(try_it(&plain, ours.client(Some(ours.identity()))).await);
     assert_eq!(plain.stats().asked, 0);
 }
+
+#[tokio::test]
+async fn who_comes_from_this_machine_is_known_without() {
+    let ours = Authority::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("door");
+    let tls = Some(ours.door(&ours));
+    let options = DoorOptions { tls, on_machine: Some(path.clone()), ..hasty_door() };
+    let door = open(in_memory(1 << 20), options).await;
+    let (address, tls) = (door.address().to_string(), ours.client(None));
+    let workers = dunlin_shuffle::TcpWorkers::with_machine(
+        Env::seeded(2),
+        TcpOptions { tls, ..hasty() },
+        move |_| Some(address.clone()),
+        move |_| Some(path.clone()),
+    );
+    let api = workers.connect(me()).expect("known");
+    soon("a push", api.push(vec![block(1, attempt(0, 0), 0, 10)])).await.expect("let in");
+    assert_eq!((door.stats().on_machine, door.stats().not_greeted), (1, 0));
+}
