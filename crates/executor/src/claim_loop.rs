@@ -4,11 +4,12 @@
 //! wakes when a stage becomes ready, a slot becomes free, or a safety interval passes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dunlin_base::{Env, Error, Kind, Result, fail};
 use dunlin_planner::Template;
-use dunlin_queue::{ClaimedSlices, LiveSet, Member, Offer, ReadyStage, ReadyWatch, Room};
+use dunlin_queue::{ClaimedSlices, LiveSet, Member, More, Offer, ReadyStage, ReadyWatch, Room};
 
 use crate::executor::Shared;
 use crate::looks::{self, Looks};
@@ -20,7 +21,7 @@ use crate::task::{self, Work};
 pub(crate) struct ClaimLoop {
     pub(crate) shared: Arc<Shared>,
     pub(crate) member: Member,
-    pub(crate) live: LiveSet,
+    pub(crate) live: Arc<LiveSet>,
     pub(crate) ready: ReadyWatch,
 }
 
@@ -78,6 +79,9 @@ impl ClaimLoop {
         let room = Room { slots, idle: slots == self.shared.options.slots.max(1) };
         let stages = self.ready.stages().to_vec();
         looks.keep(&stages);
+        // What is left of a query may follow what ended, unless others wait for their turn.
+        let same = stages.windows(2).all(|two| two[0].query == two[1].query);
+        self.shared.one_query.store(same && looks.making_room.is_none(), Ordering::Release);
         if slots == 0 || (looks.making_room.is_some() && !room.idle) {
             return Ok(Took::Nothing { again_at: None });
         }
@@ -115,7 +119,7 @@ impl ClaimLoop {
     }
 
     fn start(&self, stage: &ReadyStage, claim: ClaimedSlices) {
-        let shared = Arc::clone(&self.shared);
+        let shared = &self.shared;
         let template = Template::decode(&claim.template).map(Arc::new);
         let wanted = match &template {
             _ if claim.alone => shared.options.slots,
@@ -124,29 +128,42 @@ impl ClaimLoop {
             _ => claim.slices.len() as u32,
         };
         let slots = shared.slots.take(wanted);
-        let member = self.member.clone();
-        let number = shared.leaving.begin(claim.clone());
-        let env = shared.parts.env.clone();
-        let task = env.spawn("claim", async move {
-            run_claim(&shared, &member, claim, template, slots).await;
-            shared.leaving.ended(number);
-        });
-        self.shared.leaving.track(number, task);
+        let (member, live) = (self.member.clone(), Arc::clone(&self.live));
+        launch(&Life { shared: Arc::clone(shared), member, live }, claim, template, slots);
     }
+}
+
+/// What a claim runs with, in one life of the executor.
+#[derive(Clone)]
+struct Life {
+    shared: Arc<Shared>,
+    member: Member,
+    live: Arc<LiveSet>,
+}
+
+/// Starts a claim in a task of its own.
+fn launch(life: &Life, claim: ClaimedSlices, template: Result<Arc<Template>>, slots: Taken) {
+    let number = life.shared.leaving.begin(claim.clone());
+    let (env, of_task) = (&life.shared.parts.env, life.clone());
+    let task = env.spawn("claim", async move {
+        run_claim(&of_task, claim, template, slots).await;
+        of_task.shared.leaving.ended(number);
+    });
+    life.shared.leaving.track(number, task);
 }
 
 /// Runs a claim as one task, or as several if it is large, and reports each.
 async fn run_claim(
-    shared: &Arc<Shared>,
-    member: &Member,
+    life: &Life,
     claim: ClaimedSlices,
     template: Result<Arc<Template>>,
     slots: Taken,
 ) {
+    let Life { shared, member, .. } = life;
     let queue = &shared.parts.queue;
     let outcome = tokio::select! {
         biased;
-        outcome = run_parts(shared, &claim, template, slots) => outcome,
+        outcome = run_parts(life, &claim, template, slots) => outcome,
         () = queue.wait_cancelled(claim.query) => Err(Error::fenced("the query is over")),
         () = member.fenced() => Err(Error::fenced("the executor's lease is gone")),
     };
@@ -176,11 +193,12 @@ async fn run_claim(
 }
 
 async fn run_parts(
-    shared: &Arc<Shared>,
+    life: &Life,
     claim: &ClaimedSlices,
     template: Result<Arc<Template>>,
     slots: Taken,
 ) -> Result<()> {
+    let shared = &life.shared;
     fail::point(&shared.parts.env, fail::AFTER_CLAIM).await?;
     let template = template?;
     let slices = task::claimed_slices(claim)?;
@@ -201,26 +219,42 @@ async fn run_parts(
         };
         first += part.len() as u32;
         let output = task::run(shared, work).await?;
-        if first == claim.slices.end {
+        let last = first == claim.slices.end;
+        if last && !goes_on(shared, claim) {
             // Committing takes no slot: the next task may begin.
             slots.take();
         }
-        commit(shared, claim, output).await?;
+        let kept = slots.as_ref().filter(|_| last).map(Taken::count);
+        let next = commit(life, claim, output, kept).await?;
+        if let (Some(next), Some(slots)) = (next, slots.take_if(|_| last)) {
+            launch(life, next, Ok(Arc::clone(&template)), slots);
+        }
     }
     Ok(())
 }
 
-/// Commits, and asks again while the outcome is unknown: the queue knows its own attempt.
+/// Whether the slots of a claim should go on with what else is free beside it: then one transaction
+/// commits and claims.
+fn goes_on(shared: &Shared, claim: &ClaimedSlices) -> bool {
+    claim.more_are_free() && shared.one_query.load(Ordering::Acquire) && !shared.draining()
+}
+
+/// Commits, and asks again while the outcome is unknown: the queue knows its own attempt. With slots
+/// that were kept for it, claims further slices.
 async fn commit(
-    shared: &Shared,
+    life: &Life,
     claim: &ClaimedSlices,
     output: dunlin_proto::output::MapOutput,
-) -> Result<()> {
+    kept: Option<u32>,
+) -> Result<Option<ClaimedSlices>> {
+    let Life { shared, live, .. } = life;
     fail::point(&shared.parts.env, fail::BEFORE_COMMIT).await?;
+    let room = kept.map(|slots| Room { slots, idle: false });
+    let more = room.map(|room| More { room, live });
     let mut wait = Duration::from_millis(5);
     loop {
-        match shared.parts.queue.commit(claim, output.clone()).await {
-            Ok(_) => return Ok(()),
+        match shared.parts.queue.commit_and_claim(claim, output.clone(), more).await {
+            Ok((_, next)) => return Ok(next),
             Err(error) if error.kind() == Kind::Retry => {
                 shared.parts.env.sleep(wait).await;
                 wait = (wait * 2).min(Duration::from_secs(1));

@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     /// Its present life, which ends when its loop does.
     pub(crate) member: Mutex<WeakMember>,
     draining: AtomicBool,
+    /// All stages that are ready are of one query, as the claim loop last saw them.
+    pub(crate) one_query: AtomicBool,
     stop: Notify,
     pub(crate) leaving: Leaving,
     /// Ids of former lives, the newest last.
@@ -79,6 +81,7 @@ impl Executor {
             id: Mutex::default(),
             member: Mutex::default(),
             draining: AtomicBool::new(false),
+            one_query: AtomicBool::new(false),
             stop: Notify::new(),
             leaving: Leaving::default(),
             former: Mutex::default(),
@@ -178,6 +181,7 @@ async fn join(shared: &Arc<Shared>) -> Result<ClaimLoop> {
     remember(&mut shared.former.lock(), member.id());
     let live = LiveSet::follow(Arc::clone(&parts.store), &parts.env, Role::Executor).await?;
     let ready = parts.queue.watch_ready().await?;
+    let live = Arc::new(live);
     Ok(ClaimLoop { shared: Arc::clone(shared), member, live, ready })
 }
 

@@ -113,6 +113,15 @@ impl<'a> ClaimAttempt<'a> {
         Ok(Tried::Nothing)
     }
 
+    /// A segment with a further claim under `token`, as long as no other claim has to go for it;
+    /// `None` if there is nothing to claim.
+    pub(crate) fn added_to(&self, number: u32, record: &Segment, token: &Token) -> Option<Segment> {
+        match self.wish(number, record, token, &BTreeMap::new()) {
+            Wish::Take(next) => Some(next),
+            Wish::Condemn(..) | Wish::Nothing | Wish::Alone => None,
+        }
+    }
+
     /// What to do with a segment as it was read.
     fn wish(
         &self,
@@ -219,7 +228,7 @@ impl<'a> ClaimAttempt<'a> {
     }
 
     /// The claim with this token, which the segment holds.
-    fn taken(&mut self, segment: u32, token: Token, seen: Stored<Segment>) -> Tried {
+    pub(crate) fn taken(&mut self, segment: u32, token: Token, seen: Stored<Segment>) -> Tried {
         let own = seen.record.claims.iter().find(|claim| claim.token == token.value);
         let Some(own) = own else { return Tried::Nothing };
         let view = self.view;

@@ -84,6 +84,11 @@ impl ClaimedSlices {
         self.member().check()
     }
 
+    /// Whether its segment had slices that nobody held, when this process last saw it.
+    pub fn more_are_free(&self) -> bool {
+        self.held.view.has_free(self.segment)
+    }
+
     pub(crate) fn segment_key(&self) -> String {
         keys::segment(self.query, self.stage, self.segment)
     }
@@ -149,6 +154,10 @@ impl StageView {
 
     pub(crate) fn is_complete(&self, segment: u32) -> bool {
         self.hints.lock().get(segment as usize) == Some(&Hint::Complete)
+    }
+
+    pub(crate) fn has_free(&self, segment: u32) -> bool {
+        matches!(self.hints.lock().get(segment as usize), Some(Hint::Free(1..)))
     }
 
     /// Free slices of the whole stage as far as this process knows: exact for one segment, else too

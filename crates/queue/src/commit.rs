@@ -6,8 +6,12 @@ use dunlin_metadata::Compare;
 use dunlin_proto::output::MapOutput;
 use dunlin_proto::queue::Segment;
 
+use crate::attempt::{ClaimAttempt, Tried};
+use crate::claim::Room;
 use crate::claimed::ClaimedSlices;
 use crate::keys;
+use crate::live::LiveSet;
+use crate::member::Token;
 use crate::queue::{CONFLICTS_MAX, Committed, Found, Outcome, Queue};
 use crate::record::{Batch, Stored};
 use crate::records::{Purpose, Records};
@@ -16,6 +20,43 @@ use crate::segment::{self, Claimer, CommitStep};
 /// Tries to do all in one transaction before commit and step are done apart.
 const FAST_TRIES: u32 = 4;
 
+/// What a commit may claim further slices for.
+#[derive(Clone, Copy, Debug)]
+pub struct More<'a> {
+    /// The slots that the committed slices leave.
+    pub room: Room,
+    /// The live executors, among which the rest is shared.
+    pub live: &'a LiveSet,
+}
+
+/// A claim that goes with a commit.
+struct NextClaim<'a> {
+    attempt: ClaimAttempt<'a>,
+    segment: u32,
+    token: Token,
+}
+
+impl<'a> NextClaim<'a> {
+    fn new(queue: &'a Queue, claim: &'a ClaimedSlices, more: More<'a>) -> Self {
+        let (member, view) = (claim.member(), &claim.held.view);
+        let attempt = ClaimAttempt::new(queue, member, view, more.room, more.live);
+        Self { attempt, segment: claim.segment, token: member.token() }
+    }
+
+    /// The segment with the claim, if there is something to claim.
+    fn added_to(&self, segment: Segment) -> Segment {
+        self.attempt.added_to(self.segment, &segment, &self.token).unwrap_or(segment)
+    }
+
+    /// The claim, if the segment has it.
+    fn taken(mut self, seen: Stored<Segment>) -> Option<ClaimedSlices> {
+        match self.attempt.taken(self.segment, self.token, seen) {
+            Tried::Taken(claim) => Some(claim),
+            _ => None,
+        }
+    }
+}
+
 impl Queue {
     /// Makes the output of (some of) the claimed slices count: the first commit of a slice wins.
     /// `output` says which slices and carries the claim's attempt. Seals the stage and takes the
@@ -23,18 +64,34 @@ impl Queue {
     /// `Fenced`: another attempt won, the lease is gone, or the query is over: discard the output.
     /// `Invalid`: the output is not of this claim.
     pub async fn commit(&self, claim: &ClaimedSlices, output: MapOutput) -> Result<Committed> {
+        self.commit_and_claim(claim, output, None).await.map(|(committed, _)| committed)
+    }
+
+    /// [`Queue::commit`] which in the same transaction claims further slices of the same segment, if
+    /// there are any that may run beside others. A claim of its own would run into the commit. Who
+    /// calls it must know that nothing else is more urgent for the slots.
+    pub async fn commit_and_claim(
+        &self,
+        claim: &ClaimedSlices,
+        output: MapOutput,
+        more: Option<More<'_>>,
+    ) -> Result<(Committed, Option<ClaimedSlices>)> {
         check_output(claim, &output)?;
         claim.member().check()?;
         let mut fast_tries = if claim.held.view.stage.segment_count == 1 { FAST_TRIES } else { 0 };
+        let next_claim = more.map(|more| NextClaim::new(self, claim, more));
         for _ in 0..CONFLICTS_MAX {
             let stored = self.segment_of(claim).await?;
             match segment::commit(&stored.record, &claim.claimer(), &output) {
-                CommitStep::Done => return self.after_commit(claim, &stored.record).await,
+                CommitStep::Done => {
+                    let committed = self.after_commit(claim, &stored.record).await?;
+                    return Ok((committed, next_claim.and_then(|next| next.taken(stored))));
+                }
                 CommitStep::Lost => return Err(lost(claim)),
                 CommitStep::Next(next) if fast_tries > 0 && segment::is_complete(&next) => {
                     fast_tries -= 1;
                     match self.commit_and_step(claim, &stored, &output).await {
-                        Ok(Some(committed)) => return Ok(committed),
+                        Ok(Some(committed)) => return Ok((committed, None)),
                         Ok(None) => {}
                         Err(error) if matches!(error.kind(), Kind::Retry | Kind::Fenced) => {
                             return Err(error);
@@ -44,11 +101,17 @@ impl Queue {
                     }
                 }
                 CommitStep::Next(next) => {
+                    let next = match &next_claim {
+                        Some(claim) => claim.added_to(next),
+                        None => next,
+                    };
                     let batch = self.segment_batch(claim, &stored, next.clone())?;
                     match self.apply(batch).await? {
                         Outcome::Committed(revision) => {
                             claim.saw(&next, Some(revision));
-                            return self.after_commit(claim, &next).await;
+                            let committed = self.after_commit(claim, &next).await?;
+                            let seen = Stored { record: next, modified: Some(revision) };
+                            return Ok((committed, next_claim.and_then(|next| next.taken(seen))));
                         }
                         Outcome::Conflict(found) => {
                             let stored = self.segment_found(claim, &found)?;

@@ -55,6 +55,7 @@ mod wait;
 
 pub use claim::{Offer, Room};
 pub use claimed::{ClaimedSlices, InputStage};
+pub use commit::More;
 pub use live::LiveSet;
 pub use member::{Member, Role, WeakMember};
 pub use peer::Peer;

@@ -68,9 +68,9 @@ async fn open(
     }
     let bound = Bound::bind(env.clone(), door).await?;
     card.address = wire.advertised(bound.address());
-    card.on_machine = bound.on_machine().zip(machine).map(|(path, machine)| MachineSocket {
-        machine,
-        path: path.display().to_string(),
-    });
+    card.on_machine = bound
+        .on_machine()
+        .zip(machine)
+        .map(|(path, machine)| MachineSocket { machine, path: path.display().to_string() });
     Ok(Arc::new(bound.open(None, Arc::clone(worker) as _)))
 }

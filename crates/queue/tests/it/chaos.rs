@@ -12,7 +12,7 @@ use dunlin_metadata::Store;
 use dunlin_metadata::sim::{Faults, Fired};
 use dunlin_queue::checker::Checker;
 use dunlin_queue::{
-    ClaimedSlices, Ended, LiveSet, Member, Missing, Offer, Phase, Queue, Role, Room,
+    ClaimedSlices, Ended, LiveSet, Member, Missing, More, Offer, Phase, Queue, Role, Room,
 };
 use parking_lot::Mutex;
 
@@ -51,6 +51,8 @@ struct Chaos {
     poisoned: AtomicBool,
     /// Queries that were done and ran again.
     resumed: AtomicU32,
+    /// Commits that claimed, too.
+    together: AtomicU32,
 }
 
 fn chance(env: &Env, thousandths: u64) -> bool {
@@ -140,8 +142,12 @@ impl Chaos {
                 match queue.claim(&member, stage, Room { slots, idle: true }, &live).await {
                     Ok(Offer::Taken(claim)) => {
                         idle = false;
-                        if !self.meet_fate(who, link, queue, claim).await {
-                            return Ok(());
+                        let mut next = Some(claim);
+                        while let Some(claim) = next.take() {
+                            match self.meet_fate(who, link, queue, claim, &live).await {
+                                Some(more) => next = more,
+                                None => return Ok(()),
+                            }
                         }
                     }
                     Ok(Offer::Nothing | Offer::Alone { .. }) => {}
@@ -185,14 +191,15 @@ impl Chaos {
         few
     }
 
-    /// False if the process died of it.
+    /// `None` if the process died of it; else what it claimed with a commit.
     async fn meet_fate(
         &self,
         who: &str,
         link: &Arc<Link>,
         queue: &Queue,
         claim: ClaimedSlices,
-    ) -> bool {
+        live: &LiveSet,
+    ) -> Option<Option<ClaimedSlices>> {
         let env = &self.world.env;
         let fate = self.draw_fate(&claim);
         let (stage, slices, attempt) = (claim.stage, claim.slices.clone(), claim.attempt);
@@ -200,22 +207,27 @@ impl Chaos {
         env.sleep(Duration::from_millis(env.random_below(1500))).await;
         if let Some(missing) = self.losses.missing(&claim.inputs) {
             self.report(who, queue, &missing).await;
-            return true;
+            return Some(None);
         }
+        let mut next = None;
+        let more = (env.random_below(2) == 0).then(|| {
+            let room = Room { slots: 1 + env.random_below(3) as u32, idle: false };
+            More { room, live }
+        });
         let middle = slices.start + (slices.end - slices.start) / 2;
         match fate {
             Fate::Crash => {
                 link.freeze(PATIENCE * 2);
-                return false;
+                return None;
             }
             Fate::Forget => {}
             Fate::Pause => {
                 link.freeze(TTL + Duration::from_millis(env.random_below(5000)));
-                self.commit(who, queue, &claim, slices).await;
+                next = self.commit_and_claim(who, queue, (&claim, slices), more).await;
             }
-            Fate::Run => self.commit(who, queue, &claim, slices).await,
+            Fate::Run => next = self.commit_and_claim(who, queue, (&claim, slices), more).await,
             Fate::CommitTwice => {
-                self.commit(who, queue, &claim, slices.clone()).await;
+                next = self.commit_and_claim(who, queue, (&claim, slices.clone()), more).await;
                 self.commit(who, queue, &claim, slices).await;
             }
             Fate::RunInParts if middle > slices.start => {
@@ -239,10 +251,9 @@ impl Chaos {
                 }
             }
         }
-        true
+        Some(next)
     }
 
-    /// Commits, and holds the answer against the record of who won.
     async fn commit(
         &self,
         who: &str,
@@ -250,9 +261,24 @@ impl Chaos {
         claim: &ClaimedSlices,
         slices: std::ops::Range<u32>,
     ) {
+        self.commit_and_claim(who, queue, (claim, slices), None).await;
+    }
+
+    /// Commits, and holds the answer against the record of who won.
+    async fn commit_and_claim(
+        &self,
+        who: &str,
+        queue: &Queue,
+        (claim, slices): (&ClaimedSlices, std::ops::Range<u32>),
+        more: Option<More<'_>>,
+    ) -> Option<ClaimedSlices> {
         let mut output = output(claim, slices.clone());
         self.losses.write(claim, &mut output);
-        let answer = queue.commit(claim, output).await;
+        let answer = queue.commit_and_claim(claim, output, more).await;
+        let (answer, next) = match answer {
+            Ok((committed, next)) => (Ok(committed), next),
+            Err(error) => (Err(error), None),
+        };
         let (stage, attempt) = (claim.stage.0, claim.attempt.0);
         let won =
             slices.clone().all(|s| self.checker.winner(claim.query, stage, s) == Some(attempt));
@@ -269,6 +295,10 @@ impl Chaos {
             Err(error) => self.expected(who, "commit", &error),
             Ok(_) => {}
         }
+        if next.is_some() {
+            self.together.fetch_add(1, Ordering::Relaxed);
+        }
+        next
     }
 
     /// Says that output is gone, as a reader of it does.
@@ -335,6 +365,7 @@ struct Tally {
     resumed: u32,
     reopened: u32,
     poisoned: u32,
+    together: u32,
 }
 
 async fn run(seed: u64) -> (Vec<String>, Checker, Fired, Tally) {
@@ -367,6 +398,7 @@ async fn run(seed: u64) -> (Vec<String>, Checker, Fired, Tally) {
         failures: Mutex::default(),
         poisoned: AtomicBool::default(),
         resumed: AtomicU32::new(0),
+        together: AtomicU32::new(0),
     });
     let (_, gateway) = chaos.world.process();
     chaos.until_done("gate", "publish", || gateway.publish(query.clone())).await;
@@ -406,6 +438,7 @@ async fn run(seed: u64) -> (Vec<String>, Checker, Fired, Tally) {
         resumed,
         reopened: chaos.checker.reopened(),
         poisoned: chaos.poisoned.load(Ordering::Relaxed).into(),
+        together: chaos.together.load(Ordering::Relaxed),
     };
     (complaints, chaos.checker.clone(), chaos.world.store.fired(), lost)
 }
@@ -524,11 +557,13 @@ fn seeds(seeds: std::ops::Range<u64>) {
         lost.resumed += l.resumed;
         lost.reopened += l.reopened;
         lost.poisoned += l.poisoned;
+        lost.together += l.together;
     }
     let all = [fired.refused, fired.lost_acknowledgements, fired.late, fired.watch_dropped];
     assert!(all.iter().all(|fired| *fired > 100), "the faults did not fire: {fired:?}");
     let losses = [lost.killed, lost.resumed, lost.reopened];
     assert!(losses.iter().all(|lost| *lost > 20), "outputs were not lost: {lost:?}");
+    assert!(lost.together > 100, "no commit claimed, too: {lost:?}");
     assert!((1..20).contains(&lost.poisoned), "too few or too many of 520 failed: {lost:?}");
 }
 

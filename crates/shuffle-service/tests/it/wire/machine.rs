@@ -16,8 +16,7 @@ fn door_at(path: &Path) -> DoorOptions {
 
 fn workers(door: &Door, path: &Path) -> TcpWorkers {
     let (address, path) = (door.address().to_string(), path.to_owned());
-    let options =
-        TcpOptions { connect_max: Duration::from_millis(800), ..TcpOptions::default() };
+    let options = TcpOptions { connect_max: Duration::from_millis(800), ..TcpOptions::default() };
     let on_machine = move |_| -> Option<PathBuf> { Some(path.clone()) };
     TcpWorkers::with_machine(Env::seeded(2), options, move |_| Some(address.clone()), on_machine)
 }
