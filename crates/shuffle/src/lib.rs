@@ -7,15 +7,20 @@
 
 pub mod codec;
 mod compact;
+mod congestion;
 mod expect;
 mod fault;
 mod gather;
+mod layout;
 mod local;
 mod measure;
 mod output;
 mod place;
+mod push;
 mod read;
+mod scatter;
 mod send;
+mod sorted;
 mod source;
 mod tcp;
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub(super) struct Bed {
     pub(super) workers: Vec<Arc<ShuffleWorker>>,
     pub(super) client: Arc<TcpWorkers>,
     pub(super) ids: Vec<ProcessId>,
-    env: Env,
+    pub(super) env: Env,
     _doors: Vec<Door>,
     _threads: Vec<Threads>,
 }

@@ -1,13 +1,11 @@
-//! Rows to shuffle: batches cut by partition beforehand, so that cutting is not in the times.
+//! Rows to shuffle: batches with the partition of each row, made beforehand.
 
 use std::sync::Arc;
 
 use anyhow::Result;
-use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use dunlin_base::PartitionId;
 
 /// Rows of a batch, as operators hand them out.
 const BATCH_ROWS: u64 = 8192;
@@ -18,13 +16,13 @@ pub(super) const ROW_BYTES: u64 = 3 * 8 + 4 + 72;
 /// Batches that follow one another, over and over.
 const DIFFERENT: u64 = 4;
 
-/// A batch by partition.
-pub(super) type Cut = Vec<(PartitionId, RecordBatch)>;
+/// A batch, and the partition of each row.
+pub(super) type Batch = (RecordBatch, Vec<u32>);
 
 /// What every map writes.
 pub(super) struct Rows {
-    whole: Vec<Cut>,
-    last: Cut,
+    whole: Vec<Batch>,
+    last: Batch,
     /// Rows of one map.
     pub(super) rows: u64,
 }
@@ -34,14 +32,13 @@ impl Rows {
     pub(super) fn new(bytes: u64, partitions: u32) -> Result<Self> {
         let rows = (bytes / ROW_BYTES).max(1);
         let different = DIFFERENT.min(rows / BATCH_ROWS);
-        let cut = |from: u64, rows| cut(&batch(from, rows)?, partitions);
-        let whole = (0..different).map(|n| cut(n * BATCH_ROWS, BATCH_ROWS));
+        let whole = (0..different).map(|n| batch(n * BATCH_ROWS, BATCH_ROWS, partitions));
         let whole = whole.collect::<Result<_>>()?;
-        Ok(Self { whole, last: cut(1 << 32, rows % BATCH_ROWS)?, rows })
+        Ok(Self { whole, last: batch(1 << 32, rows % BATCH_ROWS, partitions)?, rows })
     }
 
     /// The batches of one map, in order.
-    pub(super) fn batches(&self) -> impl Iterator<Item = &Cut> {
+    pub(super) fn batches(&self) -> impl Iterator<Item = &Batch> {
         let whole = (self.rows / BATCH_ROWS) as usize;
         self.whole.iter().cycle().take(whole).chain([&self.last])
     }
@@ -57,7 +54,7 @@ pub(super) fn schema() -> SchemaRef {
     ]))
 }
 
-fn batch(from: u64, rows: u64) -> Result<RecordBatch> {
+fn batch(from: u64, rows: u64, partitions: u32) -> Result<Batch> {
     let numbers = || from..from + rows;
     let text = |n: u64| format!("{:016x}{:016x}{:040}", mixed(n), mixed(n ^ 1), n % 1000);
     let columns: Vec<ArrayRef> = vec![
@@ -66,22 +63,8 @@ fn batch(from: u64, rows: u64) -> Result<RecordBatch> {
         Arc::new(numbers().map(|n| (mixed(n) % 100_000) as f64 / 100.0).collect::<Float64Array>()),
         Arc::new(StringArray::from_iter_values(numbers().map(text))),
     ];
-    Ok(RecordBatch::try_new(schema(), columns)?)
-}
-
-/// The rows of each partition that has some.
-fn cut(batch: &RecordBatch, partitions: u32) -> Result<Cut> {
-    let mut of: Vec<Vec<u32>> = vec![Vec::new(); partitions as usize];
-    let keys = batch.column(0).to_data();
-    for (row, key) in (0..).zip(&keys.buffer::<i64>(0)[..batch.num_rows()]) {
-        of[(mixed(*key as u64) % u64::from(partitions)) as usize].push(row);
-    }
-    let some = (0..).zip(of).filter(|(_, rows)| !rows.is_empty());
-    let take = |(partition, rows)| {
-        let rows = take_record_batch(batch, &UInt32Array::from(rows))?;
-        Ok((PartitionId(partition), rows))
-    };
-    some.map(take).collect()
+    let of = numbers().map(|n| (mixed(n) % u64::from(partitions)) as u32).collect();
+    Ok((RecordBatch::try_new(schema(), columns)?, of))
 }
 
 /// The finaliser of SplitMix64: close inputs give distant outputs.
@@ -100,8 +83,7 @@ mod tests {
     fn a_map_writes_the_rows_that_it_says() {
         for (bytes, partitions) in [(10, 3), (BATCH_ROWS * ROW_BYTES * 7 + 12_345, 50)] {
             let rows = Rows::new(bytes, partitions).expect("rows");
-            let cuts = rows.batches().flatten();
-            let sum: usize = cuts.map(|(_, batch)| batch.num_rows()).sum();
+            let sum: usize = rows.batches().map(|(batch, _)| batch.num_rows()).sum();
             assert_eq!(sum as u64, rows.rows);
             assert_eq!(rows.rows, (bytes / ROW_BYTES).max(1));
         }

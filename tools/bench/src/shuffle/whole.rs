@@ -58,12 +58,11 @@ impl Shape {
 
     async fn write_map(&self, bed: &Bed, shuffle: ShuffleId, map: u32) -> Result<MapOutput> {
         let options = WriterOptions::new(shuffle, map, ATTEMPT, schema(), self.partitions);
+        let options = WriterOptions { pushes_on: Some(bed.env.clone()), ..options };
         let client = Arc::clone(&bed.client) as _;
         let writer = ShuffleWriter::new(client, bed.placement(self.copies), options);
-        for cut in self.rows.batches() {
-            for (partition, rows) in cut {
-                writer.write(*partition, rows.clone()).await?;
-            }
+        for (batch, of) in self.rows.batches() {
+            writer.scatter(batch.clone(), of.clone()).await?;
         }
         Ok(writer.finish().await?.into_map_output((map, 1), ATTEMPT, shuffle.epoch))
     }
