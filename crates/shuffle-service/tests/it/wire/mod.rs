@@ -6,6 +6,7 @@ mod ends;
 mod hostile;
 mod identity;
 mod limits;
+mod many;
 mod proxy;
 mod raw;
 mod stub;
