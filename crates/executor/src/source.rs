@@ -11,7 +11,7 @@ use dunlin_base::{PartitionId, QueryId};
 use dunlin_planner::errors::into_datafusion;
 use dunlin_planner::nodes::{ExchangeSource, Part};
 use dunlin_queue::InputStage;
-use dunlin_shuffle::{Workers, read_partition};
+use dunlin_shuffle::{Share, Workers, read_shares};
 use futures::{StreamExt, TryStreamExt};
 
 /// The inputs of one task.
@@ -48,13 +48,17 @@ impl ExchangeSource for ShuffleSource {
     }
 
     fn open(&self, parts: &[Part], schema: SchemaRef) -> Result<SendableRecordBatchStream> {
-        let mut streams = Vec::with_capacity(parts.len());
-        for part in parts {
-            let input = self.input(part.stage)?;
-            streams.push(read_partition(
+        let mut streams = Vec::new();
+        // Small partitions of one stage that follow one another are read together.
+        for parts in parts.chunk_by(|one, next| one.stage == next.stage) {
+            let Some(first) = parts.first() else { continue };
+            let input = self.input(first.stage)?;
+            let share = |part: &Part| Share::whole(PartitionId(part.partition));
+            let shares: Vec<_> = parts.iter().map(share).collect();
+            streams.push(read_shares(
                 self.workers.as_ref(),
                 (self.query, input.stage),
-                PartitionId(part.partition),
+                &shares,
                 Arc::clone(&input.output),
                 Arc::clone(&schema),
             ));

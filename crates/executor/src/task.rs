@@ -19,7 +19,7 @@ use futures::{FutureExt, StreamExt};
 use prost::Message;
 
 use crate::executor::Shared;
-use crate::memory::TaskPool;
+use crate::memory::{Charge, TaskPool};
 use crate::partition::write_stream;
 use crate::placement::StagePlacement;
 use crate::source::ShuffleSource;
@@ -63,7 +63,8 @@ async fn run_here(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> {
     let env = &shared.parts.env;
     let started = env.now();
     let share = shared.options.memory_limit.0 / u64::from(shared.options.slots.max(1));
-    let pool = TaskPool::new((share * u64::from(work.width.max(1))) as usize);
+    let memory = (share * u64::from(work.width.max(1))) as usize;
+    let pool = TaskPool::new(memory);
     let header = work.template.header();
     import_stores(shared, header)?;
     let contexts = shared.parts.contexts.for_header(header, Arc::clone(&pool.pool))?;
@@ -75,9 +76,12 @@ async fn run_here(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> {
     let mut bound =
         work.template.bind(slices, work.first_slice, width, &source, &contexts.decode)?;
     bound.plan = bind_files(bound.plan, &files_prefix(work), env);
-    let writer = writer(shared, work, &bound.plan, &bound.output);
+    let writer = writer(shared, work, &bound.plan, &bound.output, memory);
     let writer = Arc::new(writer);
-    let streams = run_streams(shared, &bound.plan, &contexts.run, bound.output, &writer).await;
+    // Until the last block is acknowledged.
+    let charge = Arc::new(Charge::new(&pool));
+    let sink = (Arc::clone(&writer), Arc::clone(&charge));
+    let streams = run_streams(shared, &bound.plan, &contexts.run, bound.output, sink).await;
     let writer = Arc::into_inner(writer).ok_or_else(|| Error::bug("a stream outlived its task"))?;
     if let Err(error) = streams {
         // What is left is swept with the query; the first error is the one to report.
@@ -85,6 +89,7 @@ async fn run_here(shared: &Arc<Shared>, work: &Work) -> Result<MapOutput> {
         return Err(name_spill(name_files(error, &bound.plan), &contexts.run));
     }
     let written = writer.finish().await?;
+    drop(charge);
     let count = work.slices.len() as u32;
     let mut output = written.into_map_output((work.first_slice, count), claim.attempt, claim.epoch);
     let mut task = TaskStats {
@@ -121,6 +126,7 @@ fn writer(
     work: &Work,
     plan: &Arc<dyn ExecutionPlan>,
     output: &TaskOutput,
+    memory: usize,
 ) -> ShuffleWriter {
     let claim = &work.claim;
     let shuffle = ShuffleId { query: claim.query, stage: claim.stage, epoch: claim.epoch };
@@ -131,6 +137,8 @@ fn writer(
     };
     let (map, attempt) = (work.first_slice, claim.attempt);
     let mut options = WriterOptions::new(shuffle, map, attempt, plan.schema(), partitions);
+    options.buffer_bytes = buffer_bytes(memory);
+    options.pushes_on = Some(shared.parts.cpu.clone());
     if let TaskOutput::One { result: true } = output {
         options.inline_max = shared.options.inline_result_bytes.as_usize();
     }
@@ -148,23 +156,30 @@ fn writer(
     ShuffleWriter::new(workers, Arc::new(placement), options)
 }
 
+/// What gathered rows may take of the memory of a task: the operators need the most of it, and large
+/// blocks are no better from some size on.
+fn buffer_bytes(memory: usize) -> usize {
+    (memory / 4).clamp(1 << 20, 64 << 20)
+}
+
 /// Runs every stream of the plan at once; the first error stops them all.
 async fn run_streams(
     shared: &Arc<Shared>,
     plan: &Arc<dyn ExecutionPlan>,
     context: &Arc<TaskContext>,
     output: TaskOutput,
-    writer: &Arc<ShuffleWriter>,
+    (writer, charge): (Arc<ShuffleWriter>, Arc<Charge>),
 ) -> Result<()> {
     let output = Arc::new(output);
     let stream = |index| {
         let (plan, context) = (Arc::clone(plan), Arc::clone(context));
-        let (output, writer) = (Arc::clone(&output), Arc::clone(writer));
+        let output = Arc::clone(&output);
+        let (writer, charge) = (Arc::clone(&writer), Arc::clone(&charge));
         let env = shared.parts.env.clone();
         caught(async move {
             let rows = plan.execute(index, context).map_err(from_datafusion)?;
             drop(plan);
-            write_stream(&env, rows, index, &output, &writer).await
+            write_stream(&env, rows, index, &output, (&writer, &charge)).await
         })
     };
     let count = plan.output_partitioning().partition_count();

@@ -4,7 +4,8 @@
 
 use async_trait::async_trait;
 use dunlin_base::{Attempt, Error, PartitionId, ProcessId, QueryId, Result};
-use futures::stream::BoxStream;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 
 use crate::block::{Block, ShuffleId};
 
@@ -145,6 +146,16 @@ pub trait ShuffleApi: Send + Sync {
     /// the caller: a transport verifies on the receiving end. `Lost` names what is missing: an
     /// unknown shuffle, or a corrupt block.
     async fn read(&self, request: ReadRequest) -> Result<BlockStream>;
+
+    /// Reads several partitions of one shuffle in one go, none of them following: the blocks of the
+    /// first request, then those of the next. Otherwise as [`ShuffleApi::read`].
+    async fn read_many(&self, requests: Vec<ReadRequest>) -> Result<BlockStream> {
+        let mut streams = Vec::with_capacity(requests.len());
+        for request in requests {
+            streams.push(self.read(request).await?);
+        }
+        Ok(stream::iter(streams).flatten().boxed())
+    }
 
     /// Forgets the blocks of one attempt that did not win.
     async fn discard(&self, shuffle: ShuffleId, attempt: MapAttempt) -> Result<()>;

@@ -115,10 +115,11 @@ impl ShuffleApi for ShuffleWorker {
             return Ok(refusal);
         }
         let moves = || self.past(&blocks, self.core.options.split_soft);
+        let slow = || self.core.memory.over_mark();
         let Some(peer) = peer else {
             self.keep(blocks.clone()).await?;
             let durability = self.core.settle(&blocks).await;
-            return Ok(Pushed::Stored(Ack { durability, moves: moves(), ..Ack::PLAIN }));
+            return Ok(Pushed::Stored(Ack { durability, slow: slow(), moves: moves() }));
         };
         // Both at once. Blocks that only one of them has count for nothing: the writer's commit
         // will not name this location for them.
@@ -130,7 +131,7 @@ impl ShuffleApi for ShuffleWorker {
             return Ok(Pushed::Refused(Refusal::Peer, Vec::new()));
         }
         let durability = Durability::Twice;
-        Ok(Pushed::Stored(Ack { durability, moves: moves(), ..Ack::PLAIN }))
+        Ok(Pushed::Stored(Ack { durability, slow: slow(), moves: moves() }))
     }
 
     async fn seal(&self, shuffle: ShuffleId) -> Result<()> {

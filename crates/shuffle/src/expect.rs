@@ -1,5 +1,7 @@
 //! What one map task reported for one partition, held against the blocks that come. Pure.
 
+use std::sync::Arc;
+
 use dunlin_base::{Error, PartitionId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
 use dunlin_proto::output::PartitionOutput;
@@ -13,7 +15,7 @@ pub(crate) struct Expected {
     reported: PartitionOutput,
     seen: PartitionOutput,
     /// Where the blocks come from, for messages.
-    from: String,
+    from: Arc<str>,
 }
 
 /// What a block is to the map that is being read.
@@ -23,8 +25,8 @@ pub(crate) enum Taken {
     Mine,
     /// Seen before, or of an attempt that did not win.
     Skip,
-    /// Of another map.
-    OtherMap,
+    /// Of another map or partition.
+    Other,
 }
 
 impl Expected {
@@ -33,7 +35,7 @@ impl Expected {
         partition: PartitionId,
         attempt: MapAttempt,
         written: &PartitionOutput,
-        from: String,
+        from: Arc<str>,
     ) -> Self {
         let seen = PartitionOutput { partition: partition.0, ..PartitionOutput::default() };
         // Places are not part of what is compared.
@@ -48,15 +50,14 @@ impl Expected {
         format!("shuffle {shuffle} partition {partition} map {map} attempt {attempt} from {from}")
     }
 
-    /// Judges and counts a block. `Lost` if it is of another partition, or one before it is
-    /// missing.
+    /// Judges and counts a block. `Lost` if it is of another shuffle, or one before it is missing.
     pub(crate) fn take(&mut self, block: &Block) -> Result<Taken> {
         let id = &block.id;
-        if (id.shuffle, id.partition) != (self.shuffle, self.partition) {
-            return Err(Error::lost(format!("{}: got {} instead", self.place(), block.place())));
+        if id.shuffle != self.shuffle {
+            return Err(self.strange(block));
         }
-        if id.map != self.attempt.map {
-            return Ok(Taken::OtherMap);
+        if (id.partition, id.map) != (self.partition, self.attempt.map) {
+            return Ok(Taken::Other);
         }
         if id.attempt != self.attempt.attempt || id.batch < self.seen.blocks {
             return Ok(Taken::Skip);
@@ -73,6 +74,11 @@ impl Expected {
             return Err(self.mismatch());
         }
         Ok(Taken::Mine)
+    }
+
+    /// The error of a block that nobody asked for.
+    pub(crate) fn strange(&self, block: &Block) -> Error {
+        Error::lost(format!("{}: got {} instead", self.place(), block.place()))
     }
 
     /// The number of the block that is due.

@@ -10,7 +10,7 @@ use arrow::record_batch::RecordBatch;
 use dunlin_proto::block::Block;
 use dunlin_proto::output::PartitionOutput;
 
-use crate::measure::batch_bytes;
+use crate::measure::{batch_bytes, reserved_row_bytes};
 
 /// A batch is halved until it shows at most this many times the gathering size.
 const OVERSIZE: usize = 8;
@@ -28,6 +28,8 @@ pub(crate) struct Gather {
     coalescer: Option<BatchCoalescer>,
     /// Bytes shown by the rows in the coalescer.
     gathered: usize,
+    /// Bytes that the coalescer takes for its first row already.
+    reserved: usize,
     next: u32,
     blocks: u32,
     rows: u64,
@@ -54,12 +56,18 @@ impl Gather {
     ) -> Result<(), ArrowError> {
         let (rows, bytes) = (batch.num_rows(), batch_bytes(&batch));
         if rows >= target.rows.div_ceil(2) || bytes >= target.bytes.div_ceil(2) {
-            self.finish(target, ready)?;
-            self.cut(batch, target, ready);
-            return Ok(());
+            return self.add_whole(batch, target, ready);
         }
-        let new = || BatchCoalescer::new(Arc::clone(schema), target.rows);
-        let coalescer = self.coalescer.get_or_insert_with(new);
+        let coalescer = match &mut self.coalescer {
+            Some(coalescer) => coalescer,
+            none => {
+                // It makes room for all its rows at once.
+                let row = reserved_row_bytes(schema);
+                let rows = target.rows.min(target.bytes / row.max(1)).max(1);
+                self.reserved = row * rows;
+                none.insert(BatchCoalescer::new(Arc::clone(schema), rows))
+            }
+        };
         coalescer.push_batch(batch)?;
         self.gathered += bytes;
         if self.gathered >= target.bytes {
@@ -88,9 +96,21 @@ impl Gather {
         Ok(())
     }
 
-    /// Bytes shown by the rows that wait.
+    /// Appends rows that are a block, or several, behind what has been gathered.
+    pub(crate) fn add_whole(
+        &mut self,
+        batch: RecordBatch,
+        target: Target,
+        ready: &mut Vec<Numbered>,
+    ) -> Result<(), ArrowError> {
+        self.finish(target, ready)?;
+        self.cut(batch, target, ready);
+        Ok(())
+    }
+
+    /// Bytes that the rows take which wait.
     pub(crate) fn gathered_bytes(&self) -> usize {
-        self.gathered
+        if self.gathered == 0 { 0 } else { self.gathered.max(self.reserved) }
     }
 
     fn take_completed(&mut self, target: Target, ready: &mut Vec<Numbered>) {

@@ -7,15 +7,21 @@
 
 pub mod codec;
 mod compact;
+mod congestion;
 mod expect;
 mod fault;
 mod gather;
+mod layout;
 mod local;
 mod measure;
 mod output;
 mod place;
+mod push;
 mod read;
+mod reader;
+mod scatter;
 mod send;
+mod sorted;
 mod source;
 mod tcp;
 #[cfg(test)]
@@ -26,6 +32,6 @@ pub use fault::{PushFault, ReadFault, Unread, WorkerGone};
 pub use local::LocalWorkers;
 pub use output::{WriterOptions, WrittenOutput};
 pub use place::{Candidate, Location, OneWorker, PARTITIONS_A_WORKER, Placement, place};
-pub use read::{PartitionStats, Workers, partition_stats, read_partition};
+pub use read::{PartitionStats, Share, Workers, partition_stats, read_partition, read_shares};
 pub use tcp::{TcpOptions, TcpWorkers, Tls};
 pub use write::ShuffleWriter;

@@ -4,12 +4,21 @@
 //! slices of a batch is about the size of the batch. Arrow's own sizes count whole buffers.
 
 use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema};
 use arrow::record_batch::RecordBatch;
 
 /// Bytes that the batch shows.
 pub(crate) fn batch_bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(array_bytes).sum()
+}
+
+/// Bytes that Arrow's coalescer takes for each row that it is to hold, before there is one.
+pub(crate) fn reserved_row_bytes(schema: &Schema) -> usize {
+    let width = |data_type: &DataType| match data_type {
+        DataType::Utf8View | DataType::BinaryView => size_of::<u128>(),
+        other => other.primitive_width().unwrap_or(0),
+    };
+    schema.fields().iter().map(|field| width(field.data_type())).sum()
 }
 
 fn array_bytes(array: &ArrayRef) -> usize {

@@ -2,11 +2,12 @@
 
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use dunlin_base::{Attempt, StageEpoch};
+use dunlin_base::{Attempt, Env, StageEpoch};
 use dunlin_proto::block::{Codec, ShuffleId};
 use dunlin_proto::output::{self, MapOutput, PartitionOutput};
 use dunlin_proto::shuffle::Durability;
 
+use crate::gather::Target;
 use crate::place::Location;
 
 /// What a writer writes, and within which bounds.
@@ -35,9 +36,19 @@ pub struct WriterOptions {
     pub push_bytes: usize,
     /// Bytes that may be on their way to the worker; who would exceed it waits. Default: 16 MiB.
     pub in_flight_max: usize,
+    /// Where pushes are tasks of their own, so that they go on whatever the writer's callers do.
+    /// Default: nowhere, they go on while somebody writes.
+    pub pushes_on: Option<Env>,
+    /// Gathered rows take about this at most. If a buffer of the size of a block for each partition
+    /// would take more, all rows go to one buffer that is sorted by partition. Default: 64 MiB.
+    pub buffer_bytes: usize,
 }
 
 impl WriterOptions {
+    pub(crate) fn target(&self) -> Target {
+        Target { rows: self.block_rows.max(1), bytes: self.block_bytes.max(1) }
+    }
+
     /// The defaults for one attempt of a map task.
     pub fn new(
         shuffle: ShuffleId,
@@ -58,6 +69,8 @@ impl WriterOptions {
             block_bytes: 1 << 20,
             push_bytes: 1 << 20,
             in_flight_max: 16 << 20,
+            pushes_on: None,
+            buffer_bytes: 64 << 20,
         }
     }
 }

@@ -1,81 +1,32 @@
-//! From encoded blocks to acknowledged ones: which location each goes to, pushes of a good size,
-//! and the next location when a worker wants that or fails.
+//! The pushes of a writer that are under way: started as soon as they are large enough, waited for
+//! when there are too many of them, and at the end.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use dunlin_base::{Error, PartitionId, ProcessId, Result};
-use dunlin_proto::block::{Block, HEADER_LEN};
-use dunlin_proto::output::{Part, PartitionOutput};
-use dunlin_proto::shuffle::{Ack, Durability, MapAttempt, Push, Pushed, Refusal};
-use futures::future::try_join_all;
-use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use dunlin_base::{Env, Error, Result};
+use dunlin_proto::block::Block;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
-use crate::fault::PushFault;
 use crate::output::WriterOptions;
-use crate::place::{Location, Placement};
+use crate::place::Placement;
+use crate::push::{At, Pushing, size};
 use crate::read::Workers;
 
 /// Bytes for one permit of the in-flight limit.
 const PERMIT: usize = 1024;
 
-/// Refusals that one push may meet: each takes it to another location.
-const REFUSALS_MAX: usize = 16;
-
-/// Index of a location in the table of one writer.
-type At = u32;
-
-/// The pushing half of a writer.
+/// The pushing half of a writer. Pushes go on while their writer makes the next block.
 pub(crate) struct Sender {
-    workers: Arc<dyn Workers>,
-    placement: Arc<dyn Placement>,
-    inline_max: usize,
-    push_bytes: usize,
+    pub(crate) pushing: Arc<Pushing>,
+    pushes_on: Option<Env>,
     in_flight_max: usize,
     /// One permit for each [`PERMIT`] bytes that may be in flight.
-    in_flight: Semaphore,
-    /// Bytes of blocks that were not acknowledged.
-    held: AtomicUsize,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    /// Blocks that may still become inline ones.
-    inline: Vec<Block>,
-    inline_bytes: usize,
-    /// Something was pushed: the output cannot be inline any more.
-    pushed: bool,
-    locations: Vec<Known>,
-    partitions: Vec<Route>,
-    pending: BTreeMap<At, Pending>,
-    durability: Option<Durability>,
-}
-
-/// A location that was used.
-struct Known {
-    location: Location,
-    /// Blocks were acknowledged here.
-    holds: bool,
-}
-
-/// Where one partition's blocks go, and went.
-#[derive(Clone, Default)]
-struct Route {
-    now: Option<At>,
-    moves: u32,
-    /// Location of each block by its number; [`NOWHERE`] if it was not acknowledged.
-    went: Vec<At>,
-}
-
-const NOWHERE: At = At::MAX;
-
-#[derive(Default)]
-struct Pending {
-    blocks: Vec<Block>,
-    bytes: usize,
+    in_flight: Arc<Semaphore>,
+    /// Who waits for one waits for any, so the lock is as good as the wait.
+    under_way: Mutex<FuturesUnordered<BoxFuture<'static, Result<()>>>>,
 }
 
 impl Sender {
@@ -85,289 +36,104 @@ impl Sender {
         options: &WriterOptions,
     ) -> Self {
         let permits = options.in_flight_max.div_ceil(PERMIT).clamp(1, Semaphore::MAX_PERMITS);
-        let partitions = vec![Route::default(); options.partitions as usize];
         Self {
-            workers,
-            placement,
-            inline_max: options.inline_max,
-            push_bytes: options.push_bytes,
+            pushing: Arc::new(Pushing::new(workers, placement, options)),
+            pushes_on: options.pushes_on.clone(),
             in_flight_max: options.in_flight_max,
-            in_flight: Semaphore::new(permits),
-            held: AtomicUsize::new(0),
-            state: Mutex::new(State { partitions, ..State::default() }),
+            in_flight: Arc::new(Semaphore::new(permits)),
+            under_way: Mutex::default(),
         }
     }
 
-    pub(crate) fn held(&self) -> usize {
-        self.held.load(Relaxed)
-    }
-
-    /// Takes a block, and pushes what has become enough.
+    /// Takes a block, and starts the pushes that have become large enough. Waits while too many bytes
+    /// are in flight. An error may be that of an earlier push.
     pub(crate) async fn add(&self, block: Block) -> Result<()> {
-        self.held.fetch_add(size(&block), Relaxed);
-        for block in self.past_inline(block) {
-            let at = self.route(block.id.partition).await?;
-            if let Some(due) = self.pend(at, block) {
-                self.push(at, due).await?;
-            }
+        for (at, blocks) in self.pushing.take(block).await? {
+            self.start(at, blocks).await?;
         }
         Ok(())
     }
 
-    /// Pushes the rest. True if all blocks are to travel inline: they are in the result then.
+    /// Pushes the rest. If all blocks are to travel inline, they are the result.
     pub(crate) async fn finish(&self) -> Result<Option<Vec<Block>>> {
-        {
-            let mut state = self.state.lock();
-            if !state.pushed && self.inline_max > 0 {
-                return Ok(Some(std::mem::take(&mut state.inline)));
-            }
+        let inline = self.pushing.take_inline();
+        if inline.is_none() {
+            self.push_pending().await?;
         }
-        let rest = std::mem::take(&mut self.state.lock().pending);
-        try_join_all(rest.into_iter().map(|(at, pending)| self.push(at, pending.blocks))).await?;
-        Ok(None)
+        Ok(inline)
     }
 
-    /// Forgets the attempt everywhere. All are asked; the first error is returned.
+    /// Pushes what is not enough for a push yet, and waits for all pushes.
+    pub(crate) async fn push_pending(&self) -> Result<()> {
+        for (at, blocks) in self.pushing.take_pending() {
+            self.start(at, blocks).await?;
+        }
+        let mut under_way = self.under_way.lock().await;
+        while let Some(outcome) = under_way.next().await {
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the attempt everywhere. All workers are asked; the first error is returned.
     pub(crate) async fn discard(&self, options: &WriterOptions) -> Result<()> {
-        let WriterOptions { shuffle, map, attempt, .. } = *options;
-        let mut outcome = Ok(());
-        let holders = self.state.lock().holders();
-        for worker in holders {
-            let api = self.workers.connect(worker);
-            let discarded = match api {
-                Ok(api) => api.discard(shuffle, MapAttempt { map, attempt }).await,
-                Err(gone) => Err(gone),
-            };
-            outcome = outcome.and(discarded);
-        }
-        outcome
+        // A push that arrives after it is refused there.
+        self.under_way.lock().await.clear();
+        self.pushing.discard(options).await
     }
 
-    /// The locations that hold blocks, and the least that was said of their safety. Fills in the
-    /// places of the partitions.
-    pub(crate) fn places(
-        &self,
-        partitions: &mut [PartitionOutput],
-    ) -> (Vec<Location>, Option<Durability>) {
-        let state = self.state.lock();
-        let mut used = Vec::new();
-        for output in partitions {
-            let runs = state.partitions[output.partition as usize].runs(&mut used);
-            match runs.as_slice() {
-                [one] => output.location = one.location,
-                _ => output.parts = runs,
-            }
-        }
-        let location = |at: &At| state.locations[*at as usize].location;
-        (used.iter().map(location).collect(), state.durability)
-    }
-
-    /// What of the blocks cannot travel inline any more.
-    fn past_inline(&self, block: Block) -> Vec<Block> {
-        let mut state = self.state.lock();
-        if state.pushed || self.inline_max == 0 {
-            state.pushed = true;
-            return vec![block];
-        }
-        state.inline_bytes += size(&block);
-        state.inline.push(block);
-        if state.inline_bytes <= self.inline_max {
-            return Vec::new();
-        }
-        state.pushed = true;
-        std::mem::take(&mut state.inline)
-    }
-
-    /// Where the next block of a partition goes.
-    async fn route(&self, partition: PartitionId) -> Result<At> {
-        let number = partition.0 as usize;
-        let moves = match &self.state.lock().partitions[number] {
-            Route { now: Some(at), .. } => return Ok(*at),
-            route => route.moves,
-        };
-        let location = self.placement.locate(partition, moves).await?;
-        let mut state = self.state.lock();
-        let at = state.at(location);
-        // Another stream may have been faster, and moved on since.
-        Ok(*state.partitions[number].now.get_or_insert(at))
-    }
-
-    fn pend(&self, at: At, block: Block) -> Option<Vec<Block>> {
-        let mut state = self.state.lock();
-        let pending = state.pending.entry(at).or_default();
-        pending.bytes += size(&block);
-        pending.blocks.push(block);
-        let due = pending.bytes >= self.push_bytes;
-        due.then(|| std::mem::take(pending).blocks)
-    }
-
-    async fn push(&self, at: At, blocks: Vec<Block>) -> Result<()> {
+    async fn start(&self, at: At, blocks: Vec<Block>) -> Result<()> {
         if blocks.is_empty() {
             return Ok(());
         }
-        let bytes: usize = blocks.iter().map(size).sum();
+        let permit = self.room(blocks.iter().map(size).sum()).await?;
+        let pushing = Arc::clone(&self.pushing);
+        let push = async move {
+            let outcome = pushing.push(at, blocks).await;
+            drop(permit);
+            outcome
+        };
+        let mut push = match &self.pushes_on {
+            Some(env) => {
+                let task = env.spawn("shuffle push", push).join_or_abort();
+                let panicked = |panic| Err(Error::bug(format!("a shuffle push: {panic}")));
+                async move { task.await.unwrap_or_else(panicked) }.boxed()
+            }
+            None => push.boxed(),
+        };
+        // Without a task of its own, the first look sends the request.
+        if let Some(outcome) = (&mut push).now_or_never() {
+            return outcome;
+        }
+        self.under_way.lock().await.push(push);
+        Ok(())
+    }
+
+    /// Waits until so many bytes more may be in flight.
+    async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
         let most = self.in_flight_max.div_ceil(PERMIT).max(1);
         let permits = u32::try_from(bytes.div_ceil(PERMIT).min(most)).unwrap_or(u32::MAX);
-        let permit = self.in_flight.acquire_many(permits).await;
-        let _permit = permit.map_err(|_| Error::bug("the in-flight limit was closed"))?;
-        self.push_somewhere(at, blocks).await?;
-        self.held.fetch_sub(bytes, Relaxed);
-        Ok(())
-    }
-
-    /// Pushes to a location, and what it does not take to the next one, and so on.
-    async fn push_somewhere(&self, at: At, blocks: Vec<Block>) -> Result<()> {
-        let mut groups = vec![(at, blocks, false)];
-        let mut refusals = 0;
-        while let Some((at, blocks, last_resort)) = groups.pop() {
-            let location = self.state.lock().locations[at as usize].location;
-            let (why, mut partitions) = match self.store(location, &blocks, last_resort).await {
-                Ok(Pushed::Stored(ack)) => {
-                    self.stored(at, &blocks, &ack);
-                    for partition in ack.moves {
-                        self.leave(at, partition).await?;
-                    }
-                    continue;
+        loop {
+            let mut under_way = self.under_way.lock().await;
+            // What has ended is an error that should be known soon.
+            while let Some(Some(outcome)) = under_way.next().now_or_never() {
+                outcome?;
+            }
+            match Arc::clone(&self.in_flight).try_acquire_many_owned(permits) {
+                Ok(permit) => return Ok(permit),
+                Err(tokio::sync::TryAcquireError::NoPermits) => {}
+                Err(closed) => {
+                    return Err(Error::bug("the in-flight limit was closed").with_source(closed));
                 }
-                Ok(Pushed::Refused(why, partitions)) => (Ok(why), partitions),
-                Err(error) => {
-                    let fault = PushFault::attach(error, location.worker);
-                    // What one worker alone holds goes with it: the task has to begin anew.
-                    if PushFault::of(&fault).is_none() || self.only_copies(at) {
-                        return Err(fault);
-                    }
-                    self.placement.failed(location.worker);
-                    (Err(fault), Vec::new())
+            }
+            match under_way.next().await {
+                Some(outcome) => outcome?,
+                // The others are about to be listed.
+                None => {
+                    drop(under_way);
+                    tokio::task::yield_now().await;
                 }
-            };
-            refusals += 1;
-            if let (Ok(Refusal::Peer), Some(peer)) = (why.as_ref(), location.peer) {
-                self.placement.failed(peer);
-            }
-            if partitions.is_empty() {
-                let all: BTreeSet<_> = blocks.iter().map(|block| block.id.partition).collect();
-                partitions.extend(all);
-            }
-            let mut moved = false;
-            for partition in partitions {
-                moved |= self.leave(at, partition).await? != at;
-            }
-            match (moved && refusals < REFUSALS_MAX, why) {
-                (true, _) => groups.extend(self.regroup(blocks)),
-                (false, Ok(Refusal::Large | Refusal::Disk | Refusal::Peer)) if !last_resort => {
-                    groups.push((at, blocks, true));
-                }
-                (false, Ok(why)) => {
-                    let error = Error::retry(format!("no worker takes a push: {why}"));
-                    return Err(PushFault::attach(error, location.worker));
-                }
-                (false, Err(fault)) => return Err(fault),
             }
         }
-        Ok(())
     }
-
-    async fn store(
-        &self,
-        location: Location,
-        blocks: &[Block],
-        last_resort: bool,
-    ) -> Result<Pushed> {
-        let api = self.workers.connect(location.worker)?;
-        // A writer without an alternative has to live with one copy; the level says so.
-        let peer = location.peer.filter(|_| !last_resort);
-        api.store(Push { blocks: blocks.to_vec(), peer, last_resort }).await
-    }
-
-    fn stored(&self, at: At, blocks: &[Block], ack: &Ack) {
-        let mut state = self.state.lock();
-        let Known { holds, .. } = &mut state.locations[at as usize];
-        *holds = true;
-        let least = state.durability.map_or(ack.durability, |least| least.min(ack.durability));
-        state.durability = Some(least);
-        for block in blocks {
-            let went = &mut state.partitions[block.id.partition.0 as usize].went;
-            let batch = block.id.batch as usize;
-            if went.len() <= batch {
-                went.resize(batch + 1, NOWHERE);
-            }
-            went[batch] = at;
-        }
-    }
-
-    /// True if the location holds blocks that nobody else does.
-    fn only_copies(&self, at: At) -> bool {
-        let state = self.state.lock();
-        let Known { location, holds } = &state.locations[at as usize];
-        *holds && location.peer.is_none()
-    }
-
-    /// Takes a partition to its next location, if it is still at this one. Says where it is now.
-    async fn leave(&self, from: At, partition: PartitionId) -> Result<At> {
-        let number = partition.0 as usize;
-        {
-            let mut state = self.state.lock();
-            let Some(route) = state.partitions.get_mut(number) else { return Ok(from) };
-            match route.now {
-                Some(at) if at == from => route.moves += 1,
-                Some(at) => return Ok(at),
-                None => {}
-            }
-            route.now = None;
-            tracing::debug!(%partition, moves = route.moves, "a partition moves on");
-        }
-        self.route(partition).await
-    }
-
-    fn regroup(&self, blocks: Vec<Block>) -> Vec<(At, Vec<Block>, bool)> {
-        let state = self.state.lock();
-        let mut groups: BTreeMap<At, Vec<Block>> = BTreeMap::new();
-        for block in blocks {
-            let route = &state.partitions[block.id.partition.0 as usize];
-            // Each was routed before it was pushed.
-            groups.entry(route.now.unwrap_or_default()).or_default().push(block);
-        }
-        groups.into_iter().map(|(at, blocks)| (at, blocks, false)).collect()
-    }
-}
-
-impl State {
-    fn at(&mut self, location: Location) -> At {
-        let known = self.locations.iter().position(|known| known.location == location);
-        let at = known.unwrap_or_else(|| {
-            self.locations.push(Known { location, holds: false });
-            self.locations.len() - 1
-        });
-        at as At
-    }
-
-    /// Whoever may hold blocks of this writer.
-    fn holders(&self) -> BTreeSet<ProcessId> {
-        let both = |known: &Known| [Some(known.location.worker), known.location.peer];
-        self.locations.iter().flat_map(both).flatten().collect()
-    }
-}
-
-impl Route {
-    /// The blocks by location, in order. `used` is the table that the result's indices are of.
-    fn runs(&self, used: &mut Vec<At>) -> Vec<Part> {
-        let mut parts: Vec<Part> = Vec::new();
-        for at in &self.went {
-            let known = used.iter().position(|other| other == at);
-            let location = known.unwrap_or_else(|| {
-                used.push(*at);
-                used.len() - 1
-            }) as u32;
-            match parts.last_mut() {
-                Some(last) if last.location == location => last.blocks += 1,
-                _ => parts.push(Part { blocks: 1, location }),
-            }
-        }
-        parts
-    }
-}
-
-/// What a block takes where it is held or sent.
-pub(crate) fn size(block: &Block) -> usize {
-    HEADER_LEN + block.body.len()
 }

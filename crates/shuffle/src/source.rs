@@ -1,5 +1,7 @@
 //! One place that blocks are read from: a location with its copies, or the inline blocks of a map.
+//! Blocks of many small partitions come by one request.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,19 +16,29 @@ use crate::expect::Expected;
 use crate::fault::{Unread, WorkerGone, find};
 use crate::read::Workers;
 
-/// Blocks of some maps, in the order of the maps, then by number.
+/// Partitions that one request reads, and maps in all of them: a frame must hold their names.
+const TOGETHER_PARTITIONS: usize = 64;
+const TOGETHER_MAPS: usize = 50_000;
+
+/// A part of a shuffle that is written by one map for one partition.
+pub(crate) type Cell = (PartitionId, MapAttempt);
+
+/// Blocks of some partitions and maps, in the order in which they were wanted, then by number.
 pub(crate) struct Source {
     /// Copies that were not tried yet, the next one last.
     copies: Vec<(ProcessId, Arc<dyn ShuffleApi>)>,
     /// Copies that could not be read, and why.
     failures: Vec<(ProcessId, Error)>,
     current: Option<ProcessId>,
-    /// What to read when the next block is wanted.
-    request: Option<(Arc<dyn ShuffleApi>, ReadRequest)>,
+    /// Who is asked now.
+    api: Option<Arc<dyn ShuffleApi>>,
+    /// What is not asked for yet, a request for each partition.
+    requests: VecDeque<ReadRequest>,
     blocks: BoxStream<'static, Result<Block>>,
     /// A block that belongs to a later map than the one that is being read.
     ahead: Option<Block>,
-    shuffle: Option<(ShuffleId, PartitionId)>,
+    /// None: inline.
+    shuffle: Option<ShuffleId>,
 }
 
 impl Source {
@@ -35,7 +47,8 @@ impl Source {
             copies: Vec::new(),
             failures: Vec::new(),
             current: None,
-            request: None,
+            api: None,
+            requests: VecDeque::new(),
             blocks: stream::empty().boxed(),
             ahead: None,
             shuffle: None,
@@ -47,9 +60,8 @@ impl Source {
         workers: &dyn Workers,
         location: &Location,
         shuffle: ShuffleId,
-        partition: PartitionId,
     ) -> Result<Self> {
-        let mut source = Self { shuffle: Some((shuffle, partition)), ..Self::empty() };
+        let mut source = Self { shuffle: Some(shuffle), ..Self::empty() };
         // The last is tried first.
         for holder in [&location.peer, &location.worker] {
             if holder.is_empty() {
@@ -92,12 +104,19 @@ impl Source {
         self.shuffle.is_some() && self.current.is_none()
     }
 
-    /// Adds a map to what will be read.
-    pub(crate) fn want(&mut self, attempt: MapAttempt) {
-        if let Some((_, ReadRequest { maps: Some(maps), .. })) = &mut self.request
-            && maps.last() != Some(&attempt)
-        {
-            maps.push(attempt);
+    /// Adds a map's share of a partition to what will be read, behind what was added before.
+    pub(crate) fn want(&mut self, (partition, attempt): Cell) {
+        let Some(shuffle) = self.shuffle else { return };
+        match self.requests.back_mut() {
+            Some(ReadRequest { partition: last, maps: Some(maps), .. }) if *last == partition => {
+                if maps.last() != Some(&attempt) {
+                    maps.push(attempt);
+                }
+            }
+            _ => {
+                let maps = Some(vec![attempt]);
+                self.requests.push_back(ReadRequest { shuffle, partition, maps });
+            }
         }
     }
 
@@ -106,10 +125,30 @@ impl Source {
         if let Some(block) = self.ahead.take() {
             return Ok(Some(block));
         }
-        if let Some((api, request)) = self.request.take() {
-            self.blocks = api.read(request).await?;
+        loop {
+            if let Some(block) = self.blocks.try_next().await? {
+                return Ok(Some(block));
+            }
+            let requests = self.together();
+            let Some(api) = self.api.as_ref().filter(|_| !requests.is_empty()) else {
+                return Ok(None);
+            };
+            self.blocks = api.read_many(requests).await?;
         }
-        self.blocks.try_next().await
+    }
+
+    /// What the next request asks for.
+    fn together(&mut self) -> Vec<ReadRequest> {
+        let (mut some, mut maps) = (Vec::new(), 0);
+        while let Some(next) = self.requests.front() {
+            maps += next.maps.as_ref().map_or(0, Vec::len);
+            let enough = some.len() >= TOGETHER_PARTITIONS || maps > TOGETHER_MAPS;
+            if enough && !some.is_empty() {
+                break;
+            }
+            some.extend(self.requests.pop_front());
+        }
+        some
     }
 
     /// The block is given out again by the next call of [`Source::next`].
@@ -119,7 +158,7 @@ impl Source {
 
     /// The copy at hand could not be read: begins to read `due` from the next one. Without one the
     /// error says so: `Retry` if a copy may be within reach later, else `Lost`.
-    pub(crate) fn fail_over(&mut self, error: Error, due: Vec<MapAttempt>) -> Result<()> {
+    pub(crate) fn fail_over(&mut self, error: Error, due: Vec<Cell>) -> Result<()> {
         let Some(failed) = self.current.take() else { return Err(error) };
         self.failures.push((failed, error));
         self.ahead = None;
@@ -141,13 +180,15 @@ impl Source {
         self.failures.iter().map(failed).chain(current).collect()
     }
 
-    fn begin(&mut self, maps: Vec<MapAttempt>) -> bool {
-        let (Some((shuffle, partition)), Some((worker, api))) = (self.shuffle, self.copies.pop())
-        else {
+    fn begin(&mut self, due: Vec<Cell>) -> bool {
+        self.requests.clear();
+        self.api = None;
+        let Some((worker, api)) = self.copies.pop().filter(|_| self.shuffle.is_some()) else {
             return false;
         };
         self.current = Some(worker);
-        self.request = Some((api, ReadRequest { shuffle, partition, maps: Some(maps) }));
+        self.api = Some(api);
+        due.into_iter().for_each(|cell| self.want(cell));
         true
     }
 

@@ -11,27 +11,36 @@ use dunlin_proto::block::{Block, BlockId};
 use parking_lot::Mutex;
 
 use crate::codec::Encoder;
-use crate::gather::{Gather, Numbered, Target};
+use crate::gather::{Gather, Numbered};
+use crate::layout::Layout;
+use crate::measure::batch_bytes;
 use crate::output::{WriterOptions, WrittenOutput};
 use crate::place::Placement;
+use crate::push::size;
 use crate::read::Workers;
-use crate::send::{Sender, size};
+use crate::send::Sender;
+use crate::sorted::Sorted;
 
 /// Writes one attempt of one map task.
 ///
-/// [`ShuffleWriter::write`] may be called from several tasks at once. Batches that one caller
-/// writes to a partition keep their order.
+/// [`ShuffleWriter::write`] and [`ShuffleWriter::scatter`] may be called from several tasks at once.
+/// Rows that one caller writes to a partition keep their order.
 /// Durability: after [`ShuffleWriter::finish`] every block was acknowledged by a worker, at the
 /// level that its result names, or is inline in the result. Nothing is promised before that.
 /// Dropping a writer pushes nothing more, but blocks already pushed stay until
 /// [`ShuffleWriter::abort`] or the end of the query.
 pub struct ShuffleWriter {
-    sender: Sender,
-    options: WriterOptions,
+    pub(crate) sender: Sender,
+    pub(crate) options: WriterOptions,
     encoder: Encoder,
-    partitions: Vec<Mutex<Gather>>,
-    /// Bytes of rows that are gathered.
-    gathered: AtomicUsize,
+    pub(crate) partitions: Vec<Mutex<Gather>>,
+    /// Whether rows go to `partitions` or to `sorted`.
+    pub(crate) layout: Layout,
+    pub(crate) sorted: Mutex<Sorted>,
+    /// Held by who empties `sorted`: one at a time, so that blocks are numbered in order.
+    pub(crate) emptying: tokio::sync::Mutex<()>,
+    /// Bytes of rows that are gathered or wait to be encoded.
+    pub(crate) gathered: AtomicUsize,
     /// Why the writer has ended: its output would not be whole.
     failure: Mutex<Option<Error>>,
 }
@@ -44,7 +53,11 @@ impl ShuffleWriter {
         options: WriterOptions,
     ) -> Self {
         let encoder = Encoder::new(Arc::clone(&options.schema), options.codec);
+        let layout = Layout::new(options.partitions, options.target(), options.buffer_bytes);
         Self {
+            layout,
+            sorted: Mutex::default(),
+            emptying: tokio::sync::Mutex::new(()),
             sender: Sender::new(workers, placement, &options),
             encoder,
             partitions: (0..options.partitions).map(|_| Mutex::default()).collect(),
@@ -72,18 +85,24 @@ impl ShuffleWriter {
             Error::bug(format!("partition {partition} of a shuffle with {known}"))
         })?;
         let ending = Ending::new(self);
-        let outcome = self.add(partition, gather, batch).await;
+        let outcome = if self.layout.see(batch.num_rows(), batch_bytes(&batch)) {
+            let of = vec![partition.0; batch.num_rows()];
+            self.add_sorted(batch, of).await
+        } else {
+            self.add(partition, gather, batch).await
+        };
         ending.is(outcome)
     }
 
-    async fn add(
+    pub(crate) async fn add(
         &self,
         partition: PartitionId,
         gather: &Mutex<Gather>,
         batch: RecordBatch,
     ) -> Result<()> {
         let mut ready = Vec::new();
-        self.gather(gather, |g| g.add(batch, &self.options.schema, self.target(), &mut ready))?;
+        let target = self.options.target();
+        self.gather(gather, |g| g.add(batch, &self.options.schema, target, &mut ready))?;
         self.send(partition, gather, ready).await
     }
 
@@ -100,12 +119,7 @@ impl ShuffleWriter {
 
     async fn complete(&self) -> Result<WrittenOutput> {
         self.check()?;
-        for (partition, gather) in (0..).map(PartitionId).zip(&self.partitions) {
-            let mut ready = Vec::new();
-            self.gather(gather, |g| g.finish(self.target(), &mut ready))?;
-            self.send(partition, gather, ready).await?;
-            tokio::task::consume_budget().await;
-        }
+        self.empty_all().await?;
         let partitions =
             (0..).zip(&self.partitions).filter_map(|(id, gather)| gather.lock().output(id));
         let mut partitions: Vec<_> = partitions.collect();
@@ -116,7 +130,8 @@ impl ShuffleWriter {
                 written.inlined = true;
             }
             None => {
-                (written.locations, written.durability) = self.sender.places(&mut partitions);
+                (written.locations, written.durability) =
+                    self.sender.pushing.places(&mut partitions);
             }
         }
         Ok(WrittenOutput { partitions, ..written })
@@ -131,19 +146,15 @@ impl ShuffleWriter {
     /// Bytes that the writer holds: gathered rows and blocks that were not acknowledged. Slices
     /// are counted as what they show, not as the buffers that they keep alive.
     pub fn buffered_bytes(&self) -> usize {
-        self.gathered.load(Relaxed) + self.sender.held()
+        self.gathered.load(Relaxed) + self.sender.pushing.held()
     }
 
-    fn target(&self) -> Target {
-        Target { rows: self.options.block_rows.max(1), bytes: self.options.block_bytes.max(1) }
-    }
-
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         self.failure.lock().clone().map_or(Ok(()), Err)
     }
 
     /// Changes one partition and keeps count of what it holds.
-    fn gather(
+    pub(crate) fn gather(
         &self,
         gather: &Mutex<Gather>,
         change: impl FnOnce(&mut Gather) -> Result<(), ArrowError>,
@@ -158,15 +169,19 @@ impl ShuffleWriter {
 
     /// Encodes full blocks and pushes them as soon as there are enough. Encoding holds no lock:
     /// the numbers keep the order.
-    async fn send(
+    pub(crate) async fn send(
         &self,
         partition: PartitionId,
         gather: &Mutex<Gather>,
         ready: Vec<Numbered>,
     ) -> Result<()> {
-        for (batch, rows) in ready {
+        let sizes: Vec<_> = ready.iter().map(|(_, rows)| batch_bytes(rows)).collect();
+        let mut waiting = Waiting::new(&self.gathered, sizes.iter().sum());
+        for ((batch, rows), size) in ready.into_iter().zip(sizes) {
             let block = self.encode(partition, batch, &rows)?;
+            drop(rows);
             gather.lock().count(&block);
+            waiting.done(size);
             self.sender.add(block).await?;
         }
         Ok(())
@@ -189,20 +204,46 @@ fn inline(block: &Block) -> Bytes {
     bytes.freeze()
 }
 
+/// Rows that wait for something, as the writer counts them.
+pub(crate) struct Waiting<'a> {
+    count: &'a AtomicUsize,
+    left: usize,
+}
+
+impl<'a> Waiting<'a> {
+    pub(crate) fn new(count: &'a AtomicUsize, bytes: usize) -> Self {
+        count.fetch_add(bytes, Relaxed);
+        Self { count, left: bytes }
+    }
+
+    /// Some do not wait any more.
+    pub(crate) fn done(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.left);
+        self.left -= bytes;
+        self.count.fetch_sub(bytes, Relaxed);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(self.left, Relaxed);
+    }
+}
+
 /// Ends the writer unless the write under way returns well. A write that is dropped in the middle
 /// may have lost blocks that it had taken, so nothing after it can make the output whole.
-struct Ending<'a> {
+pub(crate) struct Ending<'a> {
     writer: &'a ShuffleWriter,
     error: Option<Error>,
 }
 
 impl<'a> Ending<'a> {
-    fn new(writer: &'a ShuffleWriter) -> Self {
+    pub(crate) fn new(writer: &'a ShuffleWriter) -> Self {
         let error = Error::retry("a shuffle write was dropped before it returned");
         Self { writer, error: Some(error) }
     }
 
-    fn is(mut self, outcome: Result<()>) -> Result<()> {
+    pub(crate) fn is(mut self, outcome: Result<()>) -> Result<()> {
         self.error = outcome.as_ref().err().cloned();
         outcome
     }

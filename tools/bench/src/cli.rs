@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use dunlin_base::ByteCount;
 
 use crate::engine::Setup;
+use crate::shuffle::args::{ShuffleArgs, WorkerArgs};
 use crate::suite::SuiteName;
 
 /// Makes benchmark data, runs the demo and the benchmarks.
@@ -36,6 +37,11 @@ pub enum Verb {
     Cluster(ClusterArgs),
     /// Time all TPC-H queries on a cluster with an executor killed half-way.
     Loss(LossArgs),
+    /// Time the shuffle service against the limits of the machine.
+    Shuffle(ShuffleArgs),
+    /// A shuffle worker by itself, for `shuffle`.
+    #[command(hide = true)]
+    ShuffleWorker(WorkerArgs),
     /// All TPC-H queries through all roles, with an executor stopped on the way, beside plain
     /// DataFusion; then on a cluster of processes, some of them killed.
     Demo(DemoArgs),

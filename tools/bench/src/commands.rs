@@ -9,7 +9,7 @@ use crate::engine::{self, Engine, Plain, Setup};
 use crate::measure::measure;
 use crate::report::Report;
 use crate::suite::{Suite, SuiteName};
-use crate::{apart, demo, loss, plans, short, tpcds, tpch};
+use crate::{apart, demo, loss, plans, short, shuffle, tpcds, tpch};
 
 /// Runs a verb. False: it ran, and what it found is bad (the demo's answers differ).
 pub fn run(cli: Cli) -> Result<bool> {
@@ -38,6 +38,11 @@ pub fn run(cli: Cli) -> Result<bool> {
             let sheet = on_runtime(args.setup.resolve(), loss::run(&args))?;
             show(&sheet.markdown(), args.out.as_deref(), |out| sheet.write(out))
         }
+        Verb::Shuffle(args) => {
+            let sheet = on_threads(args.threads(), shuffle::run(&args))?;
+            show(&sheet.markdown(), args.out.as_deref(), |out| sheet.write(out))
+        }
+        Verb::ShuffleWorker(args) => on_threads(1, shuffle::serve(&args)).map(|()| true),
         Verb::Demo(args) => on_runtime(args.setup.resolve(), demo::run(&args)),
     }
 }
@@ -89,8 +94,12 @@ pub async fn compare_engines(
 
 /// Runs on a runtime with as many threads as the set-up has.
 fn on_runtime<T>(setup: Setup, work: impl Future<Output = Result<T>>) -> Result<T> {
+    on_threads(setup.threads, work)
+}
+
+fn on_threads<T>(threads: usize, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(setup.threads)
+        .worker_threads(threads)
         .enable_all()
         .build()
         .context("cannot start the runtime")?

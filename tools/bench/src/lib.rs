@@ -17,6 +17,7 @@ pub mod measure;
 pub mod plans;
 pub mod report;
 pub mod short;
+pub mod shuffle;
 pub mod suite;
 
 pub use dunlin_corpus::{compare, oracle, tpcds, tpch};

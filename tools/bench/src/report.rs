@@ -72,7 +72,7 @@ impl Report {
     }
 
     fn write_head(&self, text: &mut String) -> std::fmt::Result {
-        head(text, &self.title, self.scale, &self.date, &self.conditions, self.setup)?;
+        head(text, &self.title, self.scale, &self.date, &self.conditions, Some(self.setup))?;
         writeln!(text, "| runs | 1 to warm up, median of {} |\n", self.runs)
     }
 
@@ -115,7 +115,7 @@ fn head(
     scale: f64,
     date: &str,
     conditions: &Conditions,
-    setup: Setup,
+    setup: Option<Setup>,
 ) -> std::fmt::Result {
     writeln!(text, "# {title} at scale {scale}\n\n| | |\n|---|---|\n| date | {date} |")?;
     writeln!(text, "| commit | {} ({} build) |", conditions.commit, conditions.profile)?;
@@ -124,9 +124,10 @@ fn head(
         text,
         "| machine | {cpu}, {cores} cores, {memory_gib} GiB, {system}; load {load} at the start |"
     )?;
-    let Setup { threads, partitions, executors, memory, plan_cache: _ } = setup;
-    write!(text, "| set-up | {threads} threads, {partitions} partitions, {executors} executors")?;
-    writeln!(text, ", {memory} of query memory |")?;
+    if let Some(Setup { threads, partitions, executors, memory, plan_cache: _ }) = setup {
+        write!(text, "| set-up | {threads} threads, {partitions} partitions")?;
+        writeln!(text, ", {executors} executors, {memory} of query memory |")?;
+    }
     writeln!(text, "| DataFusion | {} |", conditions.datafusion)
 }
 

@@ -7,7 +7,7 @@ use dunlin_base::{Attempt, Error, PartitionId, ProcessId, QueryId, Result, Stage
 use crate::block::{Block, HEADER_LEN, ShuffleId};
 use crate::shuffle::{Ack, Durability, MapAttempt, Pushed, ReadRequest, Refusal};
 
-use super::encode::{BUILD_MAX, MAGIC};
+use super::encode::{ATTEMPT_LEN, BUILD_MAX, MAGIC};
 use super::failure::{cut, from_wire};
 use super::frame::FrameType;
 use super::message::{Answer, Ask, Hello, Message, RequestId, Terms, Welcome};
@@ -78,7 +78,12 @@ fn ask(kind: FrameType, message: Bytes) -> Result<Message> {
         }
         FrameType::Read => {
             let read: v1::Read = decode(kind, message)?;
-            (read.request, Ask::Read(read_request(&read)?, read.credit))
+            let first = read_request(&read)?;
+            let ask = match read.also.is_empty() {
+                true => Ask::Read(first, read.credit),
+                false => Ask::ReadMany(read_many(first, read.also)?, read.credit),
+            };
+            (read.request, ask)
         }
         FrameType::Discard => {
             let v1::Discard { request, shuffle: id, map, attempt } = decode(kind, message)?;
@@ -137,27 +142,58 @@ fn hello(hello: v1::Hello) -> Result<Hello> {
 }
 
 fn welcome(welcome: v1::Welcome) -> Result<Welcome> {
-    let v1::Welcome { version, build, worker, calls_max, reads_max, bytes_max, body_max } = welcome;
+    let v1::Welcome { version, build, worker, .. } = welcome;
+    let v1::Welcome { calls_max, reads_max, bytes_max, body_max, reads_many, .. } = welcome;
     Ok(Welcome {
         version,
         build: cut(&build, BUILD_MAX).to_owned(),
         worker: process(&worker)?,
-        terms: Terms { calls_max, reads_max, bytes_max, body_max },
+        terms: Terms { calls_max, reads_max, bytes_max, body_max, reads_many },
     })
 }
 
 fn read_request(read: &v1::Read) -> Result<ReadRequest> {
     let v1::Read { shuffle: id, partition, follow, maps, .. } = read;
-    let wrong = !maps.len().is_multiple_of(8) || (*follow && !maps.is_empty());
+    let wrong = !maps.len().is_multiple_of(ATTEMPT_LEN) || (*follow && !maps.is_empty());
     if wrong {
-        return Err(Error::invalid("the maps of a Read frame are malformed"));
+        return Err(malformed_read());
     }
+    let maps = (!follow).then(|| attempts(maps));
+    Ok(ReadRequest { shuffle: shuffle(id.clone())?, partition: PartitionId(*partition), maps })
+}
+
+/// `first` and the partitions after it.
+fn read_many(first: ReadRequest, mut also: Bytes) -> Result<Vec<ReadRequest>> {
+    if first.maps.is_none() {
+        return Err(malformed_read());
+    }
+    let shuffle = first.shuffle;
+    let mut reads = vec![first];
+    while !also.is_empty() {
+        if also.len() < 2 * size_of::<u32>() {
+            return Err(malformed_read());
+        }
+        let partition = PartitionId(also.get_u32_le());
+        let length = (also.get_u32_le() as usize).saturating_mul(ATTEMPT_LEN);
+        if length > also.len() {
+            return Err(malformed_read());
+        }
+        let maps = Some(attempts(&also.split_to(length)));
+        reads.push(ReadRequest { shuffle, partition, maps });
+    }
+    Ok(reads)
+}
+
+fn attempts(maps: &[u8]) -> Vec<MapAttempt> {
     let attempt = |mut pair: &[u8]| {
         let map = pair.get_u32_le();
         MapAttempt { map, attempt: Attempt(pair.get_u32_le()) }
     };
-    let maps = (!follow).then(|| maps.chunks_exact(8).map(attempt).collect());
-    Ok(ReadRequest { shuffle: shuffle(id.clone())?, partition: PartitionId(*partition), maps })
+    maps.chunks_exact(ATTEMPT_LEN).map(attempt).collect()
+}
+
+fn malformed_read() -> Error {
+    Error::invalid("the maps of a Read frame are malformed")
 }
 
 fn blocks(request: u64, of: Carrier, heads: Bytes) -> Result<Parsed> {

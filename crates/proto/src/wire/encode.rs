@@ -15,6 +15,9 @@ use super::v1;
 /// "DLNW".
 pub(super) const MAGIC: u32 = 0x444c_4e57;
 
+/// Bytes of a map attempt.
+pub(super) const ATTEMPT_LEN: usize = 8;
+
 /// Bytes of a build's name.
 pub(super) const BUILD_MAX: usize = 128;
 
@@ -54,9 +57,13 @@ fn encode_ask(id: RequestId, ask: &Ask, kind: FrameType, limits: &Limits) -> Res
         Ask::Read(ReadRequest { shuffle: id, partition, maps }, credit) => {
             let follow = maps.is_none();
             let maps = attempts(maps.as_deref().unwrap_or_default());
-            let (shuffle, partition) = (shuffle(*id), partition.0);
-            let read = v1::Read { request, shuffle, partition, follow, maps, credit: *credit };
+            let (shuffle, partition, credit) = (shuffle(*id), partition.0, *credit);
+            let also = Bytes::new();
+            let read = v1::Read { request, shuffle, partition, follow, maps, credit, also };
             frame(kind, &read, &[], limits)
+        }
+        Ask::ReadMany(reads, credit) => {
+            frame(kind, &many_to_wire(request, reads, *credit)?, &[], limits)
         }
         Ask::Discard(id, MapAttempt { map, attempt }) => {
             let (map, attempt) = (*map, attempt.0);
@@ -97,6 +104,32 @@ fn encode_answer(
             frame(kind, &v1::ShuffleList { request, ids: bytes.freeze() }, &[], limits)
         }
     }
+}
+
+fn many_to_wire(request: u64, reads: &[ReadRequest], credit: u64) -> Result<v1::Read> {
+    let Some((first, rest)) = reads.split_first() else {
+        return Err(Error::bug("a read of no partition"));
+    };
+    if reads.iter().any(|read| read.shuffle != first.shuffle || read.maps.is_none()) {
+        return Err(Error::bug("one read of several shuffles, or one that follows among others"));
+    }
+    let maps = |read: &ReadRequest| attempts(read.maps.as_deref().unwrap_or_default());
+    let mut also = BytesMut::new();
+    for read in rest {
+        let maps = maps(read);
+        also.put_u32_le(read.partition.0);
+        also.put_u32_le((maps.len() / ATTEMPT_LEN) as u32);
+        also.put_slice(&maps);
+    }
+    Ok(v1::Read {
+        request,
+        shuffle: shuffle(first.shuffle),
+        partition: first.partition.0,
+        follow: false,
+        maps: maps(first),
+        credit,
+        also: also.freeze(),
+    })
 }
 
 fn pushed_to_wire(request: u64, pushed: &Pushed) -> v1::Pushed {
@@ -145,6 +178,7 @@ impl Welcome {
             reads_max: self.terms.reads_max,
             bytes_max: self.terms.bytes_max,
             body_max: self.terms.body_max,
+            reads_many: self.terms.reads_many,
         }
     }
 }
@@ -193,7 +227,7 @@ fn heads(blocks: &[Block]) -> Bytes {
 }
 
 fn attempts(maps: &[MapAttempt]) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(maps.len() * 8);
+    let mut bytes = BytesMut::with_capacity(maps.len() * ATTEMPT_LEN);
     for MapAttempt { map, attempt } in maps {
         bytes.put_u32_le(*map);
         bytes.put_u32_le(attempt.0);

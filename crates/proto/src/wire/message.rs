@@ -60,6 +60,8 @@ pub struct Terms {
     pub bytes_max: u64,
     /// Bytes of the body of one frame.
     pub body_max: u64,
+    /// The worker understands [`Ask::ReadMany`].
+    pub reads_many: bool,
 }
 
 /// A request: the calls of [`crate::shuffle::ShuffleApi`].
@@ -71,6 +73,9 @@ pub enum Ask {
     Seal(ShuffleId),
     /// Read a partition; the number is the credit in bytes (see [`block_size`]) to begin with.
     Read(ReadRequest, u64),
+    /// Read several partitions of one shuffle, one after the other, none of them following; the
+    /// credit is for all.
+    ReadMany(Vec<ReadRequest>, u64),
     /// Forget an attempt.
     Discard(ShuffleId, MapAttempt),
     /// Remove a query.
@@ -130,7 +135,7 @@ impl Message {
             Self::Ask(_, ask) => match ask {
                 Ask::Push(..) => FrameType::Push,
                 Ask::Seal(_) => FrameType::Seal,
-                Ask::Read(..) => FrameType::Read,
+                Ask::Read(..) | Ask::ReadMany(..) => FrameType::Read,
                 Ask::Discard(..) => FrameType::Discard,
                 Ask::DeleteQuery(_) => FrameType::DeleteQuery,
                 Ask::Shuffles => FrameType::Shuffles,

@@ -58,13 +58,19 @@ fn messages(chance: &mut Chance) -> Vec<Message> {
     let attempt = MapAttempt { map: chance.below(99) as u32, attempt: Attempt(u32::MAX) };
     let partition = PartitionId(7);
     let read = |maps| Ask::Read(ReadRequest { shuffle: shuffle(4), partition, maps }, 1 << 50);
-    let terms = Terms { calls_max: 1, reads_max: 2, bytes_max: 3, body_max: 4 };
+    let terms = Terms { calls_max: 1, reads_max: 2, bytes_max: 3, body_max: 4, reads_many: true };
+    let part = |partition, maps| {
+        let maps = Some(vec![attempt; maps]);
+        ReadRequest { shuffle: shuffle(4), partition: PartitionId(partition), maps }
+    };
+    let many = (0..2 + chance.below(3) as u32).map(|n| part(n, 3 * n as usize)).collect();
     let asks = [
         Ask::Push(Push::plain(blocks.clone()), false),
         Ask::Push(Push { blocks: blocks.clone(), peer: Some(worker), last_resort: true }, true),
         Ask::Seal(shuffle(1)),
         read(None),
         read(Some(vec![attempt; chance.below(50) as usize])),
+        Ask::ReadMany(many, 7),
         Ask::Discard(shuffle(2), attempt),
         Ask::DeleteQuery(shuffle(3).query),
         Ask::Shuffles,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use dunlin_base::{Error, Result, env::panic_text};
-use dunlin_proto::shuffle::{BlockStream, ReadRequest};
+use dunlin_proto::shuffle::BlockStream;
 use dunlin_proto::wire::{Answer, Ask, Message, RequestId, block_size, blocks_size};
 use futures::stream::Peekable;
 use futures::{FutureExt, StreamExt};
@@ -31,7 +31,7 @@ pub(super) fn start(
     room: Option<Room>,
 ) -> Result<()> {
     let credit = match &ask {
-        Ask::Read(_, bytes) => Some(Arc::new(Credit::new(*bytes))),
+        Ask::Read(_, bytes) | Ask::ReadMany(_, bytes) => Some(Arc::new(Credit::new(*bytes))),
         _ => None,
     };
     connection.requests.begin(id, credit.clone(), frame_len, room)?;
@@ -70,12 +70,9 @@ impl Request {
             Ask::Discard(shuffle, attempt) => api.discard(shuffle, attempt).await,
             Ask::DeleteQuery(query) => api.delete_query(query).await,
             Ask::Shuffles => self.list().await,
-            Ask::Read(read, bytes) => {
-                let credit = credit.unwrap_or_else(|| Arc::new(Credit::new(bytes)));
-                tokio::select! {
-                    read = self.read(read, &credit) => read,
-                    () = credit.cancelled() => Err(Error::retry("the read was cancelled")),
-                }
+            Ask::Read(read, bytes) => self.send_read(api.read(read), bytes, credit).await,
+            Ask::ReadMany(reads, bytes) => {
+                self.send_read(api.read_many(reads), bytes, credit).await
             }
         };
         done.map(|()| Answer::Done)
@@ -91,9 +88,27 @@ impl Request {
         requests.end(self.id);
     }
 
+    /// Sends what is read until that is cancelled.
+    async fn send_read(
+        &self,
+        read: impl Future<Output = Result<BlockStream>> + Send,
+        bytes: u64,
+        credit: Option<Arc<Credit>>,
+    ) -> Result<()> {
+        let credit = credit.unwrap_or_else(|| Arc::new(Credit::new(bytes)));
+        tokio::select! {
+            read = self.send_blocks(read, &credit) => read,
+            () = credit.cancelled() => Err(Error::retry("the read was cancelled")),
+        }
+    }
+
     /// Sends the blocks of a read as its credit allows.
-    async fn read(&self, request: ReadRequest, credit: &Credit) -> Result<()> {
-        let mut blocks = self.connection.shared.api.read(request).await?.peekable();
+    async fn send_blocks(
+        &self,
+        read: impl Future<Output = Result<BlockStream>> + Send,
+        credit: &Credit,
+    ) -> Result<()> {
+        let mut blocks = read.await?.peekable();
         self.post(Answer::Opened)?;
         loop {
             // Without credit nothing is looked up: a block that waits here would hold memory.

@@ -40,6 +40,9 @@ pub struct DoorOptions {
     pub room_wait: Duration,
     /// Bytes of the body of one frame, so of one push and of one block. Default: 256 MiB.
     pub body_max: ByteCount,
+    /// Let clients read several partitions in one go. Default: true; false is what a door of an older
+    /// build says.
+    pub reads_many: bool,
     /// Bytes of blocks that wait for the socket of one connection. Default: 8 MiB.
     pub send_bytes_max: ByteCount,
     /// A ping is sent after this long without anything else. Default: 1 s.
@@ -69,6 +72,7 @@ impl DoorOptions {
             door_bytes_max: ByteCount::mib(1024),
             room_wait: Duration::from_secs(60),
             body_max: ByteCount::mib(256),
+            reads_many: true,
             send_bytes_max: ByteCount::mib(8),
             ping_every: Duration::from_secs(1),
             silence_max: Duration::from_secs(10),

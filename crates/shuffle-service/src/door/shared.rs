@@ -58,7 +58,8 @@ impl Shared {
     pub(super) fn terms(&self) -> Terms {
         let DoorOptions { calls_max, reads_max, .. } = self.options;
         let bytes_max = self.options.connection_bytes_max.0;
-        Terms { calls_max, reads_max, bytes_max, body_max: self.options.body_max.0 }
+        let body_max = self.options.body_max.0;
+        Terms { calls_max, reads_max, bytes_max, body_max, reads_many: self.options.reads_many }
     }
 
     /// The size of frames once both sides know each other.

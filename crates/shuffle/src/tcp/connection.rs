@@ -120,7 +120,8 @@ impl Link {
     /// Sends a request as soon as the worker's terms allow it.
     pub(super) async fn ask(&self, ask: Ask, waiting: Waiting) -> Result<RequestId, Fault> {
         let slots = self.up().await?;
-        let of_kind = if matches!(ask, Ask::Read(..)) { &slots.reads } else { &slots.calls };
+        let is_read = matches!(ask, Ask::Read(..) | Ask::ReadMany(..));
+        let of_kind = if is_read { &slots.reads } else { &slots.calls };
         let slot = Arc::clone(of_kind).acquire_owned().await;
         let slot = slot.map_err(|_| self.ended())?;
         let id = RequestId(self.next_request.fetch_add(1, Relaxed));
@@ -137,6 +138,11 @@ impl Link {
         sent.map_err(|e| Fault::Broken(self.at(e)))?;
         unsent.sent();
         Ok(id)
+    }
+
+    /// Whether the worker understands reads of several partitions. Waits until the connection stands.
+    pub(super) async fn reads_many(&self) -> Result<bool, Fault> {
+        Ok(self.up().await?.terms.reads_many)
     }
 
     /// Says something small about a request. A connection that has ended does not want it.

@@ -18,19 +18,25 @@ struct Reading {
     connection: Arc<Connection>,
     inbox: Arc<Inbox>,
     id: RequestId,
-    request: ReadRequest,
+    /// At least one; only a single one may follow.
+    requests: Vec<ReadRequest>,
 }
 
-/// Asks for a read and waits until it has begun. The stream verifies every block.
+/// Asks for a read of one or several partitions and waits until it has begun. The stream verifies
+/// every block.
 pub(super) async fn read(
     connection: Arc<Connection>,
-    request: ReadRequest,
+    requests: Vec<ReadRequest>,
 ) -> Result<BlockStream, Fault> {
     let window = connection.link.options.read_window.0.max(1);
     let inbox = Arc::new(Inbox::new(window));
     let waiting = Waiting::Read(Arc::clone(&inbox));
-    let id = connection.link.ask(Ask::Read(request.clone(), window), waiting).await?;
-    let reading = Reading { connection, inbox, id, request };
+    let ask = match requests.as_slice() {
+        [one] => Ask::Read(one.clone(), window),
+        _ => Ask::ReadMany(requests.clone(), window),
+    };
+    let id = connection.link.ask(ask, waiting).await?;
+    let reading = Reading { connection, inbox, id, requests };
     reading.inbox.opened().await?;
     let blocks = stream::try_unfold(reading, |reading| async move {
         Ok(reading.next().await?.map(|block| (block, reading)))
@@ -60,26 +66,36 @@ impl Reading {
 
     async fn wait(&self) -> Result<()> {
         let link = &self.connection.link;
-        if self.request.maps.is_none() {
+        if self.requests.iter().any(|request| request.maps.is_none()) {
             // A follower waits for writers, so only the pings say whether the worker lives.
             self.inbox.changed().await;
             return Ok(());
         }
         let limit = link.options.request_max;
         link.env.timeout(limit, self.inbox.changed()).await.ok_or_else(|| {
-            let ReadRequest { shuffle, partition, .. } = &self.request;
-            let limit = limit.as_secs();
-            let text = format!("no block of shuffle {shuffle} partition {partition} in {limit} s");
-            link.at(Error::retry(text))
+            let (wanted, limit) = (self.wanted(), limit.as_secs());
+            link.at(Error::retry(format!("no block of {wanted} in {limit} s")))
         })
     }
 
+    /// What was asked for, for messages.
+    fn wanted(&self) -> String {
+        let Some(ReadRequest { shuffle, partition, .. }) = self.requests.first() else {
+            return String::new();
+        };
+        match self.requests.len() - 1 {
+            0 => format!("shuffle {shuffle} partition {partition}"),
+            more => format!("shuffle {shuffle} partition {partition} and {more} more"),
+        }
+    }
+
     fn check(&self, block: Block) -> Result<Block> {
-        let ReadRequest { shuffle, partition, .. } = &self.request;
         let link = &self.connection.link;
-        if (block.id.shuffle, block.id.partition) != (*shuffle, *partition) {
-            let text =
-                format!("got {} instead of shuffle {shuffle} partition {partition}", block.place());
+        let asked = |request: &ReadRequest| {
+            (block.id.shuffle, block.id.partition) == (request.shuffle, request.partition)
+        };
+        if !self.requests.iter().any(asked) {
+            let text = format!("got {} instead of {}", block.place(), self.wanted());
             return Err(link.at(Error::lost(text)));
         }
         block.verify().map_err(|e| link.at(e))?;

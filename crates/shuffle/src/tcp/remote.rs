@@ -9,6 +9,7 @@ use dunlin_base::{Error, Kind, ProcessId, QueryId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
 use dunlin_proto::shuffle::{Ack, BlockStream, MapAttempt, Push, Pushed, ReadRequest, ShuffleApi};
 use dunlin_proto::wire::Ask;
+use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
 use super::calls::Reply;
@@ -73,12 +74,25 @@ impl Remote {
         self.connection()?.call(ask).await.map_err(|fault| self.name(fault))
     }
 
-    async fn read_twice(&self, request: ReadRequest) -> Result<BlockStream> {
-        match reading::read(self.connection()?, request.clone()).await {
+    async fn read_twice(&self, requests: Vec<ReadRequest>) -> Result<BlockStream> {
+        match self.read_once(requests.clone()).await? {
             Err(fault @ Fault::Broken(_)) => self.pause(fault).await,
             outcome => return outcome.map_err(|fault| self.name(fault)),
         }
-        reading::read(self.connection()?, request).await.map_err(|fault| self.name(fault))
+        self.read_once(requests).await?.map_err(|fault| self.name(fault))
+    }
+
+    async fn read_once(&self, requests: Vec<ReadRequest>) -> Result<Result<BlockStream, Fault>> {
+        let connection = self.connection()?;
+        if requests.len() > 1 {
+            match connection.link.reads_many().await {
+                Ok(true) => {}
+                // A worker of an older build.
+                Ok(false) => return Ok(one_by_one(connection, requests).await),
+                Err(fault) => return Ok(Err(fault)),
+            }
+        }
+        Ok(reading::read(connection, requests).await)
     }
 
     async fn pause(&self, fault: Fault) {
@@ -101,6 +115,21 @@ impl Remote {
         let (worker, limit) = (self.worker, self.shared.options.request_max.as_secs());
         Error::retry(format!("shuffle worker {worker} gave no answer within {limit} s"))
     }
+}
+
+/// The blocks of each request in turn, each asked for when those before it have come.
+async fn one_by_one(
+    connection: Arc<Connection>,
+    requests: Vec<ReadRequest>,
+) -> Result<BlockStream, Fault> {
+    let mut requests = requests.into_iter();
+    let Some(first) = requests.next() else { return Ok(stream::empty().boxed()) };
+    let first = reading::read(Arc::clone(&connection), vec![first]).await?;
+    let rest = stream::iter(requests).then(move |request| {
+        let connection = Arc::clone(&connection);
+        async move { reading::read(connection, vec![request]).await.map_err(Error::from) }
+    });
+    Ok(first.chain(rest.try_flatten()).boxed())
 }
 
 /// A request whose outcome is not known may be sent again: all calls are repeatable. So may a push
@@ -137,8 +166,12 @@ impl ShuffleApi for Remote {
     }
 
     async fn read(&self, request: ReadRequest) -> Result<BlockStream> {
+        self.read_many(vec![request]).await
+    }
+
+    async fn read_many(&self, requests: Vec<ReadRequest>) -> Result<BlockStream> {
         let limit = self.shared.options.request_max;
-        let begun = self.shared.env.timeout(limit, self.read_twice(request)).await;
+        let begun = self.shared.env.timeout(limit, self.read_twice(requests)).await;
         begun.unwrap_or_else(|| Err(self.late()))
     }
 

@@ -2,10 +2,13 @@
 //! then all of it on the real worker.
 
 mod codec;
+mod congestion;
 mod copies;
 mod data;
 mod end_to_end;
 mod faults;
+mod shares;
+mod sorted;
 mod writer;
 
 use std::sync::Arc;

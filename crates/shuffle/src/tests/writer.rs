@@ -116,7 +116,7 @@ async fn wide_rows_are_counted_in_bytes() {
 #[tokio::test]
 async fn a_slow_worker_holds_the_writer_back() {
     let worker = Slow::new(0);
-    let options = WriterOptions { push_bytes: 1, ..options(0, 1) };
+    let options = WriterOptions { push_bytes: 1, in_flight_max: 1, ..options(0, 1) };
     let writer = writer(&worker, options);
     writer.write(PartitionId(0), data::rows(0, 10)).await.expect("gathered");
     let held = writer.buffered_bytes();
@@ -131,11 +131,34 @@ async fn a_slow_worker_holds_the_writer_back() {
 }
 
 #[tokio::test]
+async fn rows_are_written_while_pushes_are_under_way_and_their_errors_come_later() {
+    let worker = Slow::new(0);
+    let options = || WriterOptions { push_bytes: 1, ..options(0, 1) };
+    let full = |n: i64| data::rows(n * 8192, (n + 1) * 8192);
+    let writer = writer(&worker, options());
+    for n in 0..3 {
+        writer.write(PartitionId(0), full(n)).await.expect("none has to be acknowledged yet");
+    }
+    assert!(worker.blocks().is_empty() && writer.buffered_bytes() > 3 * 8192 * 24);
+    worker.gate.add_permits(MANY);
+    assert_eq!(writer.finish().await.expect("stored").partitions[0].rows, 3 * 8192);
+    assert_eq!(worker.blocks().len(), 3);
+
+    let worker = Slow::new(0);
+    worker.refuse.store(true, SeqCst);
+    let writer = writer_to(Arc::clone(&worker) as _, process(1), options());
+    writer.write(PartitionId(0), full(0)).await.expect("on its way");
+    worker.gate.add_permits(MANY);
+    assert_eq!(error(writer.finish().await).kind(), Kind::Exhausted, "not forgotten");
+}
+
+#[tokio::test]
 async fn a_write_that_was_dropped_or_refused_ends_the_writer() {
     let worker = Slow::new(0);
     let full = |n: i64| data::rows(n, n + 8192);
-    let options = || WriterOptions { push_bytes: 1, ..options(0, 1) };
+    let options = || WriterOptions { push_bytes: 1, in_flight_max: 1, ..options(0, 1) };
     let dropped = writer(&worker, options());
+    dropped.write(PartitionId(0), full(0)).await.expect("on its way");
     {
         let mut write = Box::pin(dropped.write(PartitionId(0), full(0)));
         assert!(futures::poll!(&mut write).is_pending());

@@ -17,7 +17,7 @@ pub struct Sheet {
     title: String,
     date: String,
     scale: f64,
-    setup: Setup,
+    setup: Option<Setup>,
     conditions: Conditions,
     sentences: Vec<String>,
     columns: Vec<String>,
@@ -25,13 +25,13 @@ pub struct Sheet {
 }
 
 impl Sheet {
-    /// Of today, on this machine, empty.
-    pub fn new(title: &str, scale: f64, setup: Setup) -> Self {
+    /// Of today, on this machine, empty. `setup`: of the engines, if there are any.
+    pub fn new(title: &str, scale: f64, setup: impl Into<Option<Setup>>) -> Self {
         Self {
             title: title.to_owned(),
             date: today(),
             scale,
-            setup,
+            setup: setup.into(),
             conditions: Conditions::now(),
             sentences: Vec::new(),
             columns: Vec::new(),

@@ -21,7 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("node", ALL_CRATES),
     ("sim", ALL_OF_A_CLUSTER),
     ("corpus", &["features"]),
-    ("bench", &["corpus", "node", "base", "gateway", "executor", "planner", "proto"]),
+    ("bench", OF_A_BENCHMARK),
     ("xtask", &[]),
 ];
 
@@ -50,6 +50,19 @@ const ALL_OF_A_CLUSTER: &[&str] = &[
     "gateway",
     "node",
     "corpus",
+];
+
+/// The engine as a whole, and the shuffle by itself.
+const OF_A_BENCHMARK: &[&str] = &[
+    "corpus",
+    "node",
+    "base",
+    "gateway",
+    "executor",
+    "planner",
+    "proto",
+    "shuffle",
+    "shuffle-service",
 ];
 
 /// What any crate may have as a dev-dependency besides its own edges.

@@ -7,6 +7,7 @@ mod hostile;
 mod identity;
 mod limits;
 mod machine;
+mod many;
 mod proxy;
 mod raw;
 mod stub;
