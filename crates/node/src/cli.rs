@@ -44,6 +44,9 @@ Examples:
   dunlin serve --roles executor --metadata etcd://etcd:2379 --blobs s3://bucket/dunlin \\
       --listen 0.0.0.0 --advertise $(hostname) --tls-cert me.pem --tls-key me.key --tls-ca ca.pem
 
+More settings of the shuffle role are in the section [shuffle] of the configuration: see
+`dunlin config dump`.
+
 SIGTERM drains: running work ends, nothing new begins. A second signal ends it at once.";
 
 const CLUSTER_EXAMPLES: &str = "\
@@ -222,6 +225,13 @@ pub(crate) struct Serve {
     /// Seconds that running work has to end once the process is told to
     #[arg(long, env = "DUNLIN_DRAIN_LIMIT", value_name = "SECONDS", default_value_t = 60)]
     pub(crate) drain_limit: u32,
+    /// A disk for shuffled data that leave memory, such as /mnt/a:hdd:capacity=200GiB; may be given
+    /// several times [default: the scratch folder]
+    #[arg(long, value_name = "FOLDER[:ssd|:hdd][:reserve=BYTES][:capacity=BYTES]")]
+    pub(crate) shuffle_disk: Vec<String>,
+    /// What shuffled data that leave memory are offered to, in this order: disks, objects
+    #[arg(long, value_name = "TIER,...", value_delimiter = ',')]
+    pub(crate) shuffle_tiers: Vec<String>,
     /// End when standard input ends
     #[arg(long, hide = true)]
     pub(crate) with_parent: bool,

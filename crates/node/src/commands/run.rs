@@ -41,7 +41,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             sql::run(&options, &config)
         }
         Command::Serve(options) => {
-            let config = start(&global, sql::engine_flags(&options.engine))?;
+            let config = start(&global, serve::flags(&options))?;
             serve::run(&options, &config)
         }
         Command::Cluster(options) => {

@@ -6,6 +6,7 @@
 mod options;
 mod runtimes;
 mod shuffle_role;
+mod storage;
 mod workers;
 
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ use self::options::store_variables;
 pub use self::options::{EngineOptions, Wire, WireTls};
 use self::runtimes::{Runtimes, task_runtime};
 use self::shuffle_role::ShuffleRole;
+pub use self::storage::StorageOptions;
 use self::workers::{ClusterWorkers, OtherWorkers};
 
 /// How long a shutdown waits for what executors still run.

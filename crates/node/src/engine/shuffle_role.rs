@@ -7,10 +7,10 @@ use dunlin_metadata::StoreRef;
 use dunlin_proto::queue::Card;
 use dunlin_queue::{Role, Seat, SeatOptions};
 use dunlin_shuffle::LocalWorkers;
-use dunlin_shuffle_service::{Bound, Door, DoorOptions, Options, ShuffleWorker};
+use dunlin_shuffle_service::{Bound, Door, DoorOptions, ShuffleWorker};
 
-use super::EngineOptions;
 use super::options::Wire;
+use super::{EngineOptions, storage};
 
 pub(super) struct ShuffleRole {
     pub(super) worker: Arc<ShuffleWorker>,
@@ -26,9 +26,8 @@ impl ShuffleRole {
         store: &StoreRef,
         workers: &Arc<LocalWorkers>,
     ) -> Result<Self> {
-        let mut limits = Options::in_folder(options.shuffle_memory, &options.scratch);
-        // Where writer and worker share the process, every read verifies.
-        limits.verify_pushes = options.wire.is_some();
+        let objects = storage::objects(options, env).await?;
+        let limits = storage::limits(options, objects.as_ref(), (&options.scratch, env));
         let worker = ShuffleWorker::new(limits, env.clone())?;
         let mut card = Card { build: dunlin_planner::BUILD.to_owned(), ..Card::default() };
         let door = match &options.wire {
