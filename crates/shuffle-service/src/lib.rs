@@ -46,5 +46,5 @@ mod worker;
 pub use door::{Bound, Door, DoorOptions, DoorStats};
 pub use health::DiskState;
 pub use options::{Class, DiskOptions, ObjectOptions, Options, Tier, WhenFull};
-pub use stats::{DiskStats, ObjectStats, Stats};
+pub use stats::{Answers, DiskStats, ObjectStats, Stats};
 pub use worker::ShuffleWorker;

@@ -16,11 +16,11 @@ use dunlin_executor::Executor;
 use dunlin_metadata::StoreRef;
 use dunlin_shuffle_service::ShuffleWorker;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 use super::crowd::Crowd;
+use super::metrics::{gauge, register};
 use crate::engine::Engine;
 
 /// Connections at a time: probes and scrapers need a few.
@@ -114,24 +114,12 @@ async fn metrics(State(facts): State<Arc<Facts>>) -> impl IntoResponse {
     let mut registry = Registry::with_prefix("dunlin");
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("build", "The build of this process", build);
-    let mut gauge = |name: &str, help: &str, unit: Option<Unit>, value: i64| {
-        let gauge: Gauge = Gauge::default();
-        gauge.set(value);
-        match unit {
-            Some(unit) => registry.register_with_unit(name, help, unit, gauge),
-            None => registry.register(name, help, gauge),
-        }
-    };
     let alive = facts.executors.iter().filter(|executor| executor.is_alive());
-    gauge("executors", "Executors that take work", None, alive.count() as i64);
+    gauge(&mut registry, ("executors", "Executors that take work"), alive.count() as u64);
     let free: u32 = facts.executors.iter().map(|executor| executor.free_slots()).sum();
-    gauge("free_slots", "Task slots that are free", None, free.into());
+    gauge(&mut registry, ("free_slots", "Task slots that are free"), free.into());
     if let Some(worker) = &facts.shuffle {
-        let stats = worker.stats();
-        let bytes = || Some(Unit::Bytes);
-        gauge("shuffle_memory", "Shuffle blocks in memory", bytes(), stats.memory_bytes as i64);
-        gauge("shuffle_disk", "Shuffle blocks on disk", bytes(), stats.disk_bytes as i64);
-        gauge("shuffle_blocks", "Shuffle blocks", None, stats.blocks as i64);
+        register(&mut registry, worker);
     }
     let mut text = String::new();
     match encode(&mut text, &registry) {

@@ -5,6 +5,7 @@ mod admin;
 mod crowd;
 mod drain;
 mod listeners;
+mod metrics;
 mod options;
 mod stop;
 mod tls;
