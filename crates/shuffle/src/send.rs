@@ -241,8 +241,11 @@ impl Sender {
                 }
             };
             refusals += 1;
-            if let (Ok(Refusal::Peer), Some(peer)) = (why.as_ref(), location.peer) {
-                self.placement.failed(peer);
+            match (why.as_ref(), location.peer) {
+                (Ok(Refusal::Peer), Some(peer)) => self.placement.failed(peer),
+                // Its card says so soon; until then nobody else need ask.
+                (Ok(Refusal::Draining), _) => self.placement.failed(location.worker),
+                _ => {}
             }
             if partitions.is_empty() {
                 let all: BTreeSet<_> = blocks.iter().map(|block| block.id.partition).collect();
