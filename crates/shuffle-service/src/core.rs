@@ -123,6 +123,7 @@ impl Core {
         let objects = objects.map(|objects| ObjectStats { queue, ..objects });
         drop(flights);
         let disk_bytes = disks.iter().map(|disk| disk.used).sum();
-        Stats { disks, disk_bytes, objects, ..self.counters.snapshot(self.memory.used()) }
+        let shuffles = self.registry.ids().len() as u64;
+        Stats { shuffles, disks, disk_bytes, objects, ..self.counters.snapshot(self.memory.used()) }
     }
 }

@@ -18,6 +18,8 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// Blocks held now.
     pub blocks: u64,
+    /// Shuffles known now.
+    pub shuffles: u64,
     /// Push calls that were acknowledged.
     pub pushes: u64,
     /// Pushed blocks that were already there.
