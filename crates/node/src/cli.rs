@@ -49,6 +49,13 @@ More settings of the shuffle role are in the section [shuffle] of the configurat
 
 SIGTERM drains: running work ends, nothing new begins. A second signal ends it at once.";
 
+const SHUFFLE_EXAMPLES: &str = "\
+Examples:
+  dunlin shuffle ls --metadata etcd://127.0.0.1:2379
+  dunlin shuffle disks --json
+  dunlin shuffle show 01jdq...                   stages, partitions, bytes, tiers
+  dunlin shuffle drain 10.0.0.21:8817            later: --undo";
+
 const CLUSTER_EXAMPLES: &str = "\
 Examples:
   dunlin cluster --data ./lake
@@ -97,6 +104,9 @@ pub(crate) enum Command {
     Users(Users),
     /// List running and recent queries of a state folder
     Queries(Queries),
+    /// Look at the shuffle workers of a cluster, and have one leave
+    #[command(after_help = SHUFFLE_EXAMPLES)]
+    Shuffle(Shuffle),
     /// Show or check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -324,6 +334,44 @@ pub(crate) struct Queries {
     /// Most queries to list
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) limit: usize,
+}
+
+/// `dunlin shuffle`.
+#[derive(Args, Debug)]
+pub(crate) struct Shuffle {
+    /// Metadata store of the cluster
+    #[arg(long, env = "DUNLIN_METADATA", value_name = "URL", global = true, default_value = "")]
+    pub(crate) metadata: String,
+    /// One JSON object per line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: ShuffleCommand,
+}
+
+/// What `dunlin shuffle` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ShuffleCommand {
+    /// List the workers, as their cards say some seconds ago
+    Ls,
+    /// List the disks of all workers
+    Disks,
+    /// Ask the workers what they hold of a query
+    Show {
+        /// The query, as `dunlin queries` lists it
+        query: String,
+    },
+    /// Have a worker take nothing more, and end once nobody needs what it holds
+    Drain {
+        /// Its id, the beginning of it, or its address
+        worker: String,
+        /// Have it take data again, unless it has ended
+        #[arg(long)]
+        undo: bool,
+        /// Also if no other worker takes data
+        #[arg(long, conflicts_with = "undo")]
+        force: bool,
+    },
 }
 
 /// `dunlin config`.

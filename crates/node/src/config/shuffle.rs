@@ -1,13 +1,14 @@
 //! The section `[shuffle]`: where a shuffle worker keeps what leaves its memory, and how safely.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use dunlin_base::{ByteCount, Error, Result};
 use dunlin_shuffle_service::{Options, Tier, WhenFull};
 use serde::{Deserialize, Serialize};
 
 use super::disk::DiskText;
-use super::units::FromText;
+use super::units::{FromText, Span};
 use crate::engine::StorageOptions;
 
 /// What can be configured about the storage of a shuffle worker. How much memory it has is
@@ -38,6 +39,8 @@ pub(crate) struct Shuffle {
     pub(crate) extent_bytes: FromText<ByteCount>,
     /// Percent of the memory above which partitions leave it.
     pub(crate) memory_mark: u8,
+    /// How long a worker that is wished away waits for the queries whose data it has.
+    pub(crate) drain_limit: FromText<Span>,
 }
 
 /// A tier.
@@ -61,7 +64,7 @@ pub(crate) enum WhenFullName {
 }
 
 /// The keys in the order of [`Shuffle`], each with what it is for.
-pub(super) const KEYS: [(&str, &str); 11] = [
+pub(super) const KEYS: [(&str, &str); 12] = [
     (
         "disks",
         "FOLDER[:ssd|:hdd][:reserve=BYTES][:capacity=BYTES], ...; the scratch folder if none",
@@ -79,10 +82,14 @@ pub(super) const KEYS: [(&str, &str); 11] = [
     ("flush-bytes", "a partition that was written once is written on in pieces of this"),
     ("extent-bytes", "a file or object of a partition ends at this"),
     ("memory-mark", "percent of shuffle-memory above which data leave it"),
+    ("drain-limit", "how long `dunlin shuffle drain` waits for queries whose data the worker has"),
 ];
 
 /// Least bytes of a piece: smaller ones cost a call each.
 const PIECE_MIN: ByteCount = ByteCount(4 << 10);
+
+/// Longest wait of a worker that is wished away: a day.
+const DRAIN_LIMIT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 impl Default for Shuffle {
     fn default() -> Self {
@@ -99,6 +106,7 @@ impl Default for Shuffle {
             flush_bytes: FromText(usual.flush_bytes),
             extent_bytes: FromText(usual.extent_bytes),
             memory_mark: usual.memory_mark_percent,
+            drain_limit: FromText(Span(StorageOptions::default().drain_limit)),
         }
     }
 }
@@ -126,6 +134,13 @@ impl Shuffle {
         }
         if !(10..=95).contains(&self.memory_mark) {
             return bad("memory-mark", format!("must be from 10 to 95, not {}", self.memory_mark));
+        }
+        if self.drain_limit.0.0 > DRAIN_LIMIT_MAX {
+            let most = Span(DRAIN_LIMIT_MAX);
+            return bad(
+                "drain-limit",
+                format!("must be at most {most}, not {}", self.drain_limit.0),
+            );
         }
         Ok(())
     }
@@ -179,7 +194,8 @@ impl Shuffle {
             split_hard: self.split_hard.0,
             ..Options::new(ByteCount(0))
         };
-        StorageOptions { limits, objects: self.objects.clone() }
+        let (objects, drain_limit) = (self.objects.clone(), self.drain_limit.0.0);
+        StorageOptions { limits, objects, drain_limit }
     }
 }
 

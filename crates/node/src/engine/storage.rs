@@ -1,9 +1,11 @@
 //! Where the shuffle worker of a process keeps what leaves its memory: from options to limits.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use dunlin_base::{ByteCount, Env, ProcessId, Result};
-use dunlin_metadata::blob::{ObjectPlace, open_objects};
+use dunlin_metadata::blob::{BlobsRef, ObjectPlace, open_objects};
 use dunlin_shuffle_service::{DiskOptions, ObjectOptions, Options, Tier};
 
 use super::options::{EngineOptions, store_variables};
@@ -16,12 +18,14 @@ pub struct StorageOptions {
     pub limits: Options,
     /// URL of the object store, if it is a tier; `None`: that of the blobs.
     pub objects: Option<String>,
+    /// How long a worker that is wished away waits for the queries whose data it has.
+    pub drain_limit: Duration,
 }
 
 impl Default for StorageOptions {
     fn default() -> Self {
         let limits = Options { tiers: vec![Tier::Disks], ..Options::new(ByteCount(0)) };
-        Self { limits, objects: None }
+        Self { limits, objects: None, drain_limit: Duration::from_secs(900) }
     }
 }
 
@@ -46,6 +50,25 @@ pub(super) async fn objects(options: &EngineOptions, env: &Env) -> Result<Option
     })
 }
 
+/// Where gateways of this process look for objects of dead workers: in the store of the options,
+/// also if it is no tier here, since workers are other processes.
+pub(super) async fn leftovers(
+    options: &EngineOptions,
+    objects: Option<&ObjectPlace>,
+    env: &Env,
+) -> Result<Option<BlobsRef>> {
+    let url = options.storage.objects.as_ref().unwrap_or(&options.blobs);
+    match objects {
+        Some(objects) => Ok(Some(objects.blobs(env.clone()))),
+        // A memory of its own holds nothing.
+        None if !options.gateway || url == "memory:" => Ok(None),
+        None => {
+            let opened = open_objects(url, &store_variables(), env.clone()).await?;
+            Ok(Some(opened.blobs(env.clone())))
+        }
+    }
+}
+
 /// The limits of a worker that uses these places. The name of its objects is of this life only.
 pub(super) fn limits(
     options: &EngineOptions,
@@ -64,7 +87,7 @@ pub(super) fn limits(
     }
     limits.objects = objects.map(|ObjectPlace { store, root }| {
         let name = ProcessId::generate(env).to_string();
-        ObjectOptions::new(std::sync::Arc::clone(store), root.as_ref(), name)
+        ObjectOptions::new(Arc::clone(store), root.as_ref(), name)
     });
     limits
 }

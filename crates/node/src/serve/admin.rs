@@ -1,4 +1,5 @@
-//! The admin listener: `/livez`, `/readyz` and `/metrics`. It tells counts and no data.
+//! The admin listener: `/livez`, `/readyz`, `/metrics`, and `/shuffle/{query}` for `dunlin shuffle
+//! show`. It tells counts and no data.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -20,6 +21,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::crowd::Crowd;
+use super::held::Held;
 use super::metrics::{gauge, register};
 use crate::engine::Engine;
 
@@ -67,6 +69,7 @@ impl Admin {
             .route("/livez", get(async || "ok\n"))
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
+            .route("/shuffle/{query}", get(shuffle))
             .with_state(Arc::clone(&facts));
         let crowd = Crowd::new(listener, CONNECTIONS_MAX, engine.env().clone());
         let serving = engine.env().spawn("admin", async move {
@@ -108,6 +111,18 @@ async fn ready(State(facts): State<Arc<Facts>>) -> (StatusCode, String) {
         Some(Err(error)) => no(&format!("the metadata store: {error}")),
         None => no("the metadata store does not answer"),
     }
+}
+
+/// What the shuffle worker holds of a query, as JSON.
+async fn shuffle(
+    State(facts): State<Arc<Facts>>,
+    Path(query): Path<String>,
+) -> Result<String, (StatusCode, String)> {
+    let no = |why: &str| (StatusCode::NOT_FOUND, format!("{why}\n"));
+    let query = query.parse().map_err(|_| no("this is no query"))?;
+    let worker = facts.shuffle.as_ref().ok_or_else(|| no("this is no shuffle worker"))?;
+    let held: Vec<_> = worker.partitions_of(query).iter().map(Held::from).collect();
+    serde_json::to_string(&held).map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
 }
 
 async fn metrics(State(facts): State<Arc<Facts>>) -> impl IntoResponse {

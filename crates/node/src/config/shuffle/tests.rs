@@ -29,6 +29,7 @@ fn values_that_do_not_fit_name_their_key() {
         ("extent-bytes", Shuffle { extent_bytes: bytes(1 << 20), ..usual() }),
         ("split-hard", Shuffle { split_hard: bytes(1 << 20), ..usual() }),
         ("memory-mark", Shuffle { memory_mark: 100, ..usual() }),
+        ("drain-limit", Shuffle { drain_limit: FromText(Span(DRAIN_LIMIT_MAX * 2)), ..usual() }),
     ];
     for (key, shuffle) in cases {
         let error = shuffle.validate().expect_err(key);
@@ -50,10 +51,11 @@ fn what_is_configured_is_what_a_worker_is_given() {
         flush-bytes = "3MiB"
         extent-bytes = "4MiB"
         memory-mark = 50
+        drain-limit = "5m"
     "#;
     let shuffle: Shuffle = toml::from_str(text).expect("a section");
     shuffle.validate().expect("it fits");
-    let StorageOptions { limits, objects, .. } = shuffle.storage();
+    let StorageOptions { limits, objects, drain_limit } = shuffle.storage();
     assert_eq!(objects.as_deref(), Some("s3://bucket/x"));
     let paths: Vec<_> = limits.disks.iter().map(|d| d.path.to_str().expect("a text")).collect();
     assert_eq!(paths, ["/a", "/b"]);
@@ -62,5 +64,5 @@ fn what_is_configured_is_what_a_worker_is_given() {
     assert!(limits.sync && limits.sync_pushes);
     let bytes = [limits.split_soft, limits.split_hard, limits.flush_bytes, limits.extent_bytes];
     assert_eq!(bytes, [1, 2, 3, 4].map(ByteCount::mib));
-    assert_eq!(limits.memory_mark_percent, 50);
+    assert_eq!((limits.memory_mark_percent, drain_limit), (50, Duration::from_secs(300)));
 }
