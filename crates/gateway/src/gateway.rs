@@ -10,6 +10,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use dunlin_base::env::Task;
 use dunlin_base::{Env, Kind, ProcessId, QueryId, Result};
+use dunlin_metadata::blob::BlobsRef;
 use dunlin_metadata::{Compare, StoreRef};
 use dunlin_planner::{Contexts, ObjectStores};
 use dunlin_proto::queue::Card;
@@ -21,6 +22,7 @@ use parking_lot::Mutex;
 
 use crate::face::{Progress, Rows, StageProgress};
 use crate::forsaken;
+use crate::orphans::Orphans;
 use crate::query::{Reading, RowStream};
 use crate::removals::Removals;
 use crate::writes::{LostWrites, View};
@@ -57,6 +59,10 @@ pub struct GatewayOptions {
     pub sweep_every: Duration,
     /// How long a query waits while no executor is alive; then it fails.
     pub executor_wait: Duration,
+    /// Where shuffle workers have their objects, below `shuffle/`: those of dead ones are removed.
+    pub shuffle_objects: Option<BlobsRef>,
+    /// For how long these must have had neither worker nor query.
+    pub shuffle_grace: Duration,
 }
 
 impl Default for GatewayOptions {
@@ -66,6 +72,8 @@ impl Default for GatewayOptions {
             card: Card::default(),
             sweep_every: Duration::from_secs(60),
             executor_wait: Duration::from_secs(300),
+            shuffle_objects: None,
+            shuffle_grace: Duration::from_secs(600),
         }
     }
 }
@@ -83,6 +91,7 @@ pub(crate) struct Inner {
     shuffles: LiveSet,
     background: Mutex<BTreeMap<u64, Task<()>>>,
     removals: Removals,
+    orphans: Option<Orphans>,
     last_view: Mutex<Option<Arc<View>>>,
     lost_writes: LostWrites,
     killed: AtomicBool,
@@ -121,6 +130,9 @@ impl Gateway {
             shuffles,
             background,
             removals: Removals::default(),
+            orphans: options
+                .shuffle_objects
+                .map(|objects| Orphans::new(objects, options.shuffle_grace)),
             last_view: Mutex::default(),
             lost_writes: LostWrites::default(),
             killed,
@@ -327,7 +339,10 @@ impl Gateway {
             let Ok(api) = parts.workers.connect(worker) else { continue };
             self.sweep_blocks(api.as_ref()).await?;
         }
-        Ok(())
+        match &self.inner.orphans {
+            Some(orphans) => orphans.sweep(parts).await,
+            None => Ok(()),
+        }
     }
 
     async fn sweep_blocks(&self, worker: &dyn ShuffleApi) -> Result<()> {

@@ -8,6 +8,7 @@ pub mod flight;
 mod forsaken;
 mod gateway;
 mod glance;
+mod orphans;
 mod publish;
 mod query;
 mod removals;

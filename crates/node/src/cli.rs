@@ -44,7 +44,17 @@ Examples:
   dunlin serve --roles executor --metadata etcd://etcd:2379 --blobs s3://bucket/dunlin \\
       --listen 0.0.0.0 --advertise $(hostname) --tls-cert me.pem --tls-key me.key --tls-ca ca.pem
 
+More settings of the shuffle role are in the section [shuffle] of the configuration: see
+`dunlin config dump`.
+
 SIGTERM drains: running work ends, nothing new begins. A second signal ends it at once.";
+
+const SHUFFLE_EXAMPLES: &str = "\
+Examples:
+  dunlin shuffle ls --metadata etcd://127.0.0.1:2379
+  dunlin shuffle disks --json
+  dunlin shuffle show 01jdq...                   stages, partitions, bytes, tiers
+  dunlin shuffle drain 10.0.0.21:8817            later: --undo";
 
 const CLUSTER_EXAMPLES: &str = "\
 Examples:
@@ -94,6 +104,9 @@ pub(crate) enum Command {
     Users(Users),
     /// List running and recent queries of a state folder
     Queries(Queries),
+    /// Look at the shuffle workers of a cluster, and have one leave
+    #[command(after_help = SHUFFLE_EXAMPLES)]
+    Shuffle(Shuffle),
     /// Show or check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -225,6 +238,13 @@ pub(crate) struct Serve {
     /// Seconds that running work has to end once the process is told to
     #[arg(long, env = "DUNLIN_DRAIN_LIMIT", value_name = "SECONDS", default_value_t = 60)]
     pub(crate) drain_limit: u32,
+    /// A disk for shuffled data that leave memory, such as /mnt/a:hdd:capacity=200GiB; may be given
+    /// several times [default: the scratch folder]
+    #[arg(long, value_name = "FOLDER[:ssd|:hdd][:reserve=BYTES][:capacity=BYTES]")]
+    pub(crate) shuffle_disk: Vec<String>,
+    /// What shuffled data that leave memory are offered to, in this order: disks, objects
+    #[arg(long, value_name = "TIER,...", value_delimiter = ',')]
+    pub(crate) shuffle_tiers: Vec<String>,
     /// End when standard input ends
     #[arg(long, hide = true)]
     pub(crate) with_parent: bool,
@@ -317,6 +337,44 @@ pub(crate) struct Queries {
     /// Most queries to list
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) limit: usize,
+}
+
+/// `dunlin shuffle`.
+#[derive(Args, Debug)]
+pub(crate) struct Shuffle {
+    /// Metadata store of the cluster
+    #[arg(long, env = "DUNLIN_METADATA", value_name = "URL", global = true, default_value = "")]
+    pub(crate) metadata: String,
+    /// One JSON object per line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: ShuffleCommand,
+}
+
+/// What `dunlin shuffle` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ShuffleCommand {
+    /// List the workers, as their cards say some seconds ago
+    Ls,
+    /// List the disks of all workers
+    Disks,
+    /// Ask the workers what they hold of a query
+    Show {
+        /// The query, as `dunlin queries` lists it
+        query: String,
+    },
+    /// Have a worker take nothing more, and end once nobody needs what it holds
+    Drain {
+        /// Its id, the beginning of it, or its address
+        worker: String,
+        /// Have it take data again, unless it has ended
+        #[arg(long)]
+        undo: bool,
+        /// Also if no other worker takes data
+        #[arg(long, conflicts_with = "undo")]
+        force: bool,
+    },
 }
 
 /// `dunlin config`.

@@ -52,6 +52,7 @@ mod sweep;
 mod unfold;
 mod voided;
 mod wait;
+mod wish;
 
 pub use claim::{Offer, Room};
 pub use claimed::{ClaimedSlices, InputStage};
@@ -66,3 +67,4 @@ pub use reopen::{Lost, Missing, Reopened};
 pub use seat::{Seat, SeatOptions};
 pub use status::{Ended, HistoryEntry, Phase, QueryStatus, RunningQuery, Spread, StageStatus};
 pub use wait::QueryWatch;
+pub use wish::Wish;

@@ -37,11 +37,12 @@ struct Shared {
 }
 
 /// A card as it was last seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Seen {
     fence: Revision,
     card: Bytes,
-    build: String,
+    /// The same, read; the default if it cannot be.
+    read: Arc<Card>,
 }
 
 impl LiveSet {
@@ -70,21 +71,25 @@ impl LiveSet {
         self.shared.cards.read().iter().map(|(id, seen)| (*id, seen.card.clone())).collect()
     }
 
+    /// The same, read. A card that cannot be read says nothing.
+    pub fn read(&self) -> Vec<(ProcessId, Arc<Card>)> {
+        self.shared.cards.read().iter().map(|(id, seen)| (*id, Arc::clone(&seen.read))).collect()
+    }
+
     /// The builds of the live processes.
     pub fn builds(&self) -> BTreeMap<ProcessId, String> {
-        self.shared.cards.read().iter().map(|(id, seen)| (*id, seen.build.clone())).collect()
+        self.shared.cards.read().iter().map(|(id, seen)| (*id, seen.read.build.clone())).collect()
     }
 
     /// The card of the process that `id` is a life of, present or former.
     pub fn card_of(&self, id: ProcessId) -> Option<Card> {
         let cards = self.shared.cards.read();
-        let read = |bytes: &Bytes| Card::decode(bytes.as_ref()).ok();
+        let read = |seen: &Seen| seen.read.as_ref().clone();
         if let Some(seen) = cards.get(&id) {
-            return read(&seen.card);
+            return Some(read(seen));
         }
         let name = id.to_string();
-        let former = |card: &Card| card.former.contains(&name);
-        cards.values().filter_map(|seen| read(&seen.card)).find(former)
+        cards.values().find(|seen| seen.read.former.contains(&name)).map(read)
     }
 
     /// Of the live processes the first choice for a stage of one slice: the same wherever the same
@@ -100,7 +105,7 @@ impl LiveSet {
         (query, stage, segment): (QueryId, StageId, u32),
     ) -> Option<ProcessId> {
         let cards = self.shared.cards.read();
-        let able = cards.iter().filter(|(_, seen)| is_readable(&seen.build, build));
+        let able = cards.iter().filter(|(_, seen)| is_readable(&seen.read.build, build));
         choose::first(able.map(|(id, _)| *id), query, stage, segment)
     }
 
@@ -124,9 +129,8 @@ impl Shared {
             .values()
             .filter_map(|entry| {
                 let id = entry.key.strip_prefix(role.prefix())?.parse().ok()?;
-                let build = Card::decode(entry.value.as_ref()).map(|card| card.build);
-                let build = build.unwrap_or_default();
-                Some((id, Seen { fence: entry.created, card: entry.value.clone(), build }))
+                let read = Arc::new(Card::decode(entry.value.as_ref()).unwrap_or_default());
+                Some((id, Seen { fence: entry.created, card: entry.value.clone(), read }))
             })
             .collect();
         let mut current = self.cards.write();

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use prost::Message;
 
 use crate::member::{Member, Role};
+use crate::peer::Peer;
 
 /// Between attempts to join again.
 const REJOIN_WAIT: Duration = Duration::from_millis(500);
@@ -37,6 +38,10 @@ pub struct SeatOptions {
 #[derive(Debug)]
 pub struct Seat {
     member: Arc<Mutex<Member>>,
+    /// What the present life and the next ones say.
+    card: Arc<Mutex<Card>>,
+    /// Held while a card is written, so that cards are written in the order of the calls.
+    saying: tokio::sync::Mutex<()>,
     life: Task<()>,
 }
 
@@ -44,7 +49,9 @@ pub struct Seat {
 struct Lives<F> {
     store: StoreRef,
     env: Env,
-    options: SeatOptions,
+    role: Role,
+    ttl: Duration,
+    card: Arc<Mutex<Card>>,
     joining: F,
 }
 
@@ -58,17 +65,48 @@ impl Seat {
         options: SeatOptions,
         joining: impl Fn(ProcessId) + Send + Sync + 'static,
     ) -> Result<Self> {
-        let mut lives = Lives { store, env: leases.clone(), options, joining };
+        let SeatOptions { role, card, ttl } = options;
+        let card = Arc::new(Mutex::new(card));
+        let (env, cards) = (leases.clone(), Arc::clone(&card));
+        let mut lives = Lives { store, env, role, ttl, card: cards, joining };
         let first = lives.begin().await?;
         let member = Arc::new(Mutex::new(first));
         let current = Arc::clone(&member);
         let life = leases.spawn("keep seat", async move { lives.keep(&current).await });
-        Ok(Self { member, life })
+        Ok(Self { member, card, saying: tokio::sync::Mutex::default(), life })
     }
 
     /// The present membership. It may be fenced, until the next one begins.
     pub fn member(&self) -> Member {
         self.member.lock().clone()
+    }
+
+    /// Has the card say something else from now on, this life's and that of all later ones. With
+    /// `other`: only while the card of that process is as it was seen; false says that it is not, and
+    /// then nothing changes. `Retry`, `Fenced`: whether it is written yet is not known, but later
+    /// lives say it. Calls take effect in their order. Dropping the future leaves the outcome open.
+    pub async fn say(&self, change: impl FnOnce(&mut Card), other: Option<&Peer>) -> Result<bool> {
+        let _turn = self.saying.lock().await;
+        let member = self.member();
+        let before = self.card.lock().clone();
+        let mut card = before.clone();
+        change(&mut card);
+        // Before it is written: a life that begins meanwhile says it, too.
+        self.card.lock().clone_from(&card);
+        // That this life is a former one is for later cards.
+        let own = member.id().to_string();
+        card.former.retain(|id| *id != own);
+        let written = member.rewrite(&card, other).await;
+        if matches!(written, Ok(false)) {
+            let former = self.card.lock().former.clone();
+            *self.card.lock() = Card { former, ..before };
+        }
+        written
+    }
+
+    /// The ids of all lives, the newest last, as far as cards name them.
+    pub fn lives(&self) -> Vec<String> {
+        self.card.lock().former.clone()
     }
 
     /// Ends the rejoining and leaves; see [`Member::leave`].
@@ -87,11 +125,10 @@ impl<F: Fn(ProcessId)> Lives<F> {
     async fn begin(&mut self) -> Result<Member> {
         let id = ProcessId::generate(&self.env);
         (self.joining)(id);
-        let SeatOptions { role, card, ttl } = &self.options;
-        let bytes = card.encode_to_vec().into();
+        let bytes = self.card.lock().encode_to_vec().into();
         let (store, env) = (Arc::clone(&self.store), self.env.clone());
-        let member = Member::join_as(id, store, env, *role, bytes, *ttl).await?;
-        let former = &mut self.options.card.former;
+        let member = Member::join_as(id, store, env, self.role, bytes, self.ttl).await?;
+        let former = &mut self.card.lock().former;
         former.push(id.to_string());
         let extra = former.len().saturating_sub(FORMER_MAX);
         former.drain(..extra);
@@ -105,7 +142,7 @@ impl<F: Fn(ProcessId)> Lives<F> {
             match self.begin().await {
                 Ok(next) => *current.lock() = next,
                 Err(error) => {
-                    let role = self.options.role;
+                    let role = self.role;
                     tracing::warn!(?role, %error, "can not join again yet");
                     self.env.sleep(REJOIN_WAIT).await;
                 }

@@ -16,7 +16,7 @@ use crate::objects::Objects;
 use crate::options::{DiskOptions, Options};
 use crate::pump::{Flights, LOOK_AGAIN};
 use crate::registry::Registry;
-use crate::stats::{Counters, Stats};
+use crate::stats::{Counters, DiskStats, ObjectStats, Stats};
 use crate::unit::Unit;
 
 /// The shared state.
@@ -110,9 +110,20 @@ impl Core {
 
     pub(crate) fn stats(&self) -> Stats {
         let now = self.env.now();
-        let disks: Vec<_> = self.disks.iter().map(|unit| unit.stats(now)).collect();
+        let flights = self.flights.lock();
+        let under_way = |to| flights.on(to) as u64;
+        let disk = |number: usize| {
+            let stats = self.disks[number].stats(now);
+            let queue = stats.queue + under_way(Target::Disk(number));
+            DiskStats { room: self.room(number), queue, ..stats }
+        };
+        let disks: Vec<_> = (0..self.disks.len()).map(disk).collect();
         let objects = self.objects.as_ref().map(Objects::stats);
+        let queue = under_way(Target::Objects);
+        let objects = objects.map(|objects| ObjectStats { queue, ..objects });
+        drop(flights);
         let disk_bytes = disks.iter().map(|disk| disk.used).sum();
-        Stats { disks, disk_bytes, objects, ..self.counters.snapshot(self.memory.used()) }
+        let shuffles = self.registry.ids().len() as u64;
+        Stats { shuffles, disks, disk_bytes, objects, ..self.counters.snapshot(self.memory.used()) }
     }
 }

@@ -19,7 +19,9 @@ impl ShuffleWorker {
         self.check(&blocks, id)?;
         let core = &self.core;
         let shuffle = core.registry.open(id)?;
-        let mut reserved = core.reserve(blocks.iter().map(cost).sum()).await?;
+        let mut reserved = core.reserve(blocks.iter().map(cost).sum()).await.inspect_err(|_| {
+            core.counters.no_memory.fetch_add(1, Relaxed);
+        })?;
         let partitions = if core.places.lock().contains_key(&id.query) {
             partitions_of(&blocks)
         } else {

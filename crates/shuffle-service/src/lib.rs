@@ -27,6 +27,7 @@ mod evict;
 mod extent;
 mod flush;
 mod health;
+mod inspect;
 mod intake;
 mod load;
 mod memory;
@@ -45,6 +46,7 @@ mod worker;
 
 pub use door::{Bound, Door, DoorOptions, DoorStats};
 pub use health::DiskState;
+pub use inspect::PartitionStats;
 pub use options::{Class, DiskOptions, ObjectOptions, Options, Tier, WhenFull};
-pub use stats::{DiskStats, ObjectStats, Stats};
+pub use stats::{Answers, DiskStats, ObjectStats, Stats};
 pub use worker::ShuffleWorker;

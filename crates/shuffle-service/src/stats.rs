@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
+use dunlin_proto::shuffle::{Durability, Pushed, Refusal};
+
 use crate::health::DiskState;
 use crate::options::Class;
 
-/// A snapshot of a worker's counters. `pushes`, `duplicates`, `flushes`, `corrupt` and
-/// `peer_failures` count from the start of the worker; the others say what is held now.
+/// A snapshot of a worker's counters. What says "now" is what is held now; all else counts from the
+/// start of the worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Memory charged now: bodies in memory, and a fixed amount for the index entry of each block.
@@ -16,6 +18,8 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// Blocks held now.
     pub blocks: u64,
+    /// Shuffles known now.
+    pub shuffles: u64,
     /// Push calls that were acknowledged.
     pub pushes: u64,
     /// Pushed blocks that were already there.
@@ -26,6 +30,8 @@ pub struct Stats {
     pub corrupt: u64,
     /// Pushes of which the peer did not take its copy.
     pub peer_failures: u64,
+    /// Pushes with an answer, by what it said.
+    pub answers: Answers,
     /// Each disk, in the order of the options.
     pub disks: Vec<DiskStats>,
     /// The object store, if there is one.
@@ -53,6 +59,33 @@ pub struct DiskStats {
     pub speed: u64,
     /// Calls and probes that failed; a disk without room does not fail.
     pub errors: u64,
+    /// Bytes that may be written now: what reserve and limits leave.
+    pub room: u64,
+    /// Writes and other calls under way now.
+    pub queue: u64,
+}
+
+/// Answers to pushes. The order of levels and reasons is that of the contract.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Acknowledged: in the memory or an unsynced file of this worker.
+    pub in_memory: u64,
+    /// Acknowledged: with two workers, or in synced files.
+    pub twice: u64,
+    /// Acknowledged: in the object store.
+    pub in_object: u64,
+    /// Refused: a partition is past its hard threshold.
+    pub too_large: u64,
+    /// Refused: the worker drains.
+    pub draining: u64,
+    /// Refused: the disk of a partition is isolated.
+    pub disk: u64,
+    /// Refused: the peer did not take its copy.
+    pub peer: u64,
+    /// Failed: no memory was found in time.
+    pub no_memory: u64,
+    /// Partitions that writers were told to take elsewhere soon.
+    pub moves: u64,
 }
 
 /// The object store as one worker sees it. `written` and `errors` count from the start of the worker.
@@ -64,6 +97,12 @@ pub struct ObjectStats {
     pub written: u64,
     /// Calls that failed or got no answer in time, each try by itself.
     pub errors: u64,
+    /// Objects written.
+    pub uploads: u64,
+    /// Objects that could not be written, after all tries.
+    pub failed_uploads: u64,
+    /// Uploads under way now.
+    pub queue: u64,
     /// It failed a moment ago and is left alone.
     pub resting: bool,
 }
@@ -77,9 +116,44 @@ pub(crate) struct Counters {
     pub(crate) flushes: AtomicU64,
     pub(crate) corrupt: AtomicU64,
     pub(crate) peer_failures: AtomicU64,
+    pub(crate) no_memory: AtomicU64,
+    moves: AtomicU64,
+    acks: [AtomicU64; 3],
+    refusals: [AtomicU64; 4],
 }
 
 impl Counters {
+    /// Counts an answer.
+    pub(crate) fn answered(&self, answer: &Pushed) {
+        let counter = match answer {
+            Pushed::Stored(ack) => {
+                self.moves.fetch_add(ack.moves.len() as u64, Relaxed);
+                &self.acks[match ack.durability {
+                    Durability::Memory => 0,
+                    Durability::Twice => 1,
+                    Durability::Object => 2,
+                }]
+            }
+            Pushed::Refused(why, _) => {
+                &self.refusals[match why {
+                    Refusal::Large => 0,
+                    Refusal::Draining => 1,
+                    Refusal::Disk => 2,
+                    Refusal::Peer => 3,
+                }]
+            }
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    fn answers(&self) -> Answers {
+        let [in_memory, twice, in_object] = [0, 1, 2].map(|n| self.acks[n].load(Relaxed));
+        let [too_large, draining, disk, peer] =
+            [0, 1, 2, 3].map(|n| self.refusals[n].load(Relaxed));
+        let (no_memory, moves) = (self.no_memory.load(Relaxed), self.moves.load(Relaxed));
+        Answers { in_memory, twice, in_object, too_large, draining, disk, peer, no_memory, moves }
+    }
+
     pub(crate) fn snapshot(&self, memory_bytes: u64) -> Stats {
         Stats {
             memory_bytes,
@@ -89,6 +163,7 @@ impl Counters {
             flushes: self.flushes.load(Relaxed),
             corrupt: self.corrupt.load(Relaxed),
             peer_failures: self.peer_failures.load(Relaxed),
+            answers: self.answers(),
             ..Stats::default()
         }
     }

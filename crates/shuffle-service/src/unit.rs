@@ -232,6 +232,8 @@ impl Unit {
             written: meter.written,
             speed: meter.speed,
             errors: meter.errors,
+            room: 0,
+            queue: (READS - self.calls.available_permits()) as u64,
         }
     }
 }

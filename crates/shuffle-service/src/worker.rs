@@ -83,6 +83,16 @@ impl ShuffleWorker {
         self.draining.store(true, Relaxed);
     }
 
+    /// Pushes are taken again: it is not to go after all.
+    pub fn resume(&self) {
+        self.draining.store(false, Relaxed);
+    }
+
+    /// Whether it refuses pushes because it is to go.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
     /// The counters now.
     pub fn stats(&self) -> Stats {
         self.core.stats()
@@ -97,19 +107,7 @@ impl ShuffleWorker {
         task.join().await.unwrap_or_else(|panic| Err(Error::bug(format!("flush: {panic}"))))
     }
 
-    fn count_removed(&self, removed: &Removed) {
-        self.core.counters.blocks.fetch_sub(removed.blocks.cast_signed(), Relaxed);
-        self.core.release(&removed.extents);
-    }
-}
-
-#[async_trait]
-impl ShuffleApi for ShuffleWorker {
-    async fn push(&self, blocks: Vec<Block>) -> Result<()> {
-        self.store(Push { last_resort: true, ..Push::plain(blocks) }).await?.stored().map(drop)
-    }
-
-    async fn store(&self, push: Push) -> Result<Pushed> {
+    async fn answer(&self, push: Push) -> Result<Pushed> {
         let Push { blocks, peer, last_resort } = push;
         if let Some(refusal) = self.refusal(&blocks, last_resort) {
             return Ok(refusal);
@@ -132,6 +130,24 @@ impl ShuffleApi for ShuffleWorker {
         }
         let durability = Durability::Twice;
         Ok(Pushed::Stored(Ack { durability, slow: slow(), moves: moves() }))
+    }
+
+    fn count_removed(&self, removed: &Removed) {
+        self.core.counters.blocks.fetch_sub(removed.blocks.cast_signed(), Relaxed);
+        self.core.release(&removed.extents);
+    }
+}
+
+#[async_trait]
+impl ShuffleApi for ShuffleWorker {
+    async fn push(&self, blocks: Vec<Block>) -> Result<()> {
+        self.store(Push { last_resort: true, ..Push::plain(blocks) }).await?.stored().map(drop)
+    }
+
+    async fn store(&self, push: Push) -> Result<Pushed> {
+        let answer = self.answer(push).await?;
+        self.core.counters.answered(&answer);
+        Ok(answer)
     }
 
     async fn seal(&self, shuffle: ShuffleId) -> Result<()> {

@@ -31,7 +31,7 @@ mod write;
 pub use fault::{PushFault, ReadFault, Unread, WorkerGone};
 pub use local::LocalWorkers;
 pub use output::{WriterOptions, WrittenOutput};
-pub use place::{Candidate, Location, OneWorker, PARTITIONS_A_WORKER, Placement, place};
+pub use place::{Candidate, Location, OneWorker, PARTITIONS_A_WORKER, Placement, Standing, place};
 pub use read::{PartitionStats, Share, Workers, partition_stats, read_partition, read_shares};
 pub use tcp::{TcpOptions, TcpWorkers, Tls};
 pub use write::ShuffleWriter;

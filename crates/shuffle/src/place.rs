@@ -51,6 +51,27 @@ pub struct Candidate {
     pub id: ProcessId,
     /// The host part of its address: copies go to different hosts if they can. Empty: unknown.
     pub host: String,
+    /// What it said of itself last.
+    pub standing: Standing,
+}
+
+/// Whether a worker wants more, by its card. The order is that of preference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// It takes blocks, or says nothing about that.
+    #[default]
+    Takes,
+    /// Its memory is full, and nothing else has room: pushes wait there.
+    Full,
+    /// It is to go: it refuses all pushes.
+    Drains,
+}
+
+/// The workers of this standing by their rank for a stage.
+fn ranked(candidates: &[Candidate], standing: Standing, of: (QueryId, StageId)) -> Vec<&Candidate> {
+    let mut ranked: Vec<_> = candidates.iter().filter(|c| c.standing == standing).collect();
+    ranked.sort_by_key(|candidate| (Reverse(weight(candidate.id, of.0, of.1)), candidate.id));
+    ranked
 }
 
 /// The fewest partitions of a stage that one worker gets before the next one is used, so that a
@@ -58,20 +79,23 @@ pub struct Candidate {
 pub const PARTITIONS_A_WORKER: u32 = 4;
 
 /// The location of one partition of `partitions` after `moves` splits, by rendezvous hashing of
-/// the stage over the candidates, in whatever order they come. `None` without candidates.
+/// the stage over the candidates, in whatever order they come. Full workers are left out if there
+/// are others; those that drain always, since they refuse. `None`: there is none, or all drain.
 ///
 /// Partitions are dealt to the first ranks in turn; a split goes to the next rank. With `copies`
 /// of two the peer is the next rank on another host, or any other worker, or none if there is no
 /// other.
 pub fn place(
     candidates: &[Candidate],
-    (query, stage): (QueryId, StageId),
+    of: (QueryId, StageId),
     (partition, partitions): (PartitionId, u32),
     moves: u32,
     copies: u32,
 ) -> Option<Location> {
-    let mut ranked: Vec<_> = candidates.iter().collect();
-    ranked.sort_by_key(|candidate| (Reverse(weight(candidate.id, query, stage)), candidate.id));
+    let standings = candidates.iter().map(|candidate| candidate.standing);
+    let best = standings.min().filter(|standing| *standing < Standing::Drains)?;
+    let full = ranked(candidates, Standing::Full, of);
+    let ranked = ranked(candidates, best, of);
     let count = u32::try_from(ranked.len()).ok().filter(|count| *count > 0)?;
     let used = partitions.div_ceil(PARTITIONS_A_WORKER).clamp(1, count);
     let first = (partition.0 % used + moves) % count;
@@ -80,7 +104,11 @@ pub fn place(
     let others = || (1..count).map(at);
     let apart = |other: &&Candidate| other.host.is_empty() || other.host != worker.host;
     let peer = match copies {
-        2.. => others().find(apart).or_else(|| others().next()),
+        // A full one is better than no second copy.
+        2.. => others()
+            .find(apart)
+            .or_else(|| others().next())
+            .or_else(|| full.into_iter().find(|candidate| candidate.id != worker.id)),
         _ => None,
     };
     Some(Location { worker: worker.id, peer: peer.map(|peer| peer.id) })
@@ -100,7 +128,11 @@ mod tests {
     use super::*;
 
     fn workers(count: u128, hosts: u128) -> Vec<Candidate> {
-        let new = |n| Candidate { id: ProcessId::from_u128(n), host: format!("h{}", n % hosts) };
+        let new = |n| Candidate {
+            id: ProcessId::from_u128(n),
+            host: format!("h{}", n % hosts),
+            standing: Standing::Takes,
+        };
         (1..=count).map(new).collect()
     }
 
@@ -139,6 +171,27 @@ mod tests {
         let together = workers(2, 1);
         assert!(at(&together, 0, 1, 0, 2).peer.is_some(), "better on one host than not at all");
         assert_eq!(at(&workers(1, 1), 0, 1, 0, 2).peer, None, "there is no other");
+    }
+
+    #[test]
+    fn workers_that_drain_or_are_full_get_nothing_while_others_take_it() {
+        let mut all = workers(3, 3);
+        (all[0].standing, all[1].standing) = (Standing::Drains, Standing::Full);
+        let used = |all: &[Candidate], copies| -> Vec<u128> {
+            let stage = (QueryId::from_u128(5), StageId(1));
+            let places = (0..40).map(|p| place(all, stage, (PartitionId(p), 40), p, copies));
+            let ids = places.flatten().flat_map(|l| [Some(l.worker), l.peer]);
+            let mut ids: Vec<_> = ids.flatten().map(ProcessId::to_u128).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            ids
+        };
+        assert_eq!(used(&all, 1), [3]);
+        assert_eq!(used(&all, 2), [2, 3], "a second copy is worth a wait");
+        assert_eq!(used(&all[..2], 2), [2], "a full one is better than none");
+        assert_eq!(used(&all[..1], 1), [0; 0], "one that drains takes nothing");
+        all[2].standing = Standing::Full;
+        assert_eq!(used(&all, 2), [2, 3], "all alike");
     }
 
     #[test]

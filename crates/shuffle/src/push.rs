@@ -229,6 +229,10 @@ impl Pushing {
                 }
             };
             refusals += 1;
+            // Its card says so soon; until then nobody else need ask.
+            if let Ok(Refusal::Draining) = why.as_ref() {
+                self.placement.failed(location.worker);
+            }
             if let (Ok(Refusal::Peer), Some(peer)) = (why.as_ref(), location.peer) {
                 self.placement.failed(peer);
             }

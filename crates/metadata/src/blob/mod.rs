@@ -12,4 +12,4 @@ mod open;
 pub use contract::{Blobs, BlobsRef};
 pub use folder::FolderBlobs;
 pub use object::ObjectBlobs;
-pub use open::open;
+pub use open::{ObjectPlace, open, open_objects};

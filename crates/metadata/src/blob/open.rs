@@ -1,38 +1,110 @@
 //! From a URL to a blob store.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use dunlin_base::{Env, Error, Result};
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
 use url::Url;
 
 use super::{BlobsRef, FolderBlobs, ObjectBlobs};
+
+/// What a URL names.
+enum Place {
+    Memory,
+    Folder(PathBuf),
+    Store(Url),
+}
+
+/// A folder of an object store, for data that are no blobs but lie beside them.
+#[derive(Clone, Debug)]
+pub struct ObjectPlace {
+    /// The store.
+    pub store: Arc<dyn ObjectStore>,
+    /// The folder in it.
+    pub root: Path,
+}
+
+impl ObjectPlace {
+    /// The same place as a blob store, for listing and removing what lies there.
+    pub fn blobs(&self, env: Env) -> BlobsRef {
+        Arc::new(ObjectBlobs::new(Arc::clone(&self.store), self.root.clone(), env))
+    }
+}
 
 /// Opens blobs at `memory:`, at a folder (`file:///dir` or a plain path), or below a prefix of an
 /// object store (`s3://bucket/prefix`, `az://`, `gs://`, with `options` such as `region` or
 /// `endpoint` for it). `Invalid` for anything else.
 pub async fn open(url: &str, options: &[(String, String)], env: Env) -> Result<BlobsRef> {
-    if url == "memory:" {
-        return Ok(Arc::new(ObjectBlobs::memory(env)));
+    match place(url)? {
+        Place::Memory => Ok(Arc::new(ObjectBlobs::memory(env))),
+        Place::Folder(folder) => Ok(Arc::new(FolderBlobs::open(folder, env).await?)),
+        Place::Store(parsed) => {
+            let ObjectPlace { store, root } = connect(url, &parsed, options)?;
+            Ok(Arc::new(ObjectBlobs::new(store, root, env)))
+        }
     }
-    let bad = |why: String| {
-        Error::invalid(format!("'{url}' names no blob store: {why}"))
-            .with_hint("write a folder, file:///folder, s3://bucket/prefix or memory:")
-    };
+}
+
+/// Opens the place that [`open`] would open, as an object store. A folder is made if there is none;
+/// files in it are not synced. Each call with `memory:` opens another memory. `Invalid` as for
+/// [`open`].
+pub async fn open_objects(
+    url: &str,
+    options: &[(String, String)],
+    env: Env,
+) -> Result<ObjectPlace> {
+    match place(url)? {
+        Place::Memory => {
+            Ok(ObjectPlace { store: Arc::new(InMemory::new()), root: Path::default() })
+        }
+        Place::Folder(folder) => {
+            let what = folder.display().to_string();
+            let bad = |e: String| Error::invalid(format!("folder '{what}': {e}"));
+            let make = move || {
+                std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
+                let folder = folder.canonicalize().map_err(|e| e.to_string())?;
+                LocalFileSystem::new_with_prefix(folder).map_err(|e| e.to_string())
+            };
+            let store = env.blocking(make).await.map_err(Error::bug)?.map_err(bad)?;
+            let store = Arc::new(store.with_automatic_cleanup(true));
+            Ok(ObjectPlace { store, root: Path::default() })
+        }
+        Place::Store(parsed) => connect(url, &parsed, options),
+    }
+}
+
+fn bad(url: &str, why: impl std::fmt::Display) -> Error {
+    Error::invalid(format!("'{url}' names no blob store: {why}"))
+        .with_hint("write a folder, file:///folder, s3://bucket/prefix or memory:")
+}
+
+fn place(url: &str) -> Result<Place> {
+    if url == "memory:" {
+        return Ok(Place::Memory);
+    }
     if !url.contains(':') {
         if url.is_empty() {
-            return Err(bad("it is empty".into()));
+            return Err(bad(url, "it is empty"));
         }
-        return Ok(Arc::new(FolderBlobs::open(url, env).await?));
+        return Ok(Place::Folder(url.into()));
     }
-    let parsed = Url::parse(url).map_err(|e| bad(e.to_string()))?;
+    let parsed = Url::parse(url).map_err(|e| bad(url, e))?;
     if parsed.scheme() == "file" {
-        let folder = parsed.to_file_path().map_err(|()| bad("it is not a local path".into()))?;
-        return Ok(Arc::new(FolderBlobs::open(folder, env).await?));
+        let folder = parsed.to_file_path().map_err(|()| bad(url, "it is not a local path"))?;
+        return Ok(Place::Folder(folder));
     }
+    Ok(Place::Store(parsed))
+}
+
+fn connect(url: &str, parsed: &Url, options: &[(String, String)]) -> Result<ObjectPlace> {
     let options = options.iter().map(|(name, value)| (name, value));
-    let (store, root) = object_store::parse_url_opts(&parsed, options)
-        .map_err(|e| bad(e.to_string()).with_source(e))?;
-    Ok(Arc::new(ObjectBlobs::new(Arc::from(store), root, env)))
+    let opened = object_store::parse_url_opts(parsed, options);
+    let (store, root) = opened.map_err(|e| bad(url, &e).with_source(e))?;
+    Ok(ObjectPlace { store: Arc::from(store), root })
 }
 
 #[cfg(test)]
@@ -55,6 +127,19 @@ mod tests {
         for bad in ["", "ftp://x/y", "file://host/x", "s3:"] {
             let opened = open(bad, &[], Env::real(None)).await;
             assert_eq!(opened.map_err(|e| e.kind()).err(), Some(Kind::Invalid), "{bad}");
+            let opened = open_objects(bad, &[], Env::real(None)).await;
+            assert_eq!(opened.map_err(|e| e.kind()).err(), Some(Kind::Invalid), "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn objects_lie_beside_the_blobs_of_the_same_url() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let url = dir.path().join("new").display().to_string();
+        let env = Env::real(None);
+        let objects = open_objects(&url, &[], env.clone()).await.expect("opened");
+        objects.blobs(env.clone()).put("shuffle/w/q/0", "x".into()).await.expect("written");
+        let blobs = open(&url, &[], env).await.expect("opened");
+        assert_eq!(blobs.list("").await.expect("listed"), ["shuffle/w/q/0"]);
     }
 }

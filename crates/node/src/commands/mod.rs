@@ -5,6 +5,7 @@ mod config;
 mod queries;
 mod run;
 mod serve;
+mod shuffle;
 mod sql;
 mod users;
 

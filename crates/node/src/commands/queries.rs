@@ -6,7 +6,7 @@ use dunlin_base::{Error, QueryId};
 use dunlin_queue::Phase;
 
 use crate::cli::{Format, Queries};
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, Shuffle};
 use crate::engine::Engine;
 use crate::output::Output;
 use crate::place::Place;
@@ -31,8 +31,9 @@ pub(super) fn run(options: &Queries, config: &Config) -> Result<(), Failure> {
         let message = format!("{} is not a state folder", state.display());
         return Err(Error::invalid(message).into());
     }
-    // Tables are of no concern here, and no query shall go on while we look.
-    let config = Config { data: None, executors: 0, ..config.clone() };
+    // Tables and shuffled data are of no concern here, and no query shall go on while we look.
+    let shuffle = Shuffle::default();
+    let config = Config { data: None, executors: 0, shuffle, ..config.clone() };
     let place = Place::open(&config)?;
     let mut output = Output::open(Format::Table, None, 0)?;
     let listed = list_queries(place.engine(), options.limit).and_then(|text| output.line(&text));

@@ -8,7 +8,7 @@ use clap::Parser;
 use dunlin_base::Error;
 use dunlin_base::env::panic_text;
 
-use super::{cluster, config, queries, serve, sql, users};
+use super::{cluster, config, queries, serve, shuffle, sql, users};
 use crate::cli::{Cli, Command, ConfigCommand, Global};
 use crate::config::{Config, Flags, Loaded, load};
 use crate::report::{self, Failure, note};
@@ -41,7 +41,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             sql::run(&options, &config)
         }
         Command::Serve(options) => {
-            let config = start(&global, sql::engine_flags(&options.engine))?;
+            let config = start(&global, serve::flags(&options))?;
             serve::run(&options, &config)
         }
         Command::Cluster(options) => {
@@ -57,6 +57,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Queries(options) => {
             let config = start(&global, queries::flags(&options))?;
             queries::run(&options, &config)
+        }
+        Command::Shuffle(options) => {
+            start(&global, Flags::default())?;
+            shuffle::run(&options)
         }
         Command::Config(command) => {
             let loaded = read(&global, Flags::default())?;

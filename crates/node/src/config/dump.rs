@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use figment::value::{Dict, Value};
 
 use super::layers::{Loaded, origin};
-use super::schema::KEYS;
+use super::schema::{KEYS, keys_of};
 
 /// TOML with a comment on what each key is for and where its value comes from.
 pub(crate) fn dump(loaded: &Loaded) -> String {
@@ -13,6 +13,11 @@ pub(crate) fn dump(loaded: &Loaded) -> String {
     let mut text = String::new();
     for (key, about) in KEYS {
         let _ = match values.get(key) {
+            Some(Value::Dict(_, entries)) if !keys_of(key).is_empty() => {
+                let lines =
+                    keys_of(key).iter().map(|(key, about)| line(loaded, entries, key, about));
+                write!(text, "\n# {about}\n[{key}]\n{}", lines.collect::<String>())
+            }
             Some(Value::Dict(_, entries)) => {
                 let lines = entries.iter().map(|(name, value)| {
                     let origin = origin(&loaded.layers, value);
@@ -20,14 +25,21 @@ pub(crate) fn dump(loaded: &Loaded) -> String {
                 });
                 write!(text, "\n# {about}\n[{key}]\n{}", lines.collect::<String>())
             }
-            Some(value) => {
-                let origin = origin(&loaded.layers, value);
-                writeln!(text, "# {about} [{origin}]\n{key} = {}", toml(value))
-            }
-            None => writeln!(text, "# {about} [not set]\n# {key} ="),
+            _ => write!(text, "{}", line(loaded, &values, key, about)),
         };
     }
     text
+}
+
+/// One key with its value, or without if it is not set.
+fn line(loaded: &Loaded, values: &Dict, key: &str, about: &str) -> String {
+    match values.get(key) {
+        Some(value) => {
+            let origin = origin(&loaded.layers, value);
+            format!("# {about} [{origin}]\n{key} = {}\n", toml(value))
+        }
+        None => format!("# {about} [not set]\n# {key} =\n"),
+    }
 }
 
 fn toml(value: &Value) -> String {

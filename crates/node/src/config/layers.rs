@@ -9,7 +9,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider, Source};
 use serde::Serialize;
 
-use super::schema::{Config, KEYS};
+use super::schema::{Config, KEYS, keys_of};
 use crate::report::Failure;
 
 /// The file that is read when none is named.
@@ -72,11 +72,13 @@ pub(crate) fn load(file: Option<&Path>, flags: Flags) -> Result<Loaded, Failure>
     let config: Config = layers.extract().map_err(usage)?;
     config.validate().map_err(Failure::Usage)?;
     let values: Dict = layers.extract().map_err(usage)?;
-    let unknown = values
-        .iter()
-        .filter(|(key, _)| !KEYS.iter().any(|(known, _)| known == key))
-        .map(|(key, value)| unknown_key(key, &origin(&layers, value)))
-        .collect();
+    let mut unknown = unknown_keys(&layers, "", &values, &KEYS);
+    for (section, value) in &values {
+        let (keys, Value::Dict(_, entries)) = (keys_of(section), value) else { continue };
+        if !keys.is_empty() {
+            unknown.extend(unknown_keys(&layers, &format!("{section}."), entries, keys));
+        }
+    }
     Ok(Loaded { config, unknown, layers })
 }
 
@@ -118,12 +120,23 @@ fn place(metadata: &Metadata) -> String {
     }
 }
 
-fn unknown_key(key: &str, origin: &str) -> Error {
-    let error = Error::invalid(format!("there is no configuration key '{key}' (from {origin})"));
-    match nearest(key, KEYS.iter().map(|(known, _)| *known)) {
-        Some(near) => error.with_hint(format!("did you mean '{near}'?")),
-        None => error.with_hint("dunlin config dump lists the keys"),
-    }
+/// What is wrong with the keys of a section that are not among those that it has.
+fn unknown_keys(
+    layers: &Figment,
+    section: &str,
+    values: &Dict,
+    known: &'static [(&str, &str)],
+) -> Vec<Error> {
+    let of = |(key, value): (&String, &Value)| {
+        let from = origin(layers, value);
+        let text = format!("there is no configuration key '{section}{key}' (from {from})");
+        match nearest(key, known.iter().map(|(known, _)| *known)) {
+            Some(near) => Error::invalid(text).with_hint(format!("did you mean '{near}'?")),
+            None => Error::invalid(text).with_hint("dunlin config dump lists the keys"),
+        }
+    };
+    let strange = |(key, _): &(&String, &Value)| !known.iter().any(|(known, _)| known == key);
+    values.iter().filter(strange).map(of).collect()
 }
 
 /// The first thing that is wrong, with key and place.

@@ -10,6 +10,7 @@ use dunlin_base::{ByteCount, Error, Result};
 use dunlin_planner::{Allowed, Settings};
 use serde::{Deserialize, Serialize};
 
+use super::shuffle::Shuffle;
 use super::units::{FromText, Span};
 use crate::cli::{Format, LogFormat, When};
 use crate::engine::EngineOptions;
@@ -58,10 +59,12 @@ pub(crate) struct Config {
     pub(crate) log_format: LogFormat,
     /// Settings that sessions start with, as for `SET`; `dunlin.` may be left out.
     pub(crate) session: BTreeMap<String, FromText<String>>,
+    /// Where a shuffle worker keeps what leaves its memory.
+    pub(crate) shuffle: Shuffle,
 }
 
 /// The keys in the order of [`Config`], each with what it is for.
-pub(super) const KEYS: [(&str, &str); 19] = [
+pub(super) const KEYS: [(&str, &str); 20] = [
     ("state", "folder of catalog, queries and history; nothing is kept without one"),
     ("data", "folder whose files and folders become tables"),
     ("allow", "places that statements may open, beside data and warehouse; `sql` without any: all"),
@@ -81,6 +84,7 @@ pub(super) const KEYS: [(&str, &str); 19] = [
     ("log-level", "error, warn, info, debug, trace, or a filter"),
     ("log-format", "text or json"),
     ("session", "settings that sessions start with, as for SET"),
+    ("shuffle", "where a shuffle worker keeps what leaves its memory"),
 ];
 
 impl Default for Config {
@@ -106,8 +110,14 @@ impl Default for Config {
             log_level: "warn".to_owned(),
             log_format: LogFormat::default(),
             session: BTreeMap::new(),
+            shuffle: Shuffle::default(),
         }
     }
+}
+
+/// The keys of a section, if they are fixed.
+pub(super) fn keys_of(section: &str) -> &'static [(&'static str, &'static str)] {
+    if section == "shuffle" { &super::shuffle::KEYS } else { &[] }
 }
 
 impl Config {
@@ -144,6 +154,7 @@ impl Config {
             Error::invalid(format!("log-level: '{}' is not a log filter", self.log_level))
         })?;
         Allowed::only(&self.allow).map_err(|e| e.context("allow"))?;
+        self.shuffle.validate()?;
         self.settings().map(drop)
     }
 
@@ -171,6 +182,7 @@ impl Config {
         options.executors = self.executors as usize;
         options.memory_limit = self.memory.0;
         options.shuffle_memory = self.shuffle_memory.0;
+        options.storage = self.shuffle.storage();
         options.lease_ttl = self.lease_ttl.0.0;
         options.tuning.history = self.history as usize;
         let warehouse = std::mem::take(&mut options.settings.warehouse);

@@ -3,9 +3,12 @@
 //! The roles meet only in the metadata store and through the shuffle; the wiring hands each its
 //! parts and keeps the handles with which tests stop them one by one.
 
+mod decommission;
 mod options;
 mod runtimes;
 mod shuffle_role;
+mod storage;
+mod telling;
 mod workers;
 
 use std::net::SocketAddr;
@@ -15,7 +18,8 @@ use std::time::Duration;
 use dunlin_base::{Env, Error, Result};
 use dunlin_executor::{Executor, ExecutorOptions};
 use dunlin_gateway::{Gateway, GatewayOptions, MetadataCatalog, Session};
-use dunlin_metadata::{StoreRef, blob};
+use dunlin_metadata::StoreRef;
+use dunlin_metadata::blob::{self, BlobsRef};
 use dunlin_planner::{Contexts, Decider, ObjectStores, Planner};
 use dunlin_proto::queue::Card;
 use dunlin_queue::Queue;
@@ -28,7 +32,13 @@ use self::options::store_variables;
 pub use self::options::{EngineOptions, Wire, WireTls};
 use self::runtimes::{Runtimes, task_runtime};
 use self::shuffle_role::ShuffleRole;
+pub use self::storage::StorageOptions;
+use self::telling::Teller;
+pub(crate) use self::telling::stays;
 use self::workers::{ClusterWorkers, OtherWorkers};
+
+/// How long a process waits until the card of its shuffle worker says where its admin listener is.
+const ADMIN_WAIT: Duration = Duration::from_secs(2);
 
 /// How long a shutdown waits for what executors still run.
 const DRAIN_MAX: Duration = Duration::from_secs(3600);
@@ -42,6 +52,8 @@ pub struct Engine {
     shuffle: Mutex<Option<ShuffleRole>>,
     executors: Mutex<Vec<Arc<Executor>>>,
     gateway: Mutex<Option<Gateway>>,
+    /// Where gateways look for objects of dead shuffle workers.
+    leftovers: Option<BlobsRef>,
     // Last: everything above runs on it.
     runtime: Option<Runtimes>,
 }
@@ -87,8 +99,12 @@ impl Engine {
         }
         let queue = Queue::with_tuning(Arc::clone(&store), blobs, env.clone(), decider, tuning);
         let local = Arc::new(LocalWorkers::new());
+        let objects = storage::objects(&options, &env).await?;
         let shuffle = match options.shuffle {
-            true => Some(ShuffleRole::start(&options, (&env, &leases), &store, &local).await?),
+            true => {
+                let (envs, objects) = ((&env, &leases), objects.as_ref());
+                Some(ShuffleRole::start(&options, envs, &store, &local, objects).await?)
+            }
             false => None,
         };
         let workers: Arc<dyn Workers> = match &options.wire {
@@ -102,8 +118,9 @@ impl Engine {
         }
         let parts =
             dunlin_executor::Parts { env, cpu, leases, store, queue, workers, contexts, stores };
+        let leftovers = storage::leftovers(&options, objects.as_ref(), &parts.env).await?;
         let gateway = match options.gateway {
-            true => Some(start_gateway(&parts, &options).await?),
+            true => Some(start_gateway(&parts, &options, &leftovers).await?),
             false => None,
         };
         let engine = Self {
@@ -112,6 +129,7 @@ impl Engine {
             shuffle: Mutex::new(shuffle),
             executors: Mutex::new(Vec::new()),
             gateway: Mutex::new(gateway),
+            leftovers,
             runtime: None,
             options,
         };
@@ -160,6 +178,22 @@ impl Engine {
     /// Where other processes reach the shuffle worker, if they do.
     pub fn shuffle_address(&self) -> Option<SocketAddr> {
         self.shuffle.lock().as_ref()?.door.as_ref().map(|door| door.address())
+    }
+
+    fn teller(&self) -> Option<Arc<Teller>> {
+        self.shuffle.lock().as_ref().map(|role| Arc::clone(&role.teller))
+    }
+
+    /// Has the card of the shuffle worker say where the admin listener is. Waits for that a moment;
+    /// without the store it is said later.
+    pub async fn has_admin(&self, bound: SocketAddr) {
+        let Some(teller) = self.teller() else { return };
+        let wire = self.options.wire.as_ref();
+        let address = wire.map_or_else(|| bound.to_string(), |wire| wire.advertised(bound));
+        *teller.admin.lock() = address;
+        if let Some(Err(error)) = self.env().timeout(ADMIN_WAIT, teller.tell()).await {
+            tracing::debug!(%error, "the card of the shuffle worker");
+        }
     }
 
     /// The executors of the process.
@@ -219,7 +253,7 @@ impl Engine {
     /// Ends the gateway as a crash would and starts another; sessions made before are useless.
     /// Queries that run go on.
     pub async fn replace_gateway(&self) -> Result<Gateway> {
-        let new = start_gateway(&self.parts, &self.options).await?;
+        let new = start_gateway(&self.parts, &self.options, &self.leftovers).await?;
         let old = self.gateway.lock().replace(new.clone());
         if let Some(old) = old {
             old.kill();
@@ -229,7 +263,7 @@ impl Engine {
 
     /// A further gateway on the same store. Its owner has it leave.
     pub async fn another_gateway(&self) -> Result<Gateway> {
-        start_gateway(&self.parts, &self.options).await
+        start_gateway(&self.parts, &self.options, &self.leftovers).await
     }
 
     /// Has the gateway remove what it is to remove, and leave; the process has none any more then.
@@ -246,13 +280,8 @@ impl Engine {
         self.drain_executors(DRAIN_MAX).await;
         self.leave_gateway().await;
         let shuffle = self.shuffle.lock().take();
-        let Some(role) = shuffle else { return };
-        if let Err(error) = role.seat.leave().await {
-            tracing::warn!(%error, "shuffle worker could not leave");
-        }
-        drop(role.seat);
-        if let Some(door) = role.door.and_then(Arc::into_inner) {
-            door.close().await;
+        if let Some(role) = shuffle {
+            role.leave().await;
         }
     }
 }
@@ -266,7 +295,11 @@ impl Drop for Engine {
     }
 }
 
-async fn start_gateway(parts: &dunlin_executor::Parts, options: &EngineOptions) -> Result<Gateway> {
+async fn start_gateway(
+    parts: &dunlin_executor::Parts,
+    options: &EngineOptions,
+    leftovers: &Option<BlobsRef>,
+) -> Result<Gateway> {
     let parts = parts.clone();
     let parts = dunlin_gateway::Parts {
         env: parts.env,
@@ -283,6 +316,8 @@ async fn start_gateway(parts: &dunlin_executor::Parts, options: &EngineOptions) 
         lease_ttl: options.lease_ttl,
         sweep_every: options.sweep_every,
         executor_wait: options.executor_wait,
+        shuffle_objects: leftovers.clone(),
+        shuffle_grace: options.tuning.grace,
     };
     Gateway::start(parts, options).await
 }

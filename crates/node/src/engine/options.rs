@@ -11,6 +11,8 @@ use dunlin_queue::Tuning;
 use dunlin_shuffle::{TcpOptions, Tls};
 use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 
+use super::storage::StorageOptions;
+
 /// How shuffle workers of several processes reach each other.
 #[derive(Clone)]
 pub struct Wire {
@@ -82,8 +84,10 @@ pub struct EngineOptions {
     pub wire: Option<Wire>,
     /// Memory of all tasks of one executor.
     pub memory_limit: ByteCount,
-    /// Memory for shuffle blocks; beyond it they go to `scratch`.
+    /// Memory for shuffle blocks; beyond it they go where `storage` says.
     pub shuffle_memory: ByteCount,
+    /// Places for shuffle blocks beside memory, and how they are used.
+    pub storage: StorageOptions,
     /// Time to live of leases.
     pub lease_ttl: Duration,
     /// How often a gateway sweeps what crashed processes left.
@@ -128,6 +132,7 @@ impl EngineOptions {
             wire: None,
             memory_limit: ByteCount::mib(2048),
             shuffle_memory: ByteCount::mib(1024),
+            storage: StorageOptions::default(),
             lease_ttl: Duration::from_secs(10),
             settings: Settings { warehouse, ..Settings::default() },
             sweep_every: Duration::from_secs(60),

@@ -1,37 +1,47 @@
-//! The shuffle role: one worker that keeps its blocks from one lease to the next, and its door.
+//! The shuffle role: one worker that keeps its blocks from one lease to the next, its door, and what
+//! its card says.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use dunlin_base::env::Task;
 use dunlin_base::net::machine;
 use dunlin_base::{Env, Result};
 use dunlin_metadata::StoreRef;
+use dunlin_metadata::blob::ObjectPlace;
 use dunlin_proto::queue::{Card, MachineSocket};
 use dunlin_queue::{Role, Seat, SeatOptions};
 use dunlin_shuffle::LocalWorkers;
-use dunlin_shuffle_service::{Bound, Door, DoorOptions, Options, ShuffleWorker};
+use dunlin_shuffle_service::{Bound, Door, DoorOptions, ShuffleWorker};
 
-use super::EngineOptions;
 use super::options::Wire;
+use super::telling::{self, Teller};
+use super::{EngineOptions, storage};
 
 pub(super) struct ShuffleRole {
     pub(super) worker: Arc<ShuffleWorker>,
-    pub(super) seat: Seat,
+    pub(super) teller: Arc<Teller>,
+    telling: Task<()>,
     /// For other processes, if there are any.
     pub(super) door: Option<Arc<Door>>,
 }
 
 impl ShuffleRole {
+    /// `objects`: the object store, if it is a tier.
     pub(super) async fn start(
         options: &EngineOptions,
         (env, leases): (&Env, &Env),
         store: &StoreRef,
         workers: &Arc<LocalWorkers>,
+        objects: Option<&ObjectPlace>,
     ) -> Result<Self> {
-        let mut limits = Options::in_folder(options.shuffle_memory, &options.scratch);
-        // Where writer and worker share the process, every read verifies.
-        limits.verify_pushes = options.wire.is_some();
+        let limits = storage::limits(options, objects, (&options.scratch, env));
+        let memory_limit = limits.memory_limit.0;
+        let object_folder = limits.objects.as_ref().map(|objects| objects.worker.clone());
         let worker = ShuffleWorker::new(limits, env.clone())?;
         let mut card = Card { build: dunlin_planner::BUILD.to_owned(), ..Card::default() };
+        let told = telling::first_words(&worker, memory_limit, object_folder.clone());
+        card.shuffle = Some(told.clone());
         let door = match &options.wire {
             Some(wire) => Some(open(wire, options, leases, &worker, &mut card).await?),
             None => None,
@@ -48,7 +58,31 @@ impl ShuffleRole {
             }
         };
         let seat = Seat::take(Arc::clone(store), leases.clone(), role, joining).await?;
-        Ok(Self { worker, seat, door })
+        let teller = Arc::new(Teller {
+            seat: Arc::new(seat),
+            worker: Arc::clone(&worker),
+            memory_limit,
+            object_folder,
+            admin: Default::default(),
+            draining: AtomicBool::new(false),
+        });
+        let tells = telling::tell_for_ever(Arc::downgrade(&teller), told, env.clone());
+        let telling = env.spawn("shuffle card", tells);
+        Ok(Self { worker, teller, telling, door })
+    }
+
+    /// Gives up the lease and closes the door. What the worker holds is lost.
+    pub(super) async fn leave(self) {
+        let Self { worker, teller, telling, door } = self;
+        telling.abort();
+        if let Err(error) = teller.seat.leave().await {
+            tracing::warn!(%error, "shuffle worker could not leave");
+        }
+        // The seat has a handle of the door.
+        drop((teller, worker, telling));
+        if let Some(door) = door.and_then(Arc::into_inner) {
+            door.close().await;
+        }
     }
 }
 

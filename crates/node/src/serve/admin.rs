@@ -1,4 +1,5 @@
-//! The admin listener: `/livez`, `/readyz` and `/metrics`. It tells counts and no data.
+//! The admin listener: `/livez`, `/readyz`, `/metrics`, and `/shuffle/{query}` for `dunlin shuffle
+//! show`. It tells counts and no data.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -16,11 +17,12 @@ use dunlin_executor::Executor;
 use dunlin_metadata::StoreRef;
 use dunlin_shuffle_service::ShuffleWorker;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 use super::crowd::Crowd;
+use super::held::Held;
+use super::metrics::{gauge, register};
 use crate::engine::Engine;
 
 /// Connections at a time: probes and scrapers need a few.
@@ -67,6 +69,7 @@ impl Admin {
             .route("/livez", get(async || "ok\n"))
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
+            .route("/shuffle/{query}", get(shuffle))
             .with_state(Arc::clone(&facts));
         let crowd = Crowd::new(listener, CONNECTIONS_MAX, engine.env().clone());
         let serving = engine.env().spawn("admin", async move {
@@ -110,28 +113,28 @@ async fn ready(State(facts): State<Arc<Facts>>) -> (StatusCode, String) {
     }
 }
 
+/// What the shuffle worker holds of a query, as JSON.
+async fn shuffle(
+    State(facts): State<Arc<Facts>>,
+    Path(query): Path<String>,
+) -> Result<String, (StatusCode, String)> {
+    let no = |why: &str| (StatusCode::NOT_FOUND, format!("{why}\n"));
+    let query = query.parse().map_err(|_| no("this is no query"))?;
+    let worker = facts.shuffle.as_ref().ok_or_else(|| no("this is no shuffle worker"))?;
+    let held: Vec<_> = worker.partitions_of(query).iter().map(Held::from).collect();
+    serde_json::to_string(&held).map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
+}
+
 async fn metrics(State(facts): State<Arc<Facts>>) -> impl IntoResponse {
     let mut registry = Registry::with_prefix("dunlin");
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("build", "The build of this process", build);
-    let mut gauge = |name: &str, help: &str, unit: Option<Unit>, value: i64| {
-        let gauge: Gauge = Gauge::default();
-        gauge.set(value);
-        match unit {
-            Some(unit) => registry.register_with_unit(name, help, unit, gauge),
-            None => registry.register(name, help, gauge),
-        }
-    };
     let alive = facts.executors.iter().filter(|executor| executor.is_alive());
-    gauge("executors", "Executors that take work", None, alive.count() as i64);
+    gauge(&mut registry, ("executors", "Executors that take work"), alive.count() as u64);
     let free: u32 = facts.executors.iter().map(|executor| executor.free_slots()).sum();
-    gauge("free_slots", "Task slots that are free", None, free.into());
+    gauge(&mut registry, ("free_slots", "Task slots that are free"), free.into());
     if let Some(worker) = &facts.shuffle {
-        let stats = worker.stats();
-        let bytes = || Some(Unit::Bytes);
-        gauge("shuffle_memory", "Shuffle blocks in memory", bytes(), stats.memory_bytes as i64);
-        gauge("shuffle_disk", "Shuffle blocks on disk", bytes(), stats.disk_bytes as i64);
-        gauge("shuffle_blocks", "Shuffle blocks", None, stats.blocks as i64);
+        register(&mut registry, worker);
     }
     let mut text = String::new();
     match encode(&mut text, &registry) {

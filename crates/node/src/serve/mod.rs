@@ -4,7 +4,9 @@
 mod admin;
 mod crowd;
 mod drain;
+mod held;
 mod listeners;
+mod metrics;
 mod options;
 mod stop;
 mod tls;
@@ -17,6 +19,7 @@ use dunlin_gateway::flight::{Auth, DoorOptions, FlightDoor, MetadataUsers};
 
 use self::admin::Admin;
 use self::drain::drain;
+pub(crate) use self::held::Held;
 pub use self::listeners::Listener;
 pub(crate) use self::options::Serving;
 use crate::engine::Engine;
@@ -58,8 +61,12 @@ async fn serve(engine: &Engine, serving: &Serving) -> Result<()> {
         Err(_) => None,
     };
     let admin = Admin::start(engine, serving.admin).await?;
+    engine.has_admin(admin.address()).await;
     announce(engine, door.as_ref(), &admin);
-    let stop = stop::requested(engine.env(), serving.with_parent).await?;
+    let stop = tokio::select! {
+        stop = stop::requested(engine.env(), serving.with_parent) => stop?,
+        () = engine.decommissioned() => "its shuffle worker was drained",
+    };
     note(&format!("dunlin: {stop}: draining"));
     admin.not_ready();
     engine.env().sleep(NOTICE).await;

@@ -10,6 +10,7 @@ mod left_behind;
 mod outdated;
 mod processes;
 mod stopped;
+mod storage;
 mod tpcds;
 mod tpch;
 mod writes;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dunlin_base::Kind;
 use dunlin_metadata::StoreRef;
 use dunlin_proto::queue::Card;
-use dunlin_queue::{Member, Peer, Role};
+use dunlin_queue::{Member, Peer, Role, Seat, SeatOptions, Wish};
 use prost::Message;
 
 use crate::world::{TTL, World};
@@ -52,4 +52,68 @@ async fn of_two_that_leave_because_the_other_stays_one_is_told_that_it_does_not(
     let error = one.rewrite(&leaving(&one), None).await.expect_err("it has no card");
     assert_eq!(error.kind(), Kind::Fenced, "{error}");
     assert!(two.rewrite(&leaving(&two), None).await.expect("no faults"));
+}
+
+async fn seat(world: &World) -> Seat {
+    let store: StoreRef = Arc::new(world.store.clone());
+    let card = Card { slots: 1, ..Card::default() };
+    let options = SeatOptions { role: Role::Shuffle, card, ttl: TTL };
+    Seat::take(store, world.env.clone(), options, |_| ()).await.expect("no faults")
+}
+
+async fn workers(world: &World) -> Vec<Peer> {
+    let store: StoreRef = Arc::new(world.store.clone());
+    Peer::all(&store, Role::Shuffle).await.expect("no faults")
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_seat_says_is_said_by_its_next_life_too_unless_another_has_changed() {
+    let world = World::new(1);
+    let (one, two) = (seat(&world).await, seat(&world).await);
+    let slots = |of: &[Peer], seat: &Seat| {
+        let id = seat.member().id();
+        of.iter().find(|peer| peer.id == id).map(|peer| peer.card.slots)
+    };
+    assert!(one.say(|card| card.slots = 5, None).await.expect("no faults"));
+    let seen = workers(&world).await;
+    assert_eq!((slots(&seen, &one), slots(&seen, &two)), (Some(5), Some(1)));
+    let other = seen.iter().find(|peer| peer.id == two.member().id());
+    assert!(two.say(|card| card.slots = 6, None).await.expect("no faults"));
+    assert!(!one.say(|card| card.slots = 7, other).await.expect("no faults"), "it has changed");
+    assert_eq!(slots(&workers(&world).await, &one), Some(5), "and nothing was said");
+    let first = one.member();
+    first.leave().await.expect("no faults");
+    let again = async {
+        while one.member().id() == first.id() {
+            world.env.sleep(TTL / 10).await;
+        }
+    };
+    world.env.timeout(TTL * 10, again).await.expect("it joins again");
+    let now = workers(&world).await;
+    assert_eq!(slots(&now, &one), Some(5));
+    let own = now.iter().find(|peer| peer.id == one.member().id()).expect("it has a card");
+    assert_eq!(own.card.former, [first.id().to_string()]);
+    assert_eq!(one.lives(), [first.id().to_string(), one.member().id().to_string()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_wish_for_any_life_of_a_worker_counts_until_it_is_forgotten() {
+    let world = World::new(1);
+    let store: StoreRef = Arc::new(world.store.clone());
+    let (one, two) = (seat(&world).await, seat(&world).await);
+    let of = async |seat: &Seat| Wish::of(&store, &seat.lives()).await.expect("no faults");
+    let wish = |drain| Wish { drain, since_unix_ms: 7 };
+    assert_eq!(of(&one).await, None);
+    assert!(wish(true).say(&store, one.member().id()).await.expect("no faults"));
+    assert_eq!((of(&one).await, of(&two).await), (Some(wish(true)), None));
+    assert!(wish(false).say(&store, one.member().id()).await.expect("no faults"));
+    assert_eq!(of(&one).await, Some(wish(false)));
+    let gone = two.member().id();
+    assert!(wish(true).say(&store, gone).await.expect("no faults"));
+    two.leave().await.expect("no faults");
+    assert!(!wish(true).say(&store, gone).await.expect("no faults"), "it has gone");
+    Wish::forget_others(&store, &one.lives()).await.expect("no faults");
+    assert_eq!((of(&one).await, of(&two).await), (Some(wish(false)), None));
+    Wish::forget(&store, &one.lives()).await.expect("no faults");
+    assert_eq!(of(&one).await, None);
 }

@@ -33,6 +33,8 @@ struct Meter {
     used: i64,
     written: u64,
     errors: u64,
+    uploads: u64,
+    failed_uploads: u64,
 }
 
 impl Objects {
@@ -72,6 +74,7 @@ impl Objects {
     pub(super) fn wrote(&self, bytes: u64) {
         let mut meter = self.meter.lock();
         meter.written += bytes;
+        meter.uploads += 1;
         meter.trouble = None;
     }
 
@@ -84,7 +87,10 @@ impl Objects {
     pub(super) fn rests(&self, error: &Error) -> Error {
         let text = format!("cannot write shuffle data to the object store: {}", error.message());
         let error = Error::exhausted(text).with_hint("see whether the store can be reached");
-        self.meter.lock().trouble = Some((self.env.now() + PAUSE, error.clone()));
+        let mut meter = self.meter.lock();
+        meter.failed_uploads += 1;
+        meter.trouble = Some((self.env.now() + PAUSE, error.clone()));
+        drop(meter);
         error
     }
 
@@ -95,6 +101,9 @@ impl Objects {
             used: meter.used.max(0).unsigned_abs(),
             written: meter.written,
             errors: meter.errors,
+            uploads: meter.uploads,
+            failed_uploads: meter.failed_uploads,
+            queue: 0,
             resting,
         }
     }

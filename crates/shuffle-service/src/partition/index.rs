@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::extent::{Extent, Home};
 use crate::flush::Ticket;
+use crate::inspect::PartitionStats;
 use crate::memory::{ENTRY_COST, Memory};
 
 /// Position of a block in its partition; the order is that of reads and of extents.
@@ -228,6 +229,24 @@ impl Partition {
             }
         };
         keys.iter().map(of).try_fold(Durability::Object, |least, one| Some(least.min(one?)))
+    }
+
+    /// What is here, and where.
+    pub(crate) fn stats(&self) -> PartitionStats {
+        let inner = self.inner.lock();
+        let bytes = |objects: bool| {
+            let there =
+                inner.extents.iter().filter(|e| matches!(e.home, Home::Object(_)) == objects);
+            there.map(|extent| extent.length).sum()
+        };
+        PartitionStats {
+            shuffle: self.shuffle,
+            partition: self.id,
+            blocks: inner.blocks.len() as u64,
+            memory: self.memory_bytes(),
+            disks: bytes(false),
+            objects: bytes(true),
+        }
     }
 
     /// Removes the blocks of one attempt. Their bytes in extents stay until these go.

@@ -16,7 +16,9 @@ use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 
 use super::*;
-use crate::{Candidate, Location, Placement, PushFault, ReadFault, Workers, place, read_partition};
+use crate::{
+    Candidate, Location, Placement, PushFault, ReadFault, Standing, Workers, place, read_partition,
+};
 
 const WORKERS: u128 = 4;
 const PARTITIONS: u32 = 6;
@@ -155,7 +157,8 @@ impl Placement for Ranked {
     async fn locate(&self, partition: PartitionId, moves: u32) -> Result<Location> {
         let failed = self.failed.lock();
         let all = (1..=WORKERS).map(process).filter(|id| !failed.contains(id));
-        let all: Vec<_> = all.map(|id| Candidate { id, host: String::new() }).collect();
+        let new = |id| Candidate { id, host: String::new(), standing: Standing::Takes };
+        let all: Vec<_> = all.map(new).collect();
         place(&all, of(), (partition, PARTITIONS), moves, self.copies)
             .ok_or_else(|| Error::retry("no worker"))
     }

@@ -91,6 +91,10 @@ fn values_that_do_not_fit_name_their_key() {
         ("lease-ttl = \"10 h\"", "lease-ttl"),
         ("format = \"xml\"", "format"),
         ("[session]\npartitons = 2", "partitons"),
+        ("[shuffle]\nsplit-soft = \"much\"", "shuffle.split-soft"),
+        ("[shuffle]\nmemory-mark = 3", "shuffle.memory-mark"),
+        ("[shuffle]\nwhen-full = \"stop\"", "shuffle.when-full"),
+        ("[shuffle]\ndisks = [\"/a:fast\"]", "shuffle.disks"),
         ("threads = ", "bad.toml"),
     ];
     for (text, word) in cases {
@@ -99,6 +103,44 @@ fn values_that_do_not_fit_name_their_key() {
         lab.run(&["sql", "--config", "bad.toml", "-c", "SELECT 1"]).fails(2, &[word]);
     }
     lab.run(&["config", "dump", "--config", "nothere.toml"]).fails(2, &["nothere.toml"]);
+}
+
+#[test]
+fn places_of_shuffled_data_come_from_all_layers() {
+    let lab = Lab::new();
+    lab.write(
+        "dunlin.toml",
+        "[shuffle]\ndisks = [\"/a\", \"/b:hdd:capacity=1.5GiB\"]\nsplit-soft = \"5MiB\"\n",
+    );
+    let mut command = lab.command(&["config", "dump"]);
+    command.env("DUNLIN_SHUFFLE", "{tiers=[\"disks\",\"objects\"],sync=true}");
+    let dump = finish(command, "").ok();
+    for line in [
+        "[shuffle]",
+        "disks = [\"/a\", \"/b:hdd:capacity=1.5GiB\"]",
+        "tiers = [\"disks\", \"objects\"]",
+        "# objects =",
+        "sync = true",
+        "split-soft = \"5MiB\"",
+        "split-hard = \"2GiB\"",
+    ] {
+        assert!(dump.lines().any(|l| l == line), "'{line}' is missing in {dump}");
+    }
+    lab.write("again.toml", &dump);
+    let again = lab.run(&["config", "dump", "--config", "again.toml"]).ok();
+    let values = |text: &str| -> Vec<String> {
+        text.lines().filter(|l| !l.starts_with('#')).map(str::to_owned).collect()
+    };
+    assert_eq!(values(&dump), values(&again));
+    lab.write("bad.toml", "[shuffle]\ntears = [\"disks\"]\n");
+    let ran = lab.run(&["config", "check", "--config", "bad.toml"]);
+    ran.fails(2, &["'shuffle.tears'", "'tiers'?"]);
+    let serve = ["serve", "--metadata", "memory:", "--blobs", "memory:"];
+    let refused = |more: &[&str], words: &[&str]| lab.run(&[&serve, more].concat()).fails(2, words);
+    refused(&["--shuffle-disk", "/a:hhd"], &["shuffle.disks.0", "'hhd'"]);
+    refused(&["--shuffle-tiers", "tape"], &["shuffle.tiers.0", "tape"]);
+    lab.write("dunlin.toml", "[shuffle]\ntiers = [\"objects\"]\nobjects = \"ftp://x/y\"\n");
+    lab.run(&serve).fails(1, &["shuffle.objects", "ftp://x/y"]);
 }
 
 #[test]

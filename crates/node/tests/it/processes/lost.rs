@@ -15,7 +15,7 @@ const KILLS_MAX: u32 = 20;
 const LOSSES: usize = 3;
 
 /// What a process logs when it has a stage opened again.
-const REOPENED: &str = "output of a sealed stage is lost";
+pub(super) const REOPENED: &str = "output of a sealed stage is lost";
 
 #[test]
 fn killed_shuffle_workers_cost_the_slices_that_made_their_data() {

@@ -1,6 +1,7 @@
 //! A cluster of processes on a real etcd: right answers, whatever process is killed.
 
 mod certificates;
+mod drained;
 mod hostile;
 mod lab;
 mod lost;
