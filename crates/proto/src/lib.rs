@@ -4,6 +4,7 @@
 pub mod block;
 pub mod decide;
 pub mod shuffle;
+pub mod table;
 pub mod wire;
 
 /// Definitions of the catalog. Generated from `proto/catalog.proto`, which documents every field.

@@ -80,6 +80,11 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// So many blocks were here before the first push.
+    pub(crate) fn took_over(&self, blocks: u64) {
+        self.blocks.fetch_add(blocks.cast_signed(), Relaxed);
+    }
+
     pub(crate) fn snapshot(&self, memory_bytes: u64) -> Stats {
         Stats {
             memory_bytes,
