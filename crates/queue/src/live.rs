@@ -33,6 +33,8 @@ pub struct LiveSet {
 #[derive(Debug, Default)]
 struct Shared {
     cards: RwLock<BTreeMap<ProcessId, Seen>>,
+    /// Who answers for a former life; changed after the cards.
+    heirs: RwLock<BTreeMap<ProcessId, ProcessId>>,
     changed: Notify,
 }
 
@@ -42,6 +44,7 @@ struct Seen {
     fence: Revision,
     card: Bytes,
     build: String,
+    former: Vec<ProcessId>,
 }
 
 impl LiveSet {
@@ -75,16 +78,13 @@ impl LiveSet {
         self.shared.cards.read().iter().map(|(id, seen)| (*id, seen.build.clone())).collect()
     }
 
-    /// The card of the process that `id` is a life of, present or former.
+    /// The card of the process that `id` is a life of, present or former. One that names it as a
+    /// former life comes first: its own card may be what that life left behind.
     pub fn card_of(&self, id: ProcessId) -> Option<Card> {
+        let heir = self.shared.heirs.read().get(&id).copied();
         let cards = self.shared.cards.read();
-        let read = |bytes: &Bytes| Card::decode(bytes.as_ref()).ok();
-        if let Some(seen) = cards.get(&id) {
-            return read(&seen.card);
-        }
-        let name = id.to_string();
-        let former = |card: &Card| card.former.contains(&name);
-        cards.values().filter_map(|seen| read(&seen.card)).find(former)
+        let seen = heir.and_then(|heir| cards.get(&heir)).or_else(|| cards.get(&id))?;
+        Card::decode(seen.card.as_ref()).ok()
     }
 
     /// Of the live processes the first choice for a stage of one slice: the same wherever the same
@@ -124,14 +124,21 @@ impl Shared {
             .values()
             .filter_map(|entry| {
                 let id = entry.key.strip_prefix(role.prefix())?.parse().ok()?;
-                let build = Card::decode(entry.value.as_ref()).map(|card| card.build);
-                let build = build.unwrap_or_default();
-                Some((id, Seen { fence: entry.created, card: entry.value.clone(), build }))
+                let Card { build, former, .. } =
+                    Card::decode(entry.value.as_ref()).unwrap_or_default();
+                let former = former.iter().filter_map(|id| id.parse().ok()).collect();
+                let (fence, card) = (entry.created, entry.value.clone());
+                Some((id, Seen { fence, card, build, former }))
             })
             .collect();
         let mut current = self.cards.write();
         if *current != cards {
+            let heirs =
+                cards.iter().flat_map(|(id, seen)| seen.former.iter().map(|one| (*one, *id)));
+            let heirs = heirs.collect();
             *current = cards;
+            drop(current);
+            *self.heirs.write() = heirs;
             self.changed.notify_one();
         }
     }

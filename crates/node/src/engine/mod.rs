@@ -246,13 +246,8 @@ impl Engine {
         self.drain_executors(DRAIN_MAX).await;
         self.leave_gateway().await;
         let shuffle = self.shuffle.lock().take();
-        let Some(role) = shuffle else { return };
-        if let Err(error) = role.seat.leave().await {
-            tracing::warn!(%error, "shuffle worker could not leave");
-        }
-        drop(role.seat);
-        if let Some(door) = role.door.and_then(Arc::into_inner) {
-            door.close().await;
+        if let Some(role) = shuffle {
+            role.end(self.options.hand_over).await;
         }
     }
 }

@@ -4,6 +4,7 @@ mod certificates;
 mod hostile;
 mod lab;
 mod lost;
+mod restart;
 mod upgrade;
 mod without_executors;
 
