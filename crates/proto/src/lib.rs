@@ -3,6 +3,8 @@
 
 pub mod block;
 pub mod decide;
+#[cfg(test)]
+mod fuzz;
 pub mod shuffle;
 pub mod table;
 pub mod wire;

@@ -6,6 +6,7 @@ mod copies;
 mod data;
 mod end_to_end;
 mod faults;
+mod fuzz;
 mod writer;
 
 use std::sync::Arc;

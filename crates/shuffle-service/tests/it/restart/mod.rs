@@ -3,6 +3,7 @@
 mod damage;
 mod ends;
 mod fixture;
+mod fuzz;
 mod objects;
 mod whole;
 
