@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "proto/plan.proto",
             "proto/queue.proto",
             "proto/shuffle.proto",
+            "proto/table.proto",
             "proto/wire.proto",
             "proto/write.proto",
         ],

@@ -81,8 +81,10 @@ async fn input_failed(
     }
     if error.kind() == Kind::Retry {
         for holder in there() {
-            if !goes_away(shared, holder.worker).await {
-                return Ok(false);
+            match outcome_of(shared, holder.worker).await {
+                Outcome::Gone => {}
+                Outcome::Stays => return Ok(false),
+                Outcome::Back => return Ok(true),
             }
         }
     }
@@ -118,18 +120,33 @@ async fn is_news(shared: &Shared, worker: ProcessId) -> Result<bool> {
     Ok(news)
 }
 
-/// Waits for a worker that cannot be reached to lose its card; false if it keeps it for half a
-/// lease. Four such failures of a slice are two leases.
-async fn goes_away(shared: &Shared, worker: ProcessId) -> bool {
+/// What becomes of a worker that cannot be reached.
+enum Outcome {
+    /// It has lost its card.
+    Gone,
+    /// Another process has taken its place, with its data.
+    Back,
+    /// It keeps its card, or had been succeeded already when it could not be reached.
+    Stays,
+}
+
+/// Waits for what becomes of a worker, for half a lease at most. Four failures of a slice with one
+/// that stays are two leases; one that comes back has restarted, and that is no fault of the slice.
+async fn outcome_of(shared: &Shared, worker: ProcessId) -> Outcome {
     let env = &shared.parts.env;
     let until = env.now() + shared.options.lease_ttl / 2;
-    while shared.workers_alive().card_of(worker).is_some() {
-        if env.now() >= until {
-            return false;
+    let live = shared.workers_alive();
+    let name = worker.to_string();
+    let succeeded = || live.card_of(worker).map(|card| card.former.contains(&name));
+    let Some(before) = succeeded() else { return Outcome::Gone };
+    while env.now() < until && !before {
+        match succeeded() {
+            None => return Outcome::Gone,
+            Some(true) => return Outcome::Back,
+            Some(false) => env.sleep(LOOK_EVERY).await,
         }
-        env.sleep(LOOK_EVERY).await;
     }
-    true
+    Outcome::Stays
 }
 
 /// The worker is avoided. True if there is another one, now or within half a lease: then the

@@ -47,6 +47,17 @@ pub enum Codec {
     Lz4 = 1,
 }
 
+impl Codec {
+    /// The codec of this number, if there is one.
+    pub fn of(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Plain),
+            1 => Some(Self::Lz4),
+            _ => None,
+        }
+    }
+}
+
 /// One block: an encoded record batch with its identity.
 #[derive(Clone, Debug)]
 pub struct Block {
@@ -109,11 +120,8 @@ impl Block {
         if head.len() < HEADER_LEN || head[..4] != MAGIC {
             return Err(Error::lost("not a shuffle block: wrong magic or too short"));
         }
-        let codec = match head[4] {
-            0 => Codec::Plain,
-            1 => Codec::Lz4,
-            other => return Err(Error::lost(format!("unknown shuffle block codec {other}"))),
-        };
+        let codec = Codec::of(head[4])
+            .ok_or_else(|| Error::lost(format!("unknown shuffle block codec {}", head[4])))?;
         let u32_at = |at: usize| u32::from_le_bytes(array(head, at));
         let query = QueryId::from_u128(u128::from_le_bytes(array(head, 8)));
         let shuffle =

@@ -3,7 +3,10 @@
 
 pub mod block;
 pub mod decide;
+#[cfg(test)]
+mod fuzz;
 pub mod shuffle;
+pub mod table;
 pub mod wire;
 
 /// Definitions of the catalog. Generated from `proto/catalog.proto`, which documents every field.

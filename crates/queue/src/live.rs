@@ -33,6 +33,8 @@ pub struct LiveSet {
 #[derive(Debug, Default)]
 struct Shared {
     cards: RwLock<BTreeMap<ProcessId, Seen>>,
+    /// Who answers for a former life; changed after the cards.
+    heirs: RwLock<BTreeMap<ProcessId, ProcessId>>,
     changed: Notify,
 }
 
@@ -43,6 +45,7 @@ struct Seen {
     card: Bytes,
     /// The same, read; the default if it cannot be.
     read: Arc<Card>,
+    former: Vec<ProcessId>,
 }
 
 impl LiveSet {
@@ -81,15 +84,13 @@ impl LiveSet {
         self.shared.cards.read().iter().map(|(id, seen)| (*id, seen.read.build.clone())).collect()
     }
 
-    /// The card of the process that `id` is a life of, present or former.
+    /// The card of the process that `id` is a life of, present or former. One that names it as a
+    /// former life comes first: its own card may be what that life left behind.
     pub fn card_of(&self, id: ProcessId) -> Option<Card> {
+        let heir = self.shared.heirs.read().get(&id).copied();
         let cards = self.shared.cards.read();
-        let read = |seen: &Seen| seen.read.as_ref().clone();
-        if let Some(seen) = cards.get(&id) {
-            return Some(read(seen));
-        }
-        let name = id.to_string();
-        cards.values().find(|seen| seen.read.former.contains(&name)).map(read)
+        let seen = heir.and_then(|heir| cards.get(&heir)).or_else(|| cards.get(&id))?;
+        Some(seen.read.as_ref().clone())
     }
 
     /// Of the live processes the first choice for a stage of one slice: the same wherever the same
@@ -130,12 +131,19 @@ impl Shared {
             .filter_map(|entry| {
                 let id = entry.key.strip_prefix(role.prefix())?.parse().ok()?;
                 let read = Arc::new(Card::decode(entry.value.as_ref()).unwrap_or_default());
-                Some((id, Seen { fence: entry.created, card: entry.value.clone(), read }))
+                let former = read.former.iter().filter_map(|id| id.parse().ok()).collect();
+                let (fence, card) = (entry.created, entry.value.clone());
+                Some((id, Seen { fence, card, read, former }))
             })
             .collect();
         let mut current = self.cards.write();
         if *current != cards {
+            let heirs =
+                cards.iter().flat_map(|(id, seen)| seen.former.iter().map(|one| (*one, *id)));
+            let heirs = heirs.collect();
             *current = cards;
+            drop(current);
+            *self.heirs.write() = heirs;
             self.changed.notify_one();
         }
     }

@@ -87,14 +87,14 @@ impl Member {
         ttl: Duration,
     ) -> Result<Self> {
         let id = ProcessId::generate(&env);
-        Self::join_as(id, store, env, role, card, ttl).await
+        Self::join_as((id, &[]), (store, env), role, card, ttl).await
     }
 
-    /// [`Member::join`] under a fresh id that the caller has generated.
+    /// [`Member::join`] under a fresh id that the caller has generated. The cards of its former
+    /// lives go in the moment that its own comes: nobody ever takes it for two.
     pub(crate) async fn join_as(
-        id: ProcessId,
-        store: StoreRef,
-        env: Env,
+        (id, former): (ProcessId, &[String]),
+        (store, env): (StoreRef, Env),
         role: Role,
         card: Bytes,
         ttl: Duration,
@@ -102,9 +102,10 @@ impl Member {
         let sent = env.now();
         let lease = store.lease_grant(ttl).await?;
         let key = format!("{}{id}", role.prefix());
+        let gone = former.iter().map(|id| Op::Delete(format!("{}{id}", role.prefix())));
         let txn = Txn {
             compares: vec![Compare::Absent(key.clone())],
-            ops: vec![Op::Put(key, card, Some(lease.id))],
+            ops: gone.chain([Op::Put(key, card, Some(lease.id))]).collect(),
             // A card does not outlive the machine.
             durability: Durability::Lazy,
         };
@@ -167,6 +168,12 @@ impl Member {
     pub async fn leave(&self) -> Result<()> {
         self.fence_now();
         self.inner.store.lease_revoke(self.inner.lease).await
+    }
+
+    /// Renews the lease now, so that the card stays for as long as it can. `Fenced`: it has ended.
+    pub(crate) async fn renew(&self) -> Result<()> {
+        self.check()?;
+        self.inner.store.lease_keep(self.inner.lease).await
     }
 
     pub(crate) fn lease(&self) -> LeaseId {

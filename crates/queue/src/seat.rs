@@ -24,7 +24,8 @@ const FORMER_MAX: usize = 32;
 pub struct SeatOptions {
     /// The role.
     pub role: Role,
-    /// What its card says. The ids of its former lives are added.
+    /// What its card says. The ids of its former lives are added to those that it names already:
+    /// of former processes whose place this one takes.
     pub card: Card,
     /// Time to live of each lease.
     pub ttl: Duration,
@@ -115,6 +116,15 @@ impl Seat {
         self.member().leave().await
     }
 
+    /// Ends the rejoining and leaves the card where it is: it stays for one more lease, and who
+    /// looks for this process is told to wait. For a process that has handed over to the next one,
+    /// which removes the card when it takes this place. `Retry` if the store was not reached: then
+    /// the card stays less long.
+    pub async fn leave_behind(&self) -> Result<()> {
+        self.life.abort();
+        self.member().renew().await
+    }
+
     /// Ends the rejoining only, as a crash would: the lease runs out.
     pub fn abandon(&self) {
         self.life.abort();
@@ -127,7 +137,9 @@ impl<F: Fn(ProcessId)> Lives<F> {
         (self.joining)(id);
         let bytes = self.card.lock().encode_to_vec().into();
         let (store, env) = (Arc::clone(&self.store), self.env.clone());
-        let member = Member::join_as(id, store, env, self.role, bytes, self.ttl).await?;
+        let former = self.card.lock().former.clone();
+        let lives = (id, former.as_slice());
+        let member = Member::join_as(lives, (store, env), self.role, bytes, self.ttl).await?;
         let former = &mut self.card.lock().former;
         former.push(id.to_string());
         let extra = former.len().saturating_sub(FORMER_MAX);

@@ -28,6 +28,11 @@ impl<T: Copy + Eq + Hash> BoundedSet<T> {
         }
     }
 
+    /// All members, the oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.order.iter()
+    }
+
     pub(crate) fn contains(&self, member: &T) -> bool {
         // Usually empty: spares the push path a hash.
         !self.members.is_empty() && self.members.contains(member)

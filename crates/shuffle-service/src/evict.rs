@@ -5,7 +5,7 @@
 //! extent that cannot be read, or is corrupt, stays where it is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
+use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -25,6 +25,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What is known of evictions.
 #[derive(Default)]
 pub(crate) struct Evictions {
+    /// None begins any more: extents stay where they are.
+    stopped: AtomicBool,
     running: AtomicBool,
     /// The last round was of no use: none before this.
     not_before: Mutex<Duration>,
@@ -39,11 +41,20 @@ pub(crate) struct Old {
     pub(crate) file: Arc<dyn DiskFile>,
 }
 
+impl Evictions {
+    /// Has no further round begin. True if none is under way.
+    pub(crate) fn stop(&self) -> bool {
+        self.stopped.store(true, Release);
+        !self.running.load(Acquire)
+    }
+}
+
 impl Core {
     /// True if extents are on their way from the disks to the object store, so that disks will take
     /// data soon. Starts that if it is what the options say.
     pub(crate) fn makes_room(self: &Arc<Self>, bytes: u64) -> bool {
-        let wanted = self.options.when_full == WhenFull::Evict;
+        let wanted =
+            self.options.when_full == WhenFull::Evict && !self.evictions.stopped.load(Acquire);
         let usable = self.objects.as_ref().is_some_and(|objects| objects.trouble().is_none());
         if !wanted || !usable || self.env.now() < *self.evictions.not_before.lock() {
             return false;

@@ -13,11 +13,15 @@
 //! [`disk`] is the seam to files. `objects` is the object store, `evict` moves extents from disks to
 //! it.
 //!
+//! From one process to the next: `hand_over` leaves tables of all extents in the folders, `take_over`
+//! reads them; `calls` lets the former wait for what is under way.
+//!
 //! Locks are taken in this order and never across an await: the pump, registry, gate of a shuffle,
 //! its table of partitions, one partition or one disk.
 
 mod aim;
 mod bounded;
+mod calls;
 mod carry;
 mod choose;
 mod core;
@@ -26,6 +30,7 @@ mod door;
 mod evict;
 mod extent;
 mod flush;
+mod hand_over;
 mod health;
 mod inspect;
 mod intake;
@@ -41,12 +46,15 @@ mod registry;
 mod settle;
 mod shuffle;
 mod stats;
+mod take_over;
 mod unit;
 mod worker;
 
 pub use door::{Bound, Door, DoorOptions, DoorStats};
+pub use hand_over::HandOver;
 pub use health::DiskState;
 pub use inspect::PartitionStats;
 pub use options::{Class, DiskOptions, ObjectOptions, Options, Tier, WhenFull};
 pub use stats::{Answers, DiskStats, ObjectStats, Stats};
+pub use take_over::TakenOver;
 pub use worker::ShuffleWorker;

@@ -20,7 +20,8 @@ pub enum Class {
 /// One folder for data that leave memory, usually on a disk of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskOptions {
-    /// The folder. The worker owns the folder `dunlin-shuffle` in it and clears that at the start.
+    /// The folder. The worker owns the folder `dunlin-shuffle` in it; at the start it clears what no former
+    /// life handed over.
     pub path: PathBuf,
     /// Default: [`Class::Ssd`].
     pub class: Class,

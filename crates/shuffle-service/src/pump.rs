@@ -59,6 +59,11 @@ pub(crate) enum Launch {
 }
 
 impl Flights {
+    /// Extents to come are younger than this.
+    pub(crate) fn go_on_from(&mut self, born: u64) {
+        self.number = self.number.max(born);
+    }
+
     /// Writes under way there.
     pub(crate) fn on(&self, to: Target) -> usize {
         self.flying.iter().filter(|flight| flight.to == to).count()

@@ -51,14 +51,29 @@ impl Registry {
         ids.iter().filter_map(|id| inner.shuffles.remove(id)).collect()
     }
 
+    /// Takes back what a former life knew; see `take_over`.
+    pub(crate) fn restore(&self, shuffles: Vec<Shuffle>, ended: impl Iterator<Item = QueryId>) {
+        let mut inner = self.0.write();
+        ended.for_each(|query| inner.ended.insert(query));
+        inner.shuffles.extend(shuffles.into_iter().map(|one| (one.id(), Arc::new(one))));
+    }
+
+    /// Queries that have ended, the latest last.
+    pub(crate) fn ended(&self) -> Vec<QueryId> {
+        self.0.read().ended.iter().copied().collect()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Shuffle>> {
+        self.0.read().shuffles.values().cloned().collect()
+    }
+
     pub(crate) fn ids(&self) -> Vec<ShuffleId> {
         self.0.read().shuffles.keys().copied().collect()
     }
 
     /// All partitions.
     pub(crate) fn partitions(&self) -> Vec<Arc<Partition>> {
-        let shuffles: Vec<_> = self.0.read().shuffles.values().cloned().collect();
-        shuffles.iter().flat_map(|shuffle| shuffle.partitions()).collect()
+        self.all().iter().flat_map(|shuffle| shuffle.partitions()).collect()
     }
 
     /// All partitions with bodies in memory, the largest first.

@@ -21,6 +21,18 @@ pub(crate) struct Shuffle {
     id: ShuffleId,
     gate: RwLock<Gate>,
     partitions: RwLock<HashMap<PartitionId, Arc<Partition>>>,
+    /// Not all that was pushed to a former life is there, and nobody knows what it was: who asks for
+    /// what a commit names sees what is missing, who follows would not.
+    holes: bool,
+}
+
+/// What of a shuffle outlives its process, besides its partitions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fate {
+    pub(crate) sealed: bool,
+    pub(crate) holes: bool,
+    /// The latest last.
+    pub(crate) discarded: Vec<MapAttempt>,
 }
 
 struct Gate {
@@ -48,7 +60,36 @@ impl Shuffle {
     pub(crate) fn new(id: ShuffleId) -> Self {
         let gate =
             Gate { sealed: false, deleted: false, discarded: BoundedSet::new(DISCARDED_MAX) };
-        Self { id, gate: RwLock::new(gate), partitions: RwLock::default() }
+        Self { id, gate: RwLock::new(gate), partitions: RwLock::default(), holes: false }
+    }
+
+    /// The shuffle as a former life left it.
+    pub(crate) fn restored(
+        id: ShuffleId,
+        fate: Fate,
+        partitions: Vec<(PartitionId, Partition)>,
+    ) -> Self {
+        let mut shuffle = Self { holes: fate.holes, ..Self::new(id) };
+        let gate = shuffle.gate.get_mut();
+        gate.sealed = fate.sealed;
+        fate.discarded.into_iter().for_each(|attempt| gate.discarded.insert(attempt));
+        let partitions = partitions.into_iter().map(|(id, partition)| (id, Arc::new(partition)));
+        shuffle.partitions.get_mut().extend(partitions);
+        shuffle
+    }
+
+    pub(crate) fn fate(&self) -> Fate {
+        let gate = self.gate.read();
+        let discarded = gate.discarded.iter().copied().collect();
+        Fate { sealed: gate.sealed, holes: self.holes, discarded }
+    }
+
+    pub(crate) fn id(&self) -> ShuffleId {
+        self.id
+    }
+
+    pub(crate) fn has_holes(&self) -> bool {
+        self.holes
     }
 
     pub(crate) fn phase(&self) -> Phase {

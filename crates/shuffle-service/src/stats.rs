@@ -1,5 +1,6 @@
 //! What a shuffle worker counts.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
@@ -105,6 +106,8 @@ pub struct ObjectStats {
     pub queue: u64,
     /// It failed a moment ago and is left alone.
     pub resting: bool,
+    /// The names of former lives whose objects are still served.
+    pub former: BTreeSet<String>,
 }
 
 /// The live counters. Amounts are signed: a removal may be counted before what it removes.
@@ -152,6 +155,11 @@ impl Counters {
             [0, 1, 2, 3].map(|n| self.refusals[n].load(Relaxed));
         let (no_memory, moves) = (self.no_memory.load(Relaxed), self.moves.load(Relaxed));
         Answers { in_memory, twice, in_object, too_large, draining, disk, peer, no_memory, moves }
+    }
+
+    /// So many blocks were here before the first push.
+    pub(crate) fn took_over(&self, blocks: u64) {
+        self.blocks.fetch_add(blocks.cast_signed(), Relaxed);
     }
 
     pub(crate) fn snapshot(&self, memory_bytes: u64) -> Stats {

@@ -5,14 +5,16 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use dunlin_base::env::Task;
-use dunlin_base::{Env, Error, QueryId, Result};
+use dunlin_base::{Env, Error, ProcessId, QueryId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
 use dunlin_proto::shuffle::{
     Ack, BlockStream, Durability, MapAttempt, Peers, Push, Pushed, ReadRequest, Refusal, ShuffleApi,
 };
 use futures::future::join;
 use futures::{StreamExt, stream};
+use parking_lot::Mutex;
 
+use crate::calls::{Call, Calls};
 use crate::core::Core;
 use crate::disk::{Disk, LocalDisk};
 use crate::options::{DiskOptions, Options};
@@ -20,14 +22,22 @@ use crate::partition::Removed;
 use crate::probe::probe_for_ever;
 use crate::read;
 use crate::stats::Stats;
+use crate::take_over::{TakenOver, take_over};
 
 /// One shuffle worker: blocks in memory first, the largest partitions on disk when memory is
-/// short. Data are not replicated: they end with the worker.
+/// short. They end with the worker, unless it hands over to the next one.
 pub struct ShuffleWorker {
     pub(crate) core: Arc<Core>,
     /// How second copies are placed; nobody else is known until it is set.
     pub(crate) peers: OnceLock<Arc<dyn Peers>>,
     pub(crate) draining: AtomicBool,
+    /// Pushes under way.
+    pub(crate) pushes: Calls,
+    /// Calls under way that change what is here in another way. Closed by the hand-over.
+    pub(crate) changes: Calls,
+    /// Process ids under which data were acknowledged, the newest last.
+    pub(crate) lives: Mutex<Vec<ProcessId>>,
+    taken_over: TakenOver,
     /// Ends with the worker.
     probes: Option<Task<()>>,
 }
@@ -41,15 +51,28 @@ impl Drop for ShuffleWorker {
 }
 
 impl ShuffleWorker {
-    /// A worker with no data. Clears what a former life left in its folders: unreplicated data die
-    /// with the process. `Invalid` if a folder cannot be used or another worker uses it.
+    /// A worker with what a former life handed over in its folders ([`ShuffleWorker::hand_over`]);
+    /// [`ShuffleWorker::taken_over`] says what that is. Everything else there is cleared. `Invalid` if
+    /// a folder cannot be used or another worker uses it. Blocks the thread.
     pub fn new(options: Options, env: Env) -> Result<Arc<Self>> {
         let open = |disk: &DiskOptions| {
-            let local = Arc::new(LocalDisk::open(&disk.path)?) as Arc<dyn Disk>;
+            let fresh = u128::from(env.random()) << 64 | u128::from(env.random());
+            let local = Arc::new(LocalDisk::reopen(&disk.path, fresh)?) as Arc<dyn Disk>;
             Ok((disk.clone(), local))
         };
         let disks = options.disks.iter().map(open).collect::<Result<Vec<_>>>()?;
-        Ok(Self::with_disks(options, disks, env))
+        Self::on_kept_disks(options, disks, env)
+    }
+
+    /// The same on these disks, whatever `options.disks` says.
+    pub fn on_kept_disks(
+        options: Options,
+        disks: Vec<(DiskOptions, Arc<dyn Disk>)>,
+        env: Env,
+    ) -> Result<Arc<Self>> {
+        let core = Core::new(options, disks, env);
+        let taken_over = take_over(&core)?;
+        Ok(Self::around(core, taken_over))
     }
 
     /// A worker on this disk, whatever `options.disks` says.
@@ -58,19 +81,46 @@ impl ShuffleWorker {
         Self::with_disks(options, disk.into_iter().collect(), env)
     }
 
-    /// A worker on these disks, whatever `options.disks` says.
+    /// A worker on these disks, whatever `options.disks` says. They are empty.
     pub fn with_disks(
         options: Options,
         disks: Vec<(DiskOptions, Arc<dyn Disk>)>,
         env: Env,
     ) -> Arc<Self> {
-        let core = Arc::new(Core::new(options, disks, env));
+        Self::around(Core::new(options, disks, env), TakenOver::default())
+    }
+
+    fn around(core: Core, taken_over: TakenOver) -> Arc<Self> {
+        let core = Arc::new(core);
         let probes = (!core.disks.is_empty()).then(|| {
             let probing = probe_for_ever(core.env.clone(), Arc::downgrade(&core));
             core.env.spawn("shuffle-probes", probing)
         });
-        let (peers, draining) = (OnceLock::new(), AtomicBool::new(false));
-        Arc::new(Self { core, peers, draining, probes })
+        Arc::new(Self {
+            core,
+            peers: OnceLock::new(),
+            draining: AtomicBool::new(false),
+            pushes: Calls::default(),
+            changes: Calls::default(),
+            lives: Mutex::new(taken_over.processes.clone()),
+            taken_over,
+            probes,
+        })
+    }
+
+    /// What a former life handed over.
+    pub fn taken_over(&self) -> &TakenOver {
+        &self.taken_over
+    }
+
+    /// From now on blocks are acknowledged under this process id. A hand-over names it.
+    pub fn answers_for(&self, life: ProcessId) {
+        self.lives.lock().push(life);
+    }
+
+    /// A change that is no push may begin. `Retry` once the worker has handed over.
+    fn change(&self) -> Result<Call<'_>> {
+        self.changes.enter().ok_or_else(handed_over)
     }
 
     /// Says how other workers are reached, for pushes that name a peer. The first call counts.
@@ -107,6 +157,7 @@ impl ShuffleWorker {
         task.join().await.unwrap_or_else(|panic| Err(Error::bug(format!("flush: {panic}"))))
     }
 
+    /// The answer to a push, before it is counted.
     async fn answer(&self, push: Push) -> Result<Pushed> {
         let Push { blocks, peer, last_resort } = push;
         if let Some(refusal) = self.refusal(&blocks, last_resort) {
@@ -117,7 +168,7 @@ impl ShuffleWorker {
         let Some(peer) = peer else {
             self.keep(blocks.clone()).await?;
             let durability = self.core.settle(&blocks).await;
-            return Ok(Pushed::Stored(Ack { durability, slow: slow(), moves: moves() }));
+            return Ok(self.stored(Ack { durability, slow: slow(), moves: moves() }));
         };
         // Both at once. Blocks that only one of them has count for nothing: the writer's commit
         // will not name this location for them.
@@ -129,13 +180,26 @@ impl ShuffleWorker {
             return Ok(Pushed::Refused(Refusal::Peer, Vec::new()));
         }
         let durability = Durability::Twice;
-        Ok(Pushed::Stored(Ack { durability, slow: slow(), moves: moves() }))
+        Ok(self.stored(Ack { durability, slow: slow(), moves: moves() }))
+    }
+
+    /// The answer to a push that is stored. A hand-over that did not wait for it may not have it in
+    /// its tables: it has to go elsewhere.
+    fn stored(&self, ack: Ack) -> Pushed {
+        match self.changes.is_closed() {
+            true => Pushed::Refused(Refusal::Draining, Vec::new()),
+            false => Pushed::Stored(ack),
+        }
     }
 
     fn count_removed(&self, removed: &Removed) {
         self.core.counters.blocks.fetch_sub(removed.blocks.cast_signed(), Relaxed);
         self.core.release(&removed.extents);
     }
+}
+
+fn handed_over() -> Error {
+    Error::retry("this shuffle worker hands over to the next process")
 }
 
 #[async_trait]
@@ -145,12 +209,15 @@ impl ShuffleApi for ShuffleWorker {
     }
 
     async fn store(&self, push: Push) -> Result<Pushed> {
+        // Counted before the look at whether it may come in: a hand-over waits for it from then on.
+        let _call = self.pushes.enter();
         let answer = self.answer(push).await?;
         self.core.counters.answered(&answer);
         Ok(answer)
     }
 
     async fn seal(&self, shuffle: ShuffleId) -> Result<()> {
+        let _call = self.change()?;
         self.core.registry.open(shuffle)?.seal();
         Ok(())
     }
@@ -162,6 +229,9 @@ impl ShuffleApi for ShuffleWorker {
         let Some(maps) = maps else {
             // A follower may come before the first block.
             let shuffle = core.registry.open(id).map_err(|_| unknown())?;
+            if shuffle.has_holes() {
+                return Err(Error::lost(format!("shuffle {id} was not wholly handed over")));
+            }
             return Ok(read::follow(core, shuffle, id, partition));
         };
         let shuffle = core.registry.get(id).ok_or_else(unknown)?;
@@ -172,6 +242,7 @@ impl ShuffleApi for ShuffleWorker {
     }
 
     async fn discard(&self, shuffle: ShuffleId, attempt: MapAttempt) -> Result<()> {
+        let _call = self.change()?;
         if let Some(shuffle) = self.core.registry.get(shuffle) {
             self.count_removed(&shuffle.discard(attempt, &self.core.memory));
         }
@@ -179,6 +250,7 @@ impl ShuffleApi for ShuffleWorker {
     }
 
     async fn delete_query(&self, query: QueryId) -> Result<()> {
+        let _call = self.change()?;
         for shuffle in self.core.registry.end(query) {
             self.count_removed(&shuffle.delete(&self.core.memory));
         }

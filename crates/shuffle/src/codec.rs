@@ -7,6 +7,7 @@
 //! decoding: a checksum says that bytes are unchanged, not that they are UTF-8.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -18,6 +19,7 @@ use arrow_ipc::reader::{RecordBatchDecoder, read_dictionary};
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, StreamEncoder};
 use arrow_ipc::{CompressionType, Message, MetadataVersion, root_as_message};
 use bytes::Bytes;
+use dunlin_base::env::panic_text;
 use dunlin_base::{Error, Kind, Result};
 use dunlin_proto::block::{BODY_LEN_MAX, Block, Codec};
 
@@ -26,6 +28,12 @@ use crate::compact::compact;
 /// Every buffer in a body begins at a multiple of this: the alignment of the widest Arrow value.
 /// More would only pad small blocks.
 const ALIGNMENT: usize = 16;
+
+/// Length of what precedes a compressed buffer.
+const CLAIM_LEN: usize = 8;
+
+/// A byte of LZ4 stands for no more than so many.
+const LZ4_RATIO_MAX: u64 = 255;
 
 /// Length of what precedes the metadata of a message: a marker and the metadata's length.
 const PREFIX_LEN: usize = 8;
@@ -150,10 +158,14 @@ impl Decoder {
     }
 
     /// The batch of a block. The block must have been verified. `Bug` if it is not of this schema
-    /// after all. Without compression the arrays keep the block's body alive.
+    /// after all, or no body: whatever its bytes are, they do no harm. Without compression the arrays
+    /// keep the block's body alive.
     pub fn decode(&self, block: &Block) -> Result<RecordBatch> {
         let bad = |why: String| Error::bug(format!("cannot decode {}: {why}", block.place()));
-        let batch = self.decode_body(&block.body).map_err(|e| bad(e.to_string()).with_source(e))?;
+        // Arrow checks much of what it reads, and asserts the rest.
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.decode_body(&block.body)));
+        let decoded = decoded.map_err(|panic| bad(panic_text(panic.as_ref())))?;
+        let batch = decoded.map_err(|e| bad(e.to_string()).with_source(e))?;
         if batch.num_rows() != block.rows as usize {
             return Err(bad(format!("{} rows, not {}", batch.num_rows(), block.rows)));
         }
@@ -168,12 +180,14 @@ impl Decoder {
             let message = parse(&metadata)?;
             let version = message.version();
             if let Some(dictionary) = message.header_as_dictionary_batch() {
+                dictionary.data().map_or(Ok(()), |data| check_claims(&data, &body))?;
                 read_dictionary(&body, dictionary, &self.wire, &mut dictionaries, &version)?;
                 continue;
             }
             let Some(batch) = message.header_as_record_batch() else {
                 return Err(malformed("neither a batch nor a dictionary"));
             };
+            check_claims(&batch, &body)?;
             let wire = Arc::clone(&self.wire);
             let batch = RecordBatchDecoder::try_new(&body, batch, wire, &dictionaries, &version)?
                 .with_require_alignment(false)
@@ -221,6 +235,28 @@ fn cut(from: &Buffer, at: usize, length: usize) -> Result<Buffer, ArrowError> {
         Some(end) if end <= from.len() => Ok(from.slice_with_length(at, length)),
         _ => Err(malformed("cut short")),
     }
+}
+
+/// A compressed buffer begins with the length that it is said to have without compression, and
+/// Arrow allocates that at once. More than LZ4 can mean is a lie.
+fn check_claims(batch: &arrow_ipc::RecordBatch<'_>, body: &Buffer) -> Result<(), ArrowError> {
+    if batch.compression().is_none() {
+        return Ok(());
+    }
+    for buffer in batch.buffers().into_iter().flatten() {
+        let at = usize::try_from(buffer.offset()).map_err(|_| malformed("offset"))?;
+        let length = usize::try_from(buffer.length()).map_err(|_| malformed("length"))?;
+        let bytes = cut(body, at, length)?;
+        let Some(claim) = bytes.get(..CLAIM_LEN).and_then(|claim| claim.try_into().ok()) else {
+            continue;
+        };
+        // Below zero: not compressed.
+        let claimed = i64::from_le_bytes(claim).max(0).unsigned_abs();
+        if claimed > LZ4_RATIO_MAX * length as u64 {
+            return Err(malformed("a buffer that is larger than its bytes can say"));
+        }
+    }
+    Ok(())
 }
 
 fn malformed(why: &str) -> ArrowError {

@@ -281,7 +281,7 @@ impl Engine {
         self.leave_gateway().await;
         let shuffle = self.shuffle.lock().take();
         if let Some(role) = shuffle {
-            role.leave().await;
+            role.end(self.options.hand_over).await;
         }
     }
 }

@@ -82,6 +82,9 @@ pub struct EngineOptions {
     pub shuffle: bool,
     /// How shuffle data cross between processes; `None`: all roles are in this one.
     pub wire: Option<Wire>,
+    /// How long the shuffle worker may take at the end to hand its data over to the next process in
+    /// `scratch`; `None`: they go with this process.
+    pub hand_over: Option<Duration>,
     /// Memory of all tasks of one executor.
     pub memory_limit: ByteCount,
     /// Memory for shuffle blocks; beyond it they go where `storage` says.
@@ -130,6 +133,7 @@ impl EngineOptions {
             gateway: true,
             shuffle: true,
             wire: None,
+            hand_over: None,
             memory_limit: ByteCount::mib(2048),
             shuffle_memory: ByteCount::mib(1024),
             storage: StorageOptions::default(),

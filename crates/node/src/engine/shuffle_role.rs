@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use dunlin_base::env::Task;
 use dunlin_base::net::machine;
@@ -12,7 +13,7 @@ use dunlin_metadata::blob::ObjectPlace;
 use dunlin_proto::queue::{Card, MachineSocket};
 use dunlin_queue::{Role, Seat, SeatOptions};
 use dunlin_shuffle::LocalWorkers;
-use dunlin_shuffle_service::{Bound, Door, DoorOptions, ShuffleWorker};
+use dunlin_shuffle_service::{Bound, Door, DoorOptions, HandOver, ShuffleWorker};
 
 use super::options::Wire;
 use super::telling::{self, Teller};
@@ -39,7 +40,13 @@ impl ShuffleRole {
         let memory_limit = limits.memory_limit.0;
         let object_folder = limits.objects.as_ref().map(|objects| objects.worker.clone());
         let worker = ShuffleWorker::new(limits, env.clone())?;
-        let mut card = Card { build: dunlin_planner::BUILD.to_owned(), ..Card::default() };
+        // What a former process handed over is asked for by its ids.
+        let former = worker.taken_over().processes.clone();
+        let mut card = Card {
+            build: dunlin_planner::BUILD.to_owned(),
+            former: former.iter().map(ToString::to_string).collect(),
+            ..Card::default()
+        };
         let told = telling::first_words(&worker, memory_limit, object_folder.clone());
         card.shuffle = Some(told.clone());
         let door = match &options.wire {
@@ -57,6 +64,14 @@ impl ShuffleRole {
                 }
             }
         };
+        former.into_iter().for_each(&joining);
+        let joining = {
+            let worker = Arc::clone(&worker);
+            move |id| {
+                worker.answers_for(id);
+                joining(id);
+            }
+        };
         let seat = Seat::take(Arc::clone(store), leases.clone(), role, joining).await?;
         let teller = Arc::new(Teller {
             seat: Arc::new(seat),
@@ -71,11 +86,28 @@ impl ShuffleRole {
         Ok(Self { worker, teller, telling, door })
     }
 
-    /// Gives up the lease and closes the door. What the worker holds is lost.
-    pub(super) async fn leave(self) {
+    /// Ends the role. With a limit, what it holds is handed over within that to the next process in
+    /// its folders; its card stays for a while then, so that readers wait for that one.
+    pub(super) async fn end(self, hand_over: Option<Duration>) {
         let Self { worker, teller, telling, door } = self;
         telling.abort();
-        if let Err(error) = teller.seat.leave().await {
+        let seat = &teller.seat;
+        let done = match hand_over {
+            Some(limit) if worker.stats().blocks > 0 => worker.hand_over(limit).await,
+            _ => Ok(HandOver::default()),
+        };
+        let left = match done {
+            Ok(HandOver { tables, blocks, left }) if blocks > 0 => {
+                tracing::info!(tables, blocks, left, "shuffle data are handed over");
+                seat.leave_behind().await
+            }
+            Ok(_) => seat.leave().await,
+            Err(error) => {
+                tracing::warn!(%error, "shuffle data are not handed over");
+                seat.leave().await
+            }
+        };
+        if let Err(error) = left {
             tracing::warn!(%error, "shuffle worker could not leave");
         }
         // The seat has a handle of the door.

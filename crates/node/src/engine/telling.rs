@@ -97,13 +97,15 @@ pub(super) fn first_words(
     object_folder: Option<String>,
 ) -> ShuffleStorage {
     let stats = worker.stats();
+    let former = stats.objects.iter().flat_map(|objects| objects.former.iter().cloned());
+    let object_folders = object_folder.into_iter().chain(former).collect();
     ShuffleStorage {
         draining: false,
         memory_limit,
         memory_used: stats.memory_bytes,
         disks: stats.disks.iter().map(disk).collect(),
         objects: stats.objects.is_some_and(|objects| !objects.resting),
-        object_folders: object_folder.into_iter().collect(),
+        object_folders,
         admin: String::new(),
         shuffles: stats.shuffles,
     }

@@ -52,6 +52,9 @@ impl Serving {
             }
         };
         let mut engine = EngineOptions::ephemeral(scratch);
+        // Only a folder that stays is found again. Half of the limit is left to all else.
+        let half = Duration::from_secs(options.drain_limit.into()) / 2;
+        engine.hand_over = options.scratch.is_some().then_some(half);
         // The catalog outlives this process and its folder: an administrator says where tables go.
         engine.settings.warehouse.clear();
         config.apply(&mut engine)?;

@@ -9,6 +9,8 @@ mod decoder;
 mod encode;
 mod failure;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 mod message;
 #[cfg(test)]
 mod tests;

@@ -9,10 +9,10 @@ use super::*;
 use crate::block::{Block, BlockId, Codec, ShuffleId};
 use crate::shuffle::{Ack, Durability, MapAttempt, Push, Pushed, ReadRequest, Refusal};
 
-const LIMITS: Limits = Limits { header_len_max: HEADER_LEN_MAX, body_len_max: 1 << 20 };
+pub(super) const LIMITS: Limits = Limits { header_len_max: HEADER_LEN_MAX, body_len_max: 1 << 20 };
 
 /// A generator of its own: these tests need nothing but different numbers.
-struct Chance(u64);
+pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
     fn below(&mut self, bound: u64) -> u64 {
@@ -50,7 +50,7 @@ fn pushed(chance: &mut Chance) -> Pushed {
     }
 }
 
-fn messages(chance: &mut Chance) -> Vec<Message> {
+pub(super) fn messages(chance: &mut Chance) -> Vec<Message> {
     let id = RequestId(chance.below(1 << 40));
     let worker = ProcessId::from_u128(1 << 100 | 3);
     let build = "b".repeat(200);
@@ -99,12 +99,12 @@ fn messages(chance: &mut Chance) -> Vec<Message> {
     others.into_iter().chain(asks).chain(answers).collect()
 }
 
-fn bytes_of(message: &Message) -> Vec<u8> {
+pub(super) fn bytes_of(message: &Message) -> Vec<u8> {
     message.encode(&LIMITS).expect("within the limits").concat()
 }
 
 /// Feeds what is wanted until the bytes run out or are no frames.
-fn decode(mut bytes: &[u8], limits: Limits) -> Result<Vec<Message>> {
+pub(super) fn decode(mut bytes: &[u8], limits: Limits) -> Result<Vec<Message>> {
     let (mut decoder, mut messages) = (Decoder::new(limits), Vec::new());
     while bytes.len() >= decoder.wants() && !(bytes.is_empty() && decoder.at_start()) {
         let (piece, rest) = bytes.split_at(decoder.wants());

@@ -6,6 +6,7 @@ mod life;
 mod losses;
 mod peers;
 mod poison;
+mod seats;
 mod short;
 mod toy;
 mod world;

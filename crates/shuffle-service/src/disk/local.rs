@@ -1,6 +1,7 @@
 //! A disk that is a folder of the local file system. Opened by the worker, one for each folder that
 //! it is given.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use dunlin_base::{Error, QueryId, Result};
 
+use super::kept;
 use super::{Disk, DiskFile, ExtentId, Space};
 
 /// What a probe writes: a few pages, so that the disk has work and not much of it.
@@ -23,22 +25,34 @@ pub struct LocalDisk {
     root: PathBuf,
     /// Locked for the life of the worker: clearing the folder of a live worker would lose its data.
     _lock: File,
+    identity: u128,
 }
 
 impl LocalDisk {
     /// Takes the folder over and clears what a former life left in it. `Invalid` if it cannot be
     /// created or written, or if another worker uses it.
     pub fn open(directory: &Path) -> Result<Self> {
+        let disk = Self::reopen(directory, 0)?;
+        let cleared = disk.remove_table().and_then(|()| disk.clear(&BTreeSet::new()));
+        cleared.map_err(|e| unusable(&disk.root, e))?;
+        Ok(disk)
+    }
+
+    /// Takes the folder over with all that is in it: the caller clears what it does not want. A folder
+    /// without an identity gets `fresh` (0: it stays without one). Errors as those of [`LocalDisk::open`].
+    pub fn reopen(directory: &Path, fresh: u128) -> Result<Self> {
         let root = directory.join("dunlin-shuffle");
         let lock = Self::lock(directory, &root)?;
-        Self::clear(&root).map_err(|e| unusable(&root, e))?;
-        Ok(Self { root, _lock: lock })
+        // Beside the folder and not in it: what is copied to another place is not what was left there.
+        let identity = kept::identity(&lock, fresh).map_err(|e| unusable(&root, e))?;
+        Ok(Self { root, _lock: lock, identity })
     }
 
     fn lock(directory: &Path, root: &Path) -> Result<File> {
         std::fs::create_dir_all(root).map_err(|e| unusable(root, e))?;
         let path = directory.join("dunlin-shuffle.lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
         let file = file.map_err(|e| unusable(&path, e))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
@@ -48,18 +62,6 @@ impl LocalDisk {
                 Err(Error::invalid(text).with_hint("give every shuffle worker its own directory"))
             }
         }
-    }
-
-    fn clear(root: &Path) -> io::Result<()> {
-        for entry in std::fs::read_dir(root)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                std::fs::remove_dir_all(entry.path())?;
-            } else {
-                std::fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(())
     }
 
     fn path(&self, id: ExtentId) -> PathBuf {
@@ -91,6 +93,13 @@ impl Disk for LocalDisk {
         Ok(Arc::new(LocalFile { path, file, named: AtomicBool::new(false) }))
     }
 
+    fn open(&self, id: ExtentId) -> io::Result<(Arc<dyn DiskFile>, u64)> {
+        let path = self.path(id);
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        let length = file.metadata()?.len();
+        Ok((Arc::new(LocalFile { path, file, named: AtomicBool::new(false) }), length))
+    }
+
     fn remove(&self, id: ExtentId) -> io::Result<()> {
         absent_is_fine(std::fs::remove_file(self.path(id)))
     }
@@ -108,6 +117,29 @@ impl Disk for LocalDisk {
             }
         }
         absent_is_fine(removed)
+    }
+
+    fn clear(&self, keep: &BTreeSet<ExtentId>) -> io::Result<()> {
+        kept::clear(&self.root, &keep.iter().map(|id| self.path(*id)).collect())
+    }
+
+    fn read_table(&self) -> io::Result<Option<Vec<u8>>> {
+        kept::read_table(&self.root)
+    }
+
+    fn write_table(&self, bytes: &[u8]) -> io::Result<()> {
+        kept::write_table(&self.root, bytes)
+    }
+
+    fn remove_table(&self) -> io::Result<()> {
+        match std::fs::remove_file(kept::table_path(&self.root)) {
+            Ok(()) => File::open(&self.root)?.sync_all(),
+            absent => absent_is_fine(absent),
+        }
+    }
+
+    fn identity(&self) -> u128 {
+        self.identity
     }
 
     fn directory(&self) -> &Path {

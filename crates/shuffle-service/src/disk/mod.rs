@@ -1,6 +1,7 @@
 //! The seam to local disks. [`LocalDisk`] is the real one; tests and simulations put one that
 //! fails, fills up, hangs or changes bytes in its place.
 
+mod kept;
 mod local;
 mod seam;
 

@@ -1,5 +1,6 @@
 //! What a worker asks of a disk.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,11 +35,30 @@ pub trait Disk: Send + Sync + 'static {
     /// made anew in its place may lie on another file system.
     fn create(&self, id: ExtentId) -> io::Result<Arc<dyn DiskFile>>;
 
+    /// The file of an extent that a former life wrote, and how long it is.
+    fn open(&self, id: ExtentId) -> io::Result<(Arc<dyn DiskFile>, u64)>;
+
     /// Removes one file. Whoever has it open can still read it.
     fn remove(&self, id: ExtentId) -> io::Result<()>;
 
     /// Removes all files of a query. Open ones stay readable until they are dropped.
     fn remove_query(&self, query: QueryId) -> io::Result<()>;
+
+    /// Removes everything but the files of these extents.
+    fn clear(&self, keep: &BTreeSet<ExtentId>) -> io::Result<()>;
+
+    /// The table that a former life left, if it did.
+    fn read_table(&self) -> io::Result<Option<Vec<u8>>>;
+
+    /// Puts a table in its place, whole or not at all. When this has returned it survives the process
+    /// and the machine.
+    fn write_table(&self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Removes the table; when this has returned it does not come back.
+    fn remove_table(&self) -> io::Result<()>;
+
+    /// What tells this folder from all others, also after it was copied there.
+    fn identity(&self) -> u128;
 
     /// The folder, for messages.
     fn directory(&self) -> &Path;

@@ -1,5 +1,6 @@
 //! The store with what is known of it, and the calls that are neither uploads nor reads of extents.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub(crate) struct Objects {
     pub(crate) options: ObjectOptions,
     pub(super) env: Env,
     meter: Mutex<Meter>,
+    /// Folders of former lives that hold objects of a query.
+    former: Mutex<BTreeMap<QueryId, BTreeSet<Path>>>,
 }
 
 #[derive(Default)]
@@ -39,7 +42,7 @@ struct Meter {
 
 impl Objects {
     pub(crate) fn new(options: ObjectOptions, env: Env) -> Self {
-        Self { options, env, meter: Mutex::default() }
+        Self { options, env, meter: Mutex::default(), former: Mutex::default() }
     }
 
     pub(super) fn store(&self) -> &dyn ObjectStore {
@@ -54,8 +57,36 @@ impl Objects {
     }
 
     fn folder(&self, query: QueryId) -> Path {
-        let root = Path::from(self.options.prefix.as_str()).join("shuffle");
-        root.join(self.options.worker.as_str()).join(query.to_string())
+        self.root().join(self.options.worker.as_str()).join(query.to_string())
+    }
+
+    fn root(&self) -> Path {
+        Path::from(self.options.prefix.as_str()).join("shuffle")
+    }
+
+    /// The path of an object that a former life wrote, by its name; the object will go with the query.
+    /// `None` if no life of a worker of this store can have written it.
+    pub(crate) fn adopt(&self, name: &str, id: ExtentId) -> Option<Path> {
+        let path = Path::parse(name).ok()?;
+        let folder = path.parent()?;
+        let query = id.shuffle.query;
+        let named = path.filename() == self.path(id).filename()
+            && folder.filename() == Some(query.to_string().as_str())
+            && folder.parent()?.parent()? == self.root();
+        if !named {
+            return None;
+        }
+        if folder != self.folder(query) {
+            self.former.lock().entry(query).or_default().insert(folder);
+        }
+        Some(path)
+    }
+
+    /// The names of former lives whose objects are still served.
+    fn former_folders(&self) -> BTreeSet<String> {
+        let former = self.former.lock();
+        let folders = former.values().flatten().filter_map(Path::parent);
+        folders.filter_map(|life| life.filename().map(str::to_owned)).collect()
     }
 
     /// Why nothing can be written here, if that is so.
@@ -105,6 +136,7 @@ impl Objects {
             failed_uploads: meter.failed_uploads,
             queue: 0,
             resting,
+            former: self.former_folders(),
         }
     }
 
@@ -145,12 +177,15 @@ impl Objects {
 
     /// Removes all objects of a query that are there now. May be repeated.
     pub(crate) async fn remove_query(&self, query: QueryId) -> Result<()> {
-        let folder = self.folder(query);
-        let list = || self.store().list(Some(&folder)).try_collect::<Vec<_>>();
-        let found = self.try_often(&format!("list of {folder}"), list).await?;
-        for object in found {
-            self.remove(&object.location).await?;
+        let former = self.former.lock().get(&query).cloned().unwrap_or_default();
+        for folder in former.into_iter().chain([self.folder(query)]) {
+            let list = || self.store().list(Some(&folder)).try_collect::<Vec<_>>();
+            let found = self.try_often(&format!("list of {folder}"), list).await?;
+            for object in found {
+                self.remove(&object.location).await?;
+            }
         }
+        self.former.lock().remove(&query);
         Ok(())
     }
 

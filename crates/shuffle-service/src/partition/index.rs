@@ -35,9 +35,9 @@ impl Key {
 }
 
 pub(super) struct Stored {
-    rows: u32,
-    codec: Codec,
-    checksum: u64,
+    pub(super) rows: u32,
+    pub(super) codec: Codec,
+    pub(super) checksum: u64,
     pub(super) length: usize,
     pub(super) place: Place,
 }
@@ -79,7 +79,7 @@ pub(crate) struct Partition {
 pub(super) struct Inner {
     pub(super) blocks: BTreeMap<Key, Stored>,
     /// Keys in order of arrival, for followers. Discarded blocks stay in it.
-    arrivals: Vec<Key>,
+    pub(super) arrivals: Vec<Key>,
     pub(super) extents: Vec<Extent>,
     /// The last extent takes more.
     pub(super) open: bool,
@@ -124,6 +124,10 @@ impl Partition {
 
     pub(crate) fn shuffle(&self) -> ShuffleId {
         self.shuffle
+    }
+
+    pub(crate) fn id(&self) -> PartitionId {
+        self.id
     }
 
     pub(crate) fn memory_bytes(&self) -> u64 {

@@ -6,7 +6,9 @@
 mod evicting;
 mod flushing;
 mod index;
+mod kept;
 
 pub(crate) use evicting::Evicted;
 pub(crate) use flushing::{Aim, Landed, Outlook};
 pub(crate) use index::{Appended, Key, Located, Partition, Removed};
+pub(crate) use kept::{Kept, KeptExtent};

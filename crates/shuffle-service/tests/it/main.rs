@@ -9,6 +9,7 @@ mod model;
 mod moody;
 mod objects;
 mod odd;
+mod restart;
 mod shutdown;
 mod sick_model;
 mod syncs;

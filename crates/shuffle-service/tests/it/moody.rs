@@ -1,6 +1,7 @@
 //! A disk that does on demand what disks do: it fills up, fails, hangs, gives other bytes. Each
 //! fault that was met is counted, so that a test can see that it was.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -55,6 +56,8 @@ pub(crate) struct Mood {
     pub(crate) syncs: Fault,
     pub(crate) reads: Fault,
     pub(crate) probes: Fault,
+    /// Tables: half of one is written beside its place.
+    pub(crate) tables: Fault,
     /// Reads give other bytes.
     pub(crate) flips: Fault,
     /// The free space that it claims, if not 0.
@@ -80,9 +83,8 @@ impl Mood {
     }
 
     pub(crate) fn heal(&self) {
-        for fault in [&self.writes, &self.syncs, &self.reads, &self.probes, &self.flips] {
-            fault.fail(0);
-        }
+        let Self { writes, syncs, reads, probes, flips, tables, .. } = self;
+        [writes, syncs, reads, probes, flips, tables].iter().for_each(|fault| fault.fail(0));
         self.full.store(false, SeqCst);
         self.stall(false);
     }
@@ -96,12 +98,50 @@ impl Moody {
         let inner = LocalDisk::open(directory).expect("the directory is usable");
         (Self { inner, mood: Arc::clone(&mood) }, mood)
     }
+
+    /// The same with what is in the folder.
+    pub(crate) fn reopen(directory: &Path) -> (Self, Arc<Mood>) {
+        let mood = Arc::new(Mood::default());
+        let inner = LocalDisk::reopen(directory, 7).expect("the directory is usable");
+        (Self { inner, mood: Arc::clone(&mood) }, mood)
+    }
 }
 
 impl Disk for Moody {
     fn create(&self, id: ExtentId) -> io::Result<Arc<dyn DiskFile>> {
         let file = self.inner.create(id)?;
         Ok(Arc::new(MoodyFile(file, Arc::clone(&self.mood))))
+    }
+
+    fn open(&self, id: ExtentId) -> io::Result<(Arc<dyn DiskFile>, u64)> {
+        let (file, length) = self.inner.open(id)?;
+        Ok((Arc::new(MoodyFile(file, Arc::clone(&self.mood))), length))
+    }
+
+    fn clear(&self, keep: &BTreeSet<ExtentId>) -> io::Result<()> {
+        self.inner.clear(keep)
+    }
+
+    fn read_table(&self) -> io::Result<Option<Vec<u8>>> {
+        self.mood.reads.meet()?;
+        self.inner.read_table()
+    }
+
+    fn write_table(&self, bytes: &[u8]) -> io::Result<()> {
+        self.mood.wait();
+        if self.mood.tables.strikes() {
+            std::fs::write(self.directory().join("table.1.new"), &bytes[..bytes.len() / 2])?;
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        self.inner.write_table(bytes)
+    }
+
+    fn remove_table(&self) -> io::Result<()> {
+        self.inner.remove_table()
+    }
+
+    fn identity(&self) -> u128 {
+        self.inner.identity()
     }
 
     fn remove(&self, id: ExtentId) -> io::Result<()> {

@@ -7,6 +7,7 @@ mod copies;
 mod data;
 mod end_to_end;
 mod faults;
+mod fuzz;
 mod shares;
 mod sorted;
 mod writer;

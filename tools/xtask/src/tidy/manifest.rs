@@ -21,6 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("node", ALL_CRATES),
     ("sim", ALL_OF_A_CLUSTER),
     ("corpus", &["features"]),
+    ("fuzz", &[]),
     ("bench", OF_A_BENCHMARK),
     ("xtask", &[]),
 ];
@@ -66,7 +67,7 @@ const OF_A_BENCHMARK: &[&str] = &[
 ];
 
 /// What any crate may have as a dev-dependency besides its own edges.
-const FOR_ALL_TESTS: &[&str] = &["corpus"];
+const FOR_ALL_TESTS: &[&str] = &["corpus", "fuzz"];
 
 /// Further dev-dependencies: tests that need the other half of a contract, for real.
 const FOR_TESTS: &[(&str, &[&str])] = &[

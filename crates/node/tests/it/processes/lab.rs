@@ -70,7 +70,10 @@ impl Processes {
     ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
         command.args(["cluster", "--port", "0", "--data"]).arg(data).args(options);
-        command.args(["--", "--threads", "1", "--lease-ttl", "2s"]).args(each);
+        command.args(["--", "--threads", "1"]).args(each);
+        if !each.contains(&"--lease-ttl") {
+            command.args(["--lease-ttl", "2s"]);
+        }
         command.envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");

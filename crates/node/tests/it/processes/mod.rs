@@ -5,6 +5,7 @@ mod drained;
 mod hostile;
 mod lab;
 mod lost;
+mod restart;
 mod upgrade;
 mod without_executors;
 
