@@ -1,3 +1,5 @@
+//! Rows are parted among the partitions as their hash says, in buffers and in one that is sorted.
+
 use std::collections::BTreeMap;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, StringArray};

@@ -1,3 +1,5 @@
+//! What the section `[shuffle]` may say, and what is refused by name.
+
 use super::*;
 
 #[test]

@@ -56,7 +56,8 @@ async fn a_file_that_is_cut_or_gone_costs_its_blocks_and_no_others() {
     let folder = kept_folder(1..4).await;
     let second = |place: &Path| extents(place)[1].clone();
     let length = std::fs::metadata(second(folder.path())).expect("is there").len();
-    let damages: [(&str, &dyn Fn(&Path)); 3] = [
+    type Damage<'a> = (&'a str, &'a dyn Fn(&Path));
+    let damages: [Damage<'_>; 3] = [
         ("gone", &|path| std::fs::remove_file(path).expect("is there")),
         ("empty", &|path| std::fs::write(path, []).expect("written")),
         ("cut by a byte", &|path| {
