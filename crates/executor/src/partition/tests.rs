@@ -1,4 +1,4 @@
-//! Rows are parted among the partitions as their hash says, in buffers and in one that is sorted.
+//! Rows go to the partitions that DataFusion itself would send them to, and their buffers are paid for.
 
 use std::collections::BTreeMap;
 
