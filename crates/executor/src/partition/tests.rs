@@ -1,3 +1,5 @@
+//! Where rows go, and who pays for what the writer holds.
+
 use std::collections::BTreeMap;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, StringArray};
