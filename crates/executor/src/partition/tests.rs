@@ -1,4 +1,4 @@
-//! Rows go to the partitions that DataFusion itself would send them to, and their buffers are paid for.
+//! Where rows go, and who pays for what the writer holds.
 
 use std::collections::BTreeMap;
 
