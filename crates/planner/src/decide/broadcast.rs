@@ -57,12 +57,42 @@ pub(crate) fn order_builds_before_probes(stages: &mut [StageDraft]) {
     }
 }
 
+/// A probe stage inside its joining stage.
+pub(super) struct Absorbed {
+    join: u32,
+    probe: u32,
+    build: u32,
+}
+
+/// Takes note of those that are opened now. The others are absorbed again by the next decision,
+/// which may have other reasons then.
+pub(super) fn record(absorbed: &[Absorbed], body: &mut DecisionBody) {
+    // A joining stage may be inside another one in its turn, which may come later in the list.
+    let mut rest: Vec<&Absorbed> = absorbed.iter().collect();
+    loop {
+        let runs =
+            |one: &&Absorbed| body.opened.contains(&one.join) || body.absorbed.contains(&one.join);
+        let (now, later): (Vec<_>, Vec<_>) = rest.into_iter().partition(runs);
+        if now.is_empty() {
+            return;
+        }
+        for Absorbed { join, probe, build } in now {
+            body.absorbed.push(*probe);
+            body.notes.push(format!(
+                "stage {join}: build side (stage {build}) is small, broadcast; probe side (stage \
+                 {probe}) is read here"
+            ));
+        }
+        rest = later;
+    }
+}
+
 /// Takes probe stages into their joining stage wherever the build side is sealed and small.
 pub(super) fn absorb_probes(
     stages: &mut BTreeMap<u32, StageSpec>,
-    body: &mut DecisionBody,
     known: &Known<'_>,
-) -> Result<()> {
+) -> Result<Vec<Absorbed>> {
+    let mut absorbed = Vec::new();
     // Probe stages are known by what waits for a build side; most graphs have none.
     let waiting: Vec<(u32, u32)> = stages
         .values()
@@ -79,16 +109,11 @@ pub(super) fn absorb_probes(
             continue;
         }
         let Some(merged) = absorb(&join, &probe_spec, build, known.context)? else { continue };
-        body.notes.push(format!(
-            "stage {}: build side (stage {build}) is small, broadcast; probe side (stage {probe}) \
-             is read here",
-            join.id
-        ));
-        body.absorbed.push(probe);
+        absorbed.push(Absorbed { join: join.id, probe, build });
         stages.insert(join.id, merged);
         stages.remove(&probe);
     }
-    Ok(())
+    Ok(absorbed)
 }
 
 pub(super) fn is_small(build: u32, known: &Known<'_>) -> bool {

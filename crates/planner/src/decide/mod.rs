@@ -105,7 +105,7 @@ impl Decider {
         let mut body = DecisionBody::default();
         let (known, context) = (&opened, &*self.context);
         let known = Known { opened: known, sealed: &sealed, options, context };
-        broadcast::absorb_probes(&mut stages, &mut body, &known)?;
+        let absorbed = broadcast::absorb_probes(&mut stages, &known)?;
         let mut open = Vec::new();
         for id in stages.keys().copied().collect::<Vec<_>>() {
             let Some(spec) = stages.get(&id).filter(|spec| is_due(spec, &known)) else { continue };
@@ -114,6 +114,7 @@ impl Decider {
                 open.push(open_with_readers(spec, &header, &mut stages, &known, &mut body)?);
             }
         }
+        broadcast::record(&absorbed, &mut body);
         let body = (!open.is_empty()).then(|| Bytes::from(body.encode_to_vec()));
         Ok(Step { body, open, finished: None })
     }
