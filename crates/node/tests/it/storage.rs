@@ -19,7 +19,7 @@ const SQL: &str = "SELECT l_partkey % 100, count(*), sum(length(l_comment)), max
      FROM (SELECT l_partkey, l_comment, row_number() OVER \
      (PARTITION BY l_orderkey ORDER BY l_linenumber) AS n FROM lineitem) WHERE n < 100 GROUP BY 1";
 
-const MEMORY: ByteCount = ByteCount(1 << 20);
+const MEMORY: ByteCount = ByteCount::mib(3);
 
 #[test]
 fn a_worker_with_two_disks_and_an_object_store_shuffles_several_times_its_memory() {

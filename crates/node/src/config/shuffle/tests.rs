@@ -1,3 +1,5 @@
+//! What may be written in `[shuffle]`, and what it becomes.
+
 use super::*;
 
 #[test]

@@ -132,9 +132,9 @@ fn places_of_shuffled_data_come_from_all_layers() {
         text.lines().filter(|l| !l.starts_with('#')).map(str::to_owned).collect()
     };
     assert_eq!(values(&dump), values(&again));
-    lab.write("bad.toml", "[shuffle]\ntears = [\"disks\"]\n");
+    lab.write("bad.toml", "[shuffle]\ntier = [\"disks\"]\n");
     let ran = lab.run(&["config", "check", "--config", "bad.toml"]);
-    ran.fails(2, &["'shuffle.tears'", "'tiers'?"]);
+    ran.fails(2, &["'shuffle.tier'", "'tiers'?"]);
     let serve = ["serve", "--metadata", "memory:", "--blobs", "memory:"];
     let refused = |more: &[&str], words: &[&str]| lab.run(&[&serve, more].concat()).fails(2, words);
     refused(&["--shuffle-disk", "/a:hhd"], &["shuffle.disks.0", "'hhd'"]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dunlin_base::Env;
 use dunlin_corpus::{compare, tpch as corpus};
 
-use super::lab::{Processes, Signal};
+use super::lab::{Processes, Signal, page};
 use super::lost::REOPENED;
 use crate::cli::lab::Lab;
 use crate::cluster::{LIMIT, Oracle};
@@ -119,5 +119,18 @@ fn a_worker_says_what_it_holds_of_a_query() {
     assert!(field(first, "partitions").parse::<u64>().expect("a number") > 0, "{shown}");
     let bytes = ["memory", "disks", "objects"].map(|tier| field(first, tier).parse::<u64>());
     assert!(bytes.into_iter().map(|n| n.expect("a number")).sum::<u64>() > 0, "{shown}");
+    let ready = cluster.ready("shuffle 1", 0);
+    let admin = ready.split(' ').find_map(|word| word.strip_prefix("admin=")).expect("an address");
+    let (_, metrics) = page(admin, "/metrics");
+    let value = |name: &str| {
+        let line = metrics.lines().find(|line| line.starts_with(name));
+        let line = line.unwrap_or_else(|| panic!("{name}: {metrics}"));
+        line.rsplit(' ').next().and_then(|n| n.parse::<u64>().ok()).expect("a number")
+    };
+    assert!(value("dunlin_shuffle_acks_total{level=\"memory\"}") > 0);
+    assert_eq!(value("dunlin_shuffle_refusals_total{reason=\"draining\"}"), 0);
+    assert_eq!(value("dunlin_shuffle_disk_errors_total{"), 0);
+    assert!(value("dunlin_shuffle_disk_room_bytes{") > 0);
+    assert_eq!(page(admin, "/shuffle/nothing").0, 404);
     assert_eq!(cluster.end(), Some(0));
 }
