@@ -11,6 +11,8 @@ type Named = (&'static str, &'static str);
 
 type Labels = Vec<(&'static str, String)>;
 
+type OfDisk = fn(&DiskStats) -> u64;
+
 /// A value by label values.
 type Value = (Labels, u64);
 
@@ -91,9 +93,8 @@ fn disks(registry: &mut Registry, disks: &[DiskStats]) {
     };
     let states = gauges(disks.iter().flat_map(state));
     registry.register("shuffle_disk_state", "1 for the state that a disk is in", states);
-    let each = |value: fn(&DiskStats) -> u64| disks.iter().map(move |disk| (of(disk), value(disk)));
-    type Size = (Named, fn(&DiskStats) -> u64);
-    let sizes: [Size; 3] = [
+    let each = |value: OfDisk| disks.iter().map(move |disk| (of(disk), value(disk)));
+    let sizes: [(Named, OfDisk); 3] = [
         (("shuffle_disk_used", "Shuffle data on a disk"), |disk| disk.used),
         (("shuffle_disk_free", "Free space of a disk's file system"), |disk| disk.free),
         (("shuffle_disk_room", "What the worker may still write to a disk"), |disk| disk.room),

@@ -1,4 +1,4 @@
-//! What the section `[shuffle]` may say, and what is refused by name.
+//! What may be written in `[shuffle]`, and what it becomes.
 
 use super::*;
 
