@@ -62,7 +62,7 @@ impl Queue {
     /// `output` says which slices and carries the claim's attempt. Seals the stage and takes the
     /// query's next step if these were the last slices. Idempotent.
     /// `Fenced`: another attempt won, the lease is gone, or the query is over: discard the output.
-    /// `Invalid`: the output is not of this claim.
+    /// `Invalid`: the output is not of this claim. `Bug`: its partitions are not in order.
     pub async fn commit(&self, claim: &ClaimedSlices, output: MapOutput) -> Result<Committed> {
         self.commit_and_claim(claim, output, None).await.map(|(committed, _)| committed)
     }
@@ -279,6 +279,10 @@ fn check_output(claim: &ClaimedSlices, output: &MapOutput) -> Result<()> {
             "output of slices {slices:?} attempt {} is not of the claim of {:?} attempt {}",
             output.attempt, claim.slices, claim.attempt
         )));
+    }
+    // Readers look them up by bisection.
+    if !output.partitions.is_sorted_by(|a, b| a.partition < b.partition) {
+        return Err(Error::bug("the partitions of an output are not in order"));
     }
     Ok(())
 }

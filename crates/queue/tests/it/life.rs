@@ -534,3 +534,24 @@ fn futures_can_move_between_threads() {
         }
     });
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_output_whose_partitions_are_in_disorder_is_not_committed() {
+    let world = World::new(1);
+    let executor = world.executor().await;
+    let (queue, id) = published(&world, &graph(&[(&[], 1)])).await;
+    let claim = executor.claim(4).await.expect("one slice is ready");
+    let of = |partitions: &[u32]| {
+        let mut output = output(&claim, 0..1);
+        let one = output.partitions[0].clone();
+        let with = |partition| dunlin_proto::output::PartitionOutput { partition, ..one.clone() };
+        output.partitions = partitions.iter().map(|partition| with(*partition)).collect();
+        output
+    };
+    for wrong in [[1, 0], [2, 2]] {
+        let refused = executor.queue.commit(&claim, of(&wrong)).await.expect_err("in disorder");
+        assert_eq!(refused.kind(), Kind::Bug, "{refused}");
+    }
+    executor.queue.commit(&claim, of(&[0, 3])).await.expect("in order");
+    assert_eq!(ended(&queue, id).await.phase, Phase::Done);
+}
