@@ -237,19 +237,16 @@ fn cut(from: &Buffer, at: usize, length: usize) -> Result<Buffer, ArrowError> {
     }
 }
 
-/// A compressed buffer begins with the length that it is said to have without compression, and
-/// Arrow allocates that at once. More than LZ4 can mean is a lie.
+/// Arrow takes at their word where buffers lie, and how long a compressed one was before: it
+/// allocates that at once. More than LZ4 can mean is a lie.
 fn check_claims(batch: &arrow_ipc::RecordBatch<'_>, body: &Buffer) -> Result<(), ArrowError> {
-    if batch.compression().is_none() {
-        return Ok(());
-    }
+    let compressed = batch.compression().is_some();
     for buffer in batch.buffers().into_iter().flatten() {
         let at = usize::try_from(buffer.offset()).map_err(|_| malformed("offset"))?;
         let length = usize::try_from(buffer.length()).map_err(|_| malformed("length"))?;
         let bytes = cut(body, at, length)?;
-        let Some(claim) = bytes.get(..CLAIM_LEN).and_then(|claim| claim.try_into().ok()) else {
-            continue;
-        };
+        let claim = bytes.get(..CLAIM_LEN).filter(|_| compressed);
+        let Some(claim) = claim.and_then(|claim| claim.try_into().ok()) else { continue };
         // Below zero: not compressed.
         let claimed = i64::from_le_bytes(claim).max(0).unsigned_abs();
         if claimed > LZ4_RATIO_MAX * length as u64 {

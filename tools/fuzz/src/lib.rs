@@ -10,8 +10,10 @@
 mod chance;
 mod memory;
 mod mutate;
+mod quiet;
 mod run;
 
 pub use chance::Chance;
 pub use memory::{Counting, peak_of};
+pub use quiet::quietly;
 pub use run::fuzz;
