@@ -8,7 +8,7 @@ use crate::cluster::Oracle;
 
 /// Restarts in the middle of queries. Each worker is away longer each time: the supervisor doubles
 /// its wait, and all of them have to stay below the lease.
-const RESTARTS: usize = 6;
+const RESTARTS: usize = 4;
 
 /// Restarts that met data.
 const HITS: usize = 2;
