@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use super::client::{all_is_well, client};
 use super::data::Oracle;
 use super::rest::{no_card_is_left, nothing_is_left};
-use super::setup::World;
+use super::setup::{Place, World};
 use super::strikes::{keep, strikes};
 use super::tally::Tally;
 
@@ -82,6 +82,7 @@ async fn run(seed: u64, oracle: Arc<Oracle>) -> Result<Outcome> {
     let keepers: Vec<Task<()>> = (0..world.places.len()).map(keeper).collect();
     begin(&world).await?;
     trouble(&world).await;
+    all_are_there(&world).await?;
     if world.checker.complaints().is_empty() {
         all_is_well(&world).await;
         nothing_is_left(&world).await;
@@ -106,15 +107,22 @@ async fn run(seed: u64, oracle: Arc<Oracle>) -> Result<Outcome> {
     })
 }
 
-/// All processes are up, and the tables are there.
-async fn begin(world: &World) -> Result<()> {
+/// All processes are up, and none is about to leave: the last strike may have told one to.
+async fn all_are_there(world: &World) -> Result<()> {
+    let is_up =
+        |place: &Place| place.now.lock().as_ref().is_some_and(|process| !process.link.is_dead());
     let up = async {
-        while world.places.iter().any(|place| place.now.lock().is_none()) {
+        while world.leaving.load(Ordering::Relaxed) > 0 || !world.places.iter().all(is_up) {
             world.env.sleep(Duration::from_millis(50)).await;
         }
     };
     let up = world.env.timeout(START_MAX, up).await;
-    up.ok_or_else(|| Error::bug("the processes do not start"))?;
+    up.ok_or_else(|| Error::bug("the processes do not start"))
+}
+
+/// The processes and the tables are there.
+async fn begin(world: &World) -> Result<()> {
+    all_are_there(world).await?;
     let gateway = world.any(Role::Gateway).ok_or_else(|| Error::bug("there is no gateway"))?;
     let session = gateway.session("admin")?;
     for create in &world.oracle.tables {

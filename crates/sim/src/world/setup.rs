@@ -2,7 +2,7 @@
 //! seed to seed is drawn here.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use dunlin_base::{ByteCount, Env, Result};
@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) tally: Mutex<Tally>,
     /// Nobody starts again.
     pub(crate) over: AtomicBool,
+    /// Processes that were struck by being told to leave, and have not gone yet.
+    pub(crate) leaving: AtomicUsize,
 }
 
 /// Where processes of a role live, one after the other.
@@ -80,6 +82,7 @@ impl World {
             network: Arc::default(),
             tally: Mutex::default(),
             over: AtomicBool::new(false),
+            leaving: AtomicUsize::new(0),
             oracle,
             checker,
             heap,

@@ -97,7 +97,11 @@ fn strike(world: &Arc<World>, process: Arc<Process>) {
             tally.drains += 1;
             let world = Arc::clone(world);
             let env = world.env.clone();
-            env.spawn("drain", async move { process.drain(&world).await });
+            world.leaving.fetch_add(1, Ordering::Relaxed);
+            env.spawn("drain", async move {
+                process.drain(&world).await;
+                world.leaving.fetch_sub(1, Ordering::Relaxed);
+            });
         }
     }
 }
