@@ -19,25 +19,37 @@ type Rule = Arc<dyn OptimizerRule + Send + Sync>;
 pub(crate) fn optimizer_rules() -> Vec<Rule> {
     let measured = |rule: Rule| -> Rule {
         match rule.name() {
-            "push_down_filter" => Arc::new(Pushing(rule)),
-            "eliminate_outer_join" => Arc::new(Looking(rule)),
+            "push_down_filter" => Arc::new(Measured { rule, does: Does::Push }),
+            "eliminate_outer_join" => Arc::new(Measured { rule, does: Does::Look }),
             _ => rule,
         }
     };
     Optimizer::new().rules.into_iter().map(measured).collect()
 }
 
-/// The rule that pushes conditions, one level at a time. What it adds is taken from what is left.
+/// What a rule does with a condition above a SELECT.
 #[derive(Debug)]
-struct Pushing(Rule);
+enum Does {
+    /// Pushes it one level at a time. What that adds is taken from what is left.
+    Push,
+    /// Looks at it from below all SELECTs, and keeps nothing of it. It can be left out.
+    Look,
+}
 
-impl OptimizerRule for Pushing {
+/// A rule of DataFusion with a limit on what it makes of conditions.
+#[derive(Debug)]
+struct Measured {
+    rule: Rule,
+    does: Does,
+}
+
+impl OptimizerRule for Measured {
     fn name(&self) -> &str {
-        self.0.name()
+        self.rule.name()
     }
 
     fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
+        self.rule.apply_order()
     }
 
     fn rewrite(
@@ -46,37 +58,15 @@ impl OptimizerRule for Pushing {
         config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
         if let LogicalPlan::Filter(filter) = &plan {
-            charge(added(filter)?)?;
+            match self.does {
+                Does::Push => charge(added(filter)?)?,
+                Does::Look if check_added(added_by_all(filter)?).is_err() => {
+                    return Ok(Transformed::no(plan));
+                }
+                Does::Look => {}
+            }
         }
-        self.0.rewrite(plan, config)
-    }
-}
-
-/// The rule that looks at a condition from below all SELECTs, and keeps nothing of it. It can be left
-/// out.
-#[derive(Debug)]
-struct Looking(Rule);
-
-impl OptimizerRule for Looking {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        config: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        if let LogicalPlan::Filter(filter) = &plan
-            && check_added(added_by_all(filter)?).is_err()
-        {
-            return Ok(Transformed::no(plan));
-        }
-        self.0.rewrite(plan, config)
+        self.rule.rewrite(plan, config)
     }
 }
 
