@@ -11,6 +11,7 @@ mod code {
     pub(super) const FAILED_PRECONDITION: i32 = 9;
     pub(super) const OUT_OF_RANGE: i32 = 11;
     pub(super) const UNIMPLEMENTED: i32 = 12;
+    pub(super) const UNAVAILABLE: i32 = 14;
     pub(super) const DATA_LOSS: i32 = 15;
     pub(super) const UNAUTHENTICATED: i32 = 16;
 }
@@ -18,12 +19,37 @@ mod code {
 /// The error for a failed call; `what` names the call.
 pub(super) fn from_etcd(what: &str, e: etcd_client::Error) -> Error {
     let kind = kind(&e);
-    let error = Error::new(kind, format!("etcd {what}: {e}")).with_source(e);
-    match kind {
-        Kind::Exhausted => {
-            error.with_hint("etcd is full or overloaded: compact it, or raise its quota")
+    let hint = hint(&e);
+    let error = Error::new(kind, format!("etcd {what}: {}", said(&e))).with_source(e);
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// What a person reads of it: what etcd or the transport said, and the first cause. The client's own
+/// text is that of all layers between, in the notation of the language.
+fn said(e: &etcd_client::Error) -> String {
+    let etcd_client::Error::GRpcStatus(status) = e else { return e.to_string() };
+    let mut cause = std::error::Error::source(status);
+    while let Some(deeper) = cause.and_then(std::error::Error::source) {
+        cause = Some(deeper);
+    }
+    let cause = cause.map(ToString::to_string).filter(|cause| cause != status.message());
+    match cause {
+        Some(cause) => format!("{}: {cause}", status.message()),
+        None => status.message().to_owned(),
+    }
+}
+
+fn hint(e: &etcd_client::Error) -> Option<&'static str> {
+    let etcd_client::Error::GRpcStatus(status) = e else { return None };
+    match status.code() as i32 {
+        code::RESOURCE_EXHAUSTED => {
+            Some("etcd is full or overloaded: compact it, or raise its quota")
         }
-        _ => error,
+        code::UNAVAILABLE => Some("look whether etcd runs at these addresses and has a leader"),
+        _ => None,
     }
 }
 
