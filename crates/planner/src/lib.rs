@@ -33,6 +33,7 @@ pub use decide::{DecideOptions, Decider};
 pub use errors::{from_datafusion, into_datafusion};
 pub use explain::explain;
 pub use object_stores::{Allowed, ObjectStores, StoreLimits, StoreSpec};
+pub use rules::physical_rules;
 pub use session::{
     Description, Ingest, IngestPlan, Planned, Planner, QueryPlan, Session, Statement,
     StatementKind, TableEntry, TableInfo, prepare,

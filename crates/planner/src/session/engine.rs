@@ -15,6 +15,7 @@ use crate::functions;
 use crate::object_stores::ObjectStores;
 use crate::rules::{
     CheckedConstants, CheckedSums, LiftSubqueries, OneRowSubqueries, optimizer_rules,
+    physical_rules,
 };
 use crate::settings::{Settings, session_config};
 
@@ -41,6 +42,7 @@ pub(super) fn state(settings: &Settings, runtime: &Arc<RuntimeEnv>) -> Result<Se
         .with_default_features()
         .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
         .with_optimizer_rules(optimizer_rules())
+        .with_physical_optimizer_rules(physical_rules())
         .with_analyzer_rule(Arc::new(LiftSubqueries))
         .with_analyzer_rule(Arc::new(OneRowSubqueries))
         .with_analyzer_rule(Arc::new(CheckedConstants))

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use tempfile::TempDir;
 
@@ -30,7 +31,11 @@ pub(crate) async fn session(partitions: usize, distributed: bool) -> SessionCont
         optimizer.hash_join_single_partition_threshold = 1 << 14;
         optimizer.hash_join_single_partition_threshold_rows = 1 << 8;
     }
-    let context = SessionContext::new_with_config(config);
+    let mut state = SessionStateBuilder::new_with_default_features().with_config(config);
+    if distributed {
+        state = state.with_physical_optimizer_rules(dunlin_planner::physical_rules());
+    }
+    let context = SessionContext::new_with_state(state.build());
     for table in dunlin_corpus::tpch::TABLES {
         register(&context, table, &folder().join(format!("{table}.parquet"))).await;
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use datafusion::physical_plan::displayable;
 use dunlin_base::{ByteCount, Env};
 use dunlin_corpus::compare;
 use dunlin_planner::Template;
@@ -166,5 +167,61 @@ fn a_plan_of_another_build_is_refused() {
         let error = Template::decode(&template.encode_to_vec()).err().expect("refused");
         assert_eq!(error.kind(), dunlin_base::Kind::Invalid);
         assert!(error.message().contains("another build"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn semi_joins_move_below_the_joins_that_they_are_about() {
+    let few = "(select l_orderkey from lineitem group by l_orderkey having sum(l_quantity) > 250)";
+    // The keys of one side, found by the condition, through a SELECT, on the kept side of an outer
+    // join; on its other side, of both sides, below a condition and of an anti join they stay.
+    for (sql, moves) in [
+        (
+            "select c_name, o_orderkey, l_tax from customer, orders, lineitem where c_custkey = \
+          o_custkey and o_orderkey = l_orderkey and o_orderkey in FEW",
+            true,
+        ),
+        (
+            "select o_totalprice, l_tax from orders, lineitem where o_orderkey = l_orderkey and \
+          l_orderkey in FEW",
+            true,
+        ),
+        (
+            "select * from (select o_orderkey as k, l_tax from orders, lineitem where o_orderkey = \
+          l_orderkey) where k in FEW",
+            true,
+        ),
+        (
+            "select o_orderkey, l_tax from orders left join lineitem on o_orderkey = l_orderkey and \
+          l_tax > 0.07 where o_orderkey in FEW",
+            true,
+        ),
+        (
+            "select c_name, o_totalprice from customer left join orders on c_custkey = o_custkey where \
+          exists (select 1 from lineitem where l_orderkey = o_orderkey and l_quantity > 49)",
+            false,
+        ),
+        (
+            "select o_orderkey from orders, lineitem where o_orderkey = l_orderkey and exists (select 1 \
+          from partsupp where ps_partkey = l_partkey and ps_suppkey = o_custkey)",
+            false,
+        ),
+        (
+            "select l_tax from orders, lineitem where o_orderkey = l_orderkey and not exists (select 1 \
+          from FEW f where f.l_orderkey = o_orderkey)",
+            false,
+        ),
+    ] {
+        let sql = sql.replace("FEW", few);
+        let ours = session(8, true).await;
+        let plan =
+            ours.sql(&sql).await.expect("a plan").create_physical_plan().await.expect("a plan");
+        let plan = displayable(plan.as_ref()).indent(false).to_string();
+        let joins: Vec<&str> = plan.lines().filter(|line| line.contains("HashJoinExec")).collect();
+        let first = joins.first().expect("a join");
+        assert_eq!(!first.contains("Semi") && plan.contains("Semi"), moves, "{sql}\n{plan}");
+        if moves {
+            same(&sql).await;
+        }
     }
 }
