@@ -25,6 +25,10 @@ const TWO_STAGES: &str = "SELECT s_nationkey, count(*) FROM supplier WHERE s_sup
 /// Clients at once.
 const CLIENTS: [u32; 3] = [8, 32, 64];
 
+/// Times that each number of clients has its turn: what else the machine does changes from minute to
+/// minute, by more than the numbers of clients differ.
+const ROUNDS: u32 = 5;
+
 /// One gateway, two executors of one slot, one shuffle worker.
 const SIZE: Size = Size { gateways: 1, executors: 2, shuffle: 1 };
 
@@ -45,7 +49,9 @@ async fn short(cluster: &Cluster, args: &ClusterArgs, setup: Setup) -> Result<Sh
     sheet.says(format!(
         "1 gateway, 2 executors of one slot, 1 shuffle worker, etcd, each a process on this \
          machine; every query is durable in etcd before its first row leaves. {} runs of one client \
-         that waits for each answer; then clients with connections of their own for {} s.",
+         that waits for each answer; then clients with connections of their own, {ROUNDS} times {} s \
+         for each number of clients, in turn. Latencies are of all rounds together, queries a second \
+         the median of rounds (least to most).",
         args.short_runs, args.seconds
     ));
     sheet.columns(&[
@@ -73,20 +79,32 @@ async fn short(cluster: &Cluster, args: &ClusterArgs, setup: Setup) -> Result<Sh
                 times.push(ms);
             }
         }
-        line(&mut sheet, name, 1, times, None);
+        line(&mut sheet, name, 1, times, Vec::new());
     }
-    for clients in CLIENTS {
-        let window = Duration::from_secs(args.seconds.into());
-        let (times, rate) = at_once(cluster, kept, clients, window).await?;
-        line(&mut sheet, "count(*), plans kept", clients, times, Some(rate));
+    let window = Duration::from_secs(args.seconds.into());
+    let mut all: [(Vec<f64>, Vec<f64>); CLIENTS.len()] = Default::default();
+    for _ in 0..ROUNDS {
+        for ((times, rates), clients) in all.iter_mut().zip(CLIENTS) {
+            let (more, rate) = at_once(cluster, kept, clients, window).await?;
+            times.extend(more);
+            rates.push(rate);
+        }
+    }
+    for ((times, rates), clients) in all.into_iter().zip(CLIENTS) {
+        line(&mut sheet, "count(*), plans kept", clients, times, rates);
     }
     Ok(sheet)
 }
 
-fn line(sheet: &mut Sheet, name: &str, clients: u32, mut times: Vec<f64>, rate: Option<f64>) {
+fn line(sheet: &mut Sheet, name: &str, clients: u32, mut times: Vec<f64>, mut rates: Vec<f64>) {
     times.sort_by(f64::total_cmp);
+    rates.sort_by(f64::total_cmp);
     let [p50, p90, p99] = [50, 90, 99].map(|percent| percentile(&times, percent));
-    let rate = rate.map_or_else(String::new, |rate| format!("{rate:.0}"));
+    let rate = match rates[..] {
+        [] => String::new(),
+        [least, .., most] => format!("{:.0} ({least:.0} to {most:.0})", percentile(&rates, 50)),
+        [rate] => format!("{rate:.0}"),
+    };
     let figures = [p50, p90, p99, p99 / p50].map(|figure| format!("{figure:.2}"));
     let names = [name.to_owned(), clients.to_string()];
     sheet.row(names.into_iter().chain(figures).chain([rate]));

@@ -128,8 +128,8 @@ pub struct ClusterArgs {
     /// Runs of a short query that count.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     pub short_runs: u32,
-    /// Seconds of throughput, for each number of clients.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Seconds of throughput, for each number of clients in each round.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     pub seconds: u32,
     /// How the engines are set up.
     #[command(flatten)]
