@@ -82,6 +82,7 @@ impl ClaimLoop {
         // What is left of a query may follow what ended, unless others wait for their turn.
         let same = stages.windows(2).all(|two| two[0].query == two[1].query);
         self.shared.one_query.store(same && looks.making_room.is_none(), Ordering::Release);
+        *self.shared.open_stages.lock() = looks.open(&stages);
         if slots == 0 || (looks.making_room.is_some() && !room.idle) {
             return Ok(Took::Nothing { again_at: None });
         }
@@ -97,7 +98,7 @@ impl ClaimLoop {
                     if claim.slices.len() as u32 == claim.slice_count {
                         looks.exhausted(&stage);
                     }
-                    self.start(&stage, claim);
+                    self.start(claim);
                     return Ok(Took::Something);
                 }
                 Ok(Offer::Alone { first_choice: true }) => {
@@ -118,16 +119,10 @@ impl ClaimLoop {
         Ok(Took::Nothing { again_at: order.again_at })
     }
 
-    fn start(&self, stage: &ReadyStage, claim: ClaimedSlices) {
+    fn start(&self, claim: ClaimedSlices) {
         let shared = &self.shared;
         let template = Template::decode(&claim.template).map(Arc::new);
-        let wanted = match &template {
-            _ if claim.alone => shared.options.slots,
-            // One slice that holds the whole stage may still have many streams.
-            Ok(template) if stage.slice_count == 1 => template.spec().plan_partitions.max(1),
-            _ => claim.slices.len() as u32,
-        };
-        let slots = shared.slots.take(wanted);
+        let slots = shared.slots.take(slots_of(shared, &claim, &template));
         let (member, live) = (self.member.clone(), Arc::clone(&self.live));
         launch(&Life { shared: Arc::clone(shared), member, live }, claim, template, slots);
     }
@@ -139,6 +134,32 @@ struct Life {
     shared: Arc<Shared>,
     member: Member,
     live: Arc<LiveSet>,
+}
+
+/// How many slots a claim can use.
+fn slots_of(shared: &Shared, claim: &ClaimedSlices, template: &Result<Arc<Template>>) -> u32 {
+    match template {
+        _ if claim.alone => shared.options.slots,
+        // One slice that holds the whole stage may still have many streams.
+        Ok(template) if claim.slice_count == 1 => template.spec().plan_partitions.max(1),
+        _ => claim.slices.len() as u32,
+    }
+}
+
+/// Starts a claim that came with a commit, with the slots that were kept for it.
+fn follow(
+    life: &Life,
+    (claim, template): (&ClaimedSlices, &Arc<Template>),
+    next: ClaimedSlices,
+    mut slots: Taken,
+) {
+    let template = if next.stage == claim.stage {
+        Ok(Arc::clone(template))
+    } else {
+        Template::decode(&next.template).map(Arc::new)
+    };
+    slots.grow(slots_of(&life.shared, &next, &template));
+    launch(life, next, template, slots);
 }
 
 /// Starts a claim in a task of its own.
@@ -227,16 +248,23 @@ async fn run_parts(
         let kept = slots.as_ref().filter(|_| last).map(Taken::count);
         let next = commit(life, claim, output, kept).await?;
         if let (Some(next), Some(slots)) = (next, slots.take_if(|_| last)) {
-            launch(life, next, Ok(Arc::clone(&template)), slots);
+            follow(life, (claim, &template), next, slots);
         }
     }
     Ok(())
 }
 
-/// Whether the slots of a claim should go on with what else is free beside it: then one transaction
-/// commits and claims.
+/// Whether the slots of a claim should go on with what one transaction can claim while it commits:
+/// what else is free beside it, or, if nothing else is to be had, what may follow its stage.
 fn goes_on(shared: &Shared, claim: &ClaimedSlices) -> bool {
-    claim.more_are_free() && shared.one_query.load(Ordering::Acquire) && !shared.draining()
+    if shared.draining() {
+        return false;
+    }
+    if claim.more_are_free() {
+        return shared.one_query.load(Ordering::Acquire);
+    }
+    let own = (claim.query, claim.stage);
+    shared.open_stages.lock().iter().all(|stage| *stage == own)
 }
 
 /// Commits, and asks again while the outcome is unknown: the queue knows its own attempt. With slots

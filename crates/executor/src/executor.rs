@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use crate::claim_loop::ClaimLoop;
 use crate::leaving::{self, Leaving};
+use crate::looks;
 use crate::options::ExecutorOptions;
 use crate::recover::Avoided;
 use crate::slots::Slots;
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     draining: AtomicBool,
     /// All stages that are ready are of one query, as the claim loop last saw them.
     pub(crate) one_query: AtomicBool,
+    /// The stages that may have slices to claim, as the claim loop last saw them.
+    pub(crate) open_stages: Mutex<Vec<looks::Name>>,
     stop: Notify,
     pub(crate) leaving: Leaving,
     /// Ids of former lives, the newest last.
@@ -82,6 +85,7 @@ impl Executor {
             member: Mutex::default(),
             draining: AtomicBool::new(false),
             one_query: AtomicBool::new(false),
+            open_stages: Mutex::default(),
             stop: Notify::new(),
             leaving: Leaving::default(),
             former: Mutex::default(),

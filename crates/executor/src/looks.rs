@@ -13,7 +13,8 @@ use crate::fair::Stride;
 /// this all idle executors would try to claim the one slice: a transaction each, for nothing.
 const DEFER: Duration = Duration::from_millis(4);
 
-type Name = (QueryId, StageId);
+/// A stage.
+pub(crate) type Name = (QueryId, StageId);
 
 /// What is known of the ready stages.
 #[derive(Debug, Default)]
@@ -45,6 +46,13 @@ impl Looks {
         self.exhausted.retain(|key, _| is_ready(key));
         self.deferred.retain(|key, _| is_ready(key));
         self.making_room = self.making_room.filter(is_ready);
+    }
+
+    /// The stages of which something may be left to claim.
+    pub(crate) fn open(&self, stages: &[ReadyStage]) -> Vec<Name> {
+        let is_open =
+            |stage: &&ReadyStage| self.exhausted.get(&name(stage)) != Some(&stage.touched);
+        stages.iter().filter(is_open).map(name).collect()
     }
 
     /// The order in which to try stages. `mine` says which stages of one slice this executor is the

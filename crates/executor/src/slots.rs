@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::Notify;
 
-/// The slots of one executor. Only its claim loop takes; tasks give back by dropping.
+/// The slots of one executor. Its claim loop takes, a claim that follows another may take more;
+/// tasks give back by dropping.
 #[derive(Debug)]
 pub(crate) struct Slots {
     free: AtomicU32,
@@ -45,6 +46,14 @@ impl Slots {
 }
 
 impl Taken {
+    /// Takes more of the free slots, up to `wanted` in all.
+    pub(crate) fn grow(&mut self, wanted: u32) {
+        let more = wanted.saturating_sub(self.count);
+        let free = |free: u32| Some(free - more.min(free));
+        let before = self.slots.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, free);
+        self.count += more.min(before.unwrap_or(0));
+    }
+
     pub(crate) fn count(&self) -> u32 {
         self.count.max(1)
     }

@@ -113,7 +113,7 @@ impl Changes {
     }
 
     /// The outputs that a stage reads, if they are small.
-    fn inputs_at_hand(&self, records: &Records, stage: &Stage) -> Vec<InputOutput> {
+    pub(crate) fn inputs_at_hand(&self, records: &Records, stage: &Stage) -> Vec<InputOutput> {
         let mut found = Vec::with_capacity(stage.inputs.len());
         let mut bytes = 0;
         for input in &stage.inputs {

@@ -11,7 +11,6 @@ use futures::future::try_join_all;
 use crate::attempt::{ClaimAttempt, Tried};
 use crate::choose;
 use crate::claimed::{ClaimedSlices, InputStage, StageView};
-use crate::depot;
 use crate::keys::{self, Part};
 use crate::live::LiveSet;
 use crate::member::Member;
@@ -208,7 +207,7 @@ impl Queue {
         let (single, begins) = (ready.segment_count <= 1, ready.stage == StageId(0));
         let at_hand = &ready.at_hand.written;
         let entries = if at_hand.iter().any(is_stage) {
-            self.recall(ready)?;
+            self.recall(ready.query, &ready.at_hand.inputs)?;
             at_hand.to_vec()
         } else if single {
             let prefix = if begins { keys::query(ready.query) } else { key.clone() };
@@ -224,16 +223,6 @@ impl Queue {
         Ok((entries.into_iter().find(is_stage), seen))
     }
 
-    /// Remembers the outputs that came with the news of a stage.
-    fn recall(&self, ready: &ReadyStage) -> Result<()> {
-        for input in ready.at_hand.inputs.iter() {
-            let output = depot::decode(input.output.clone(), "the output of a stage")?;
-            let (stage, epoch) = (StageId(input.stage), StageEpoch(input.epoch));
-            self.remember(ready.query, vec![(stage, epoch, output)]);
-        }
-        Ok(())
-    }
-
     /// Parts of a stage are gone or damaged: either the whole query is, meanwhile, or it cannot go on.
     async fn unreadable(&self, stage: &Entry, query: QueryId, error: Error) -> Result<()> {
         let now = self.store().get(&stage.key).await?;
@@ -243,7 +232,7 @@ impl Queue {
         Ok(())
     }
 
-    async fn view(
+    pub(crate) async fn view(
         &self,
         id: (QueryId, StageId),
         mut stage: Stage,

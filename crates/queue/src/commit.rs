@@ -9,6 +9,7 @@ use dunlin_proto::queue::Segment;
 use crate::attempt::{ClaimAttempt, Tried};
 use crate::claim::Room;
 use crate::claimed::ClaimedSlices;
+use crate::first_claim::FirstClaim;
 use crate::keys;
 use crate::live::LiveSet;
 use crate::member::Token;
@@ -67,9 +68,10 @@ impl Queue {
         self.commit_and_claim(claim, output, None).await.map(|(committed, _)| committed)
     }
 
-    /// [`Queue::commit`] which in the same transaction claims further slices of the same segment, if
-    /// there are any that may run beside others. A claim of its own would run into the commit. Who
-    /// calls it must know that nothing else is more urgent for the slots.
+    /// [`Queue::commit`] which in the same transaction claims further slices: of the same segment, if
+    /// there are any that may run beside others (a claim of its own would run into the commit), or,
+    /// if the commit completes the stage, of one that the query's next step opens. Who calls it must
+    /// know that nothing else is more urgent for the slots.
     pub async fn commit_and_claim(
         &self,
         claim: &ClaimedSlices,
@@ -90,8 +92,8 @@ impl Queue {
                 CommitStep::Lost => return Err(lost(claim)),
                 CommitStep::Next(next) if fast_tries > 0 && segment::is_complete(&next) => {
                     fast_tries -= 1;
-                    match self.commit_and_step(claim, &stored, &output).await {
-                        Ok(Some(committed)) => return Ok((committed, None)),
+                    match self.commit_and_step(claim, &stored, &output, more).await {
+                        Ok(Some(done)) => return Ok(done),
                         Ok(None) => {}
                         Err(error) if matches!(error.kind(), Kind::Retry | Kind::Fenced) => {
                             return Err(error);
@@ -129,14 +131,15 @@ impl Queue {
         Err(Error::retry("the claimed segment changes too fast"))
     }
 
-    /// One transaction for the commit, the seal and the decision. `None`: records had changed, or
-    /// the stage is not complete after all.
+    /// One transaction for the commit, the seal, the decision, and a first claim on what it opens.
+    /// `None`: records had changed, or the stage is not complete after all.
     async fn commit_and_step(
         &self,
         claim: &ClaimedSlices,
         seen: &Stored<Segment>,
         output: &MapOutput,
-    ) -> Result<Option<Committed>> {
+        more: Option<More<'_>>,
+    ) -> Result<Option<(Committed, Option<ClaimedSlices>)>> {
         let place = (claim.stage.0, claim.segment);
         let remembered = claim.held.records.lock().take();
         let (mut records, stored) = match remembered {
@@ -150,7 +153,10 @@ impl Queue {
             }
         };
         let mut next = match segment::commit(&stored.record, &claim.claimer(), output) {
-            CommitStep::Done => return self.after_commit(claim, &stored.record).await.map(Some),
+            CommitStep::Done => {
+                let committed = self.after_commit(claim, &stored.record).await?;
+                return Ok(Some((committed, None)));
+            }
             CommitStep::Lost => return Err(lost(claim)),
             CommitStep::Next(next) => next,
         };
@@ -161,11 +167,16 @@ impl Queue {
         if stage_sealed {
             segment::strip_outputs(&mut next);
         }
-        let (more, query_ended) = (changes.more, changes.ended.is_some());
+        let (unfinished, query_ended) = (changes.more, changes.ended.is_some());
         let sealed = changes.outputs.clone();
+        let first =
+            more.and_then(|more| FirstClaim::of(self, claim.member(), (&records, &changes), more));
         let mut batch = Batch::owned(claim.query, claim.member().owner());
         batch.require(Compare::Absent(keys::cancel(claim.query)));
         batch.put(claim.segment_key(), &stored, next.clone())?;
+        if let Some(first) = &first {
+            first.write(claim.query, &mut batch)?;
+        }
         changes.write(&records, &mut batch)?;
         let Outcome::Committed(revision) = self.apply(batch).await? else {
             *claim.held.seen.lock() = None;
@@ -174,7 +185,14 @@ impl Queue {
         claim.saw(&next, Some(revision));
         self.remember(claim.query, sealed);
         let committed = Committed { stage_sealed, query_ended };
-        if more { Ok(Some(self.step_after(claim, committed).await)) } else { Ok(Some(committed)) }
+        if unfinished {
+            return Ok(Some((self.step_after(claim, committed).await, None)));
+        }
+        let taken = match first {
+            Some(first) => first.taken(self, claim.query, revision).await,
+            None => None,
+        };
+        Ok(Some((committed, taken)))
     }
 
     /// A commit has happened: if it completed the stage, takes the next step.

@@ -29,6 +29,7 @@ mod depot;
 mod end;
 mod ends;
 mod failure;
+mod first_claim;
 pub mod invariants;
 mod keep;
 mod keys;

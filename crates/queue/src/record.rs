@@ -109,7 +109,7 @@ impl Write {
 
 /// Which of the records that a batch writes go with the news of a stage that it opens: if the query
 /// begins with this one stage all of them, since its claimer will take the next step, too; else the
-/// stage's own. None if they are large, or if there was a record before (its segments may exist).
+/// stage's own, and its segment if the batch claims from it. None if they are large, or if there was a record before (its segments may exist).
 fn at_hand(
     written: &[Written],
     stage: &Key,
@@ -123,7 +123,14 @@ fn at_hand(
         matches!(keys::parse(&w.key), Some((_, keys::Part::Stage(_) | keys::Part::Segment(..))))
     };
     let begins = fresh(meta) && written.iter().filter(is_stage).count() == 1;
-    let wanted: Vec<&Written> = written.iter().filter(|w| begins || w.key == *stage).collect();
+    let own = keys::parse(stage);
+    let of_stage = |w: &&Written| match (&own, keys::parse(&w.key)) {
+        (Some((_, keys::Part::Stage(stage))), Some((_, keys::Part::Segment(of, _)))) => {
+            *stage == of
+        }
+        _ => w.key == *stage,
+    };
+    let wanted: Vec<&Written> = written.iter().filter(|w| begins || of_stage(w)).collect();
     let bytes: usize = wanted.iter().map(|w| w.key.len() + w.value.len()).sum();
     if bytes > AT_HAND_MAX { Vec::new() } else { wanted.into_iter().cloned().collect() }
 }

@@ -56,6 +56,8 @@ struct Chaos {
     resumed: AtomicU32,
     /// Commits that claimed, too.
     together: AtomicU32,
+    /// Those of them that claimed from a stage that they opened.
+    first: AtomicU32,
 }
 
 fn chance(env: &Env, thousandths: u64) -> bool {
@@ -298,8 +300,9 @@ impl Chaos {
             Err(error) => self.expected(who, "commit", &error),
             Ok(_) => {}
         }
-        if next.is_some() {
+        if let Some(next) = &next {
             self.together.fetch_add(1, Ordering::Relaxed);
+            self.first.fetch_add(u32::from(next.stage != claim.stage), Ordering::Relaxed);
         }
         next
     }
@@ -392,6 +395,7 @@ async fn run(seed: u64) -> (Vec<String>, Checker, Fired, Tally) {
         poisoned: AtomicBool::default(),
         resumed: AtomicU32::new(0),
         together: AtomicU32::new(0),
+        first: AtomicU32::new(0),
     });
     let (_, gateway) = chaos.world.process();
     chaos.until_done("gate", "publish", || gateway.publish(query.clone())).await;
@@ -432,6 +436,7 @@ async fn run(seed: u64) -> (Vec<String>, Checker, Fired, Tally) {
         reopened: chaos.checker.reopened(),
         poisoned: chaos.poisoned.load(Ordering::Relaxed).into(),
         together: chaos.together.load(Ordering::Relaxed),
+        first: chaos.first.load(Ordering::Relaxed),
     };
     (complaints, chaos.checker.clone(), chaos.world.store.fired(), lost)
 }

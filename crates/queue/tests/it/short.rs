@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dunlin_base::{QueryId, StageId};
 use dunlin_metadata::{Compare, Durability, Op, Store, Txn, TxnOutcome};
-use dunlin_queue::{Phase, Published, Queue, ReadyStage, ReadyWatch, Room};
+use dunlin_queue::{ClaimedSlices, More, Phase, Published, Queue, ReadyStage, ReadyWatch, Room};
 
 use crate::life::graph;
 use crate::world::{Executor, World, inlined, output, taken};
@@ -229,4 +229,64 @@ async fn a_publication_whose_conditions_do_not_hold_writes_nothing() {
         let txn = Txn { ops: vec![Op::Delete("writes/1".into())], ..Txn::default() };
         world.store.txn(txn).await.expect("no faults");
     }
+}
+
+/// Commits a claim with room for what follows.
+async fn commit_and_follow(executor: &Executor, claim: &ClaimedSlices) -> Option<ClaimedSlices> {
+    let room = Room { slots: 2, idle: false };
+    let more = More { room, live: &executor.live };
+    let output = inlined(output(claim, claim.slices.clone()));
+    let done = executor.queue.commit_and_claim(claim, output, Some(more)).await;
+    done.expect("it holds it").1
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_completes_a_stage_begins_with_the_next_one_in_the_same_transaction() {
+    let world = World::new(1);
+    let (first, second) = (world.executor().await, world.executor().await);
+    let mut ready = second.queue.watch_ready().await.expect("no faults");
+    // Each hears of the other.
+    world.env.sleep(Duration::from_millis(100)).await;
+    let query = world.new_query(&graph(&[(&[], 1), (&[0], 4), (&[1], 1)]));
+    let id = query.id;
+    first.queue.publish(query).await.expect("it is a good query");
+    let revision = || async { world.store.range("none").await.expect("no faults").revision.0 };
+
+    let claim = first.claim(2).await.expect("one slice is ready");
+    let before = revision().await;
+    let next = commit_and_follow(&first, &claim).await.expect("the next stage is open");
+    assert_eq!(revision().await - before, 1, "commit, seal, decide, open and claim");
+    assert_eq!((next.stage, next.inputs.len()), (StageId(1), 1));
+    let slices = next.slices.clone();
+    assert!((1..next.slice_count).contains(&slices.end), "others get their share: {slices:?}");
+
+    // Who hears of the stage knows what is taken of it, and need not ask.
+    let heard = heard(&mut ready, id, 1).await;
+    let (reads, before) = (second.link.reads(), revision().await);
+    let rest = taken(second.offer(&heard, ROOM).await).expect("something is left");
+    assert!(rest.slices.start >= next.slices.end, "{rest:?} is not {next:?}");
+    assert_eq!((second.link.reads() - reads, revision().await - before), (0, 1));
+
+    for (executor, claim) in [(&second, rest), (&first, next)] {
+        let mut follows = commit_and_follow(executor, &claim).await;
+        while let Some(claim) = follows {
+            follows = commit_and_follow(executor, &claim).await;
+        }
+    }
+    assert_eq!(first.queue.wait_ended(id).await.expect("it has ended").phase, Phase::Done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_claim_that_was_dropped_is_found_again() {
+    let world = World::new(1);
+    let executor = world.executor().await;
+    let query = world.new_query(&graph(&[(&[], 1), (&[0], 1)]));
+    let id = query.id;
+    executor.queue.publish(query).await.expect("it is a good query");
+    let claim = executor.claim(2).await.expect("one slice is ready");
+    drop(commit_and_follow(&executor, &claim).await.expect("the next stage is open"));
+    let again = executor.claim(2).await.expect("nobody here holds it any more");
+    assert_eq!((again.stage, again.attempt.0), (StageId(1), 1));
+    assert!(commit_and_follow(&executor, &again).await.is_none());
+    assert_eq!(executor.queue.wait_ended(id).await.expect("it has ended").phase, Phase::Done);
 }

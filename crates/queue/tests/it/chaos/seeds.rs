@@ -13,6 +13,7 @@ pub(super) struct Tally {
     pub(super) reopened: u32,
     pub(super) poisoned: u32,
     pub(super) together: u32,
+    pub(super) first: u32,
 }
 
 fn simulate(seed: u64) -> (Vec<String>, Checker, Fired, Tally) {
@@ -41,12 +42,14 @@ fn seeds(seeds: std::ops::Range<u64>) {
         lost.reopened += l.reopened;
         lost.poisoned += l.poisoned;
         lost.together += l.together;
+        lost.first += l.first;
     }
     let all = [fired.refused, fired.lost_acknowledgements, fired.late, fired.watch_dropped];
     assert!(all.iter().all(|fired| *fired > 100), "the faults did not fire: {fired:?}");
     let losses = [lost.killed, lost.resumed, lost.reopened];
     assert!(losses.iter().all(|lost| *lost > 20), "outputs were not lost: {lost:?}");
     assert!(lost.together > 100, "no commit claimed, too: {lost:?}");
+    assert!(lost.first > 50, "no commit claimed from what it opened: {lost:?}");
     assert!((1..20).contains(&lost.poisoned), "too few or too many of 520 failed: {lost:?}");
 }
 
