@@ -58,7 +58,10 @@ impl MetadataCatalog {
             while stored.access.forget(user) {
                 let object = Object { definition: stored.definition, access: stored.access };
                 match self.swap(&stored.name, Some(stored.revision), Some(object)).await? {
-                    Swapped::Done | Swapped::Conflict(None) | Swapped::NoSchema => break,
+                    Swapped::Done
+                    | Swapped::Conflict(None)
+                    | Swapped::NoSchema
+                    | Swapped::NotEmpty => break,
                     Swapped::Conflict(Some(there)) => stored = there,
                 }
                 tries += 1;
@@ -100,6 +103,11 @@ impl CatalogStore for MetadataCatalog {
         if expected.is_none() && new.is_some() {
             compares.extend(name.needs().map(|schema| Compare::Present(key_of(&schema))));
         }
+        let empties = new.is_none() && name.object.is_none() && !name.is_catalog();
+        if empties {
+            // Whatever exists was written after revision 0.
+            compares.push(Compare::Unwritten(format!("{key}/"), Revision(0)));
+        }
         let change = match new {
             Some(object) => Op::Put(key, object.encode(), None),
             None => Op::Delete(key),
@@ -115,6 +123,9 @@ impl CatalogStore for MetadataCatalog {
                     && entries.next().is_some_and(|e| e.is_none())
                 {
                     return Ok(Swapped::NoSchema);
+                }
+                if empties && now.as_ref().map(|entry| entry.modified) == expected {
+                    return Ok(Swapped::NotEmpty);
                 }
                 Ok(Swapped::Conflict(now.as_ref().map(stored).transpose()?))
             }
@@ -239,12 +250,19 @@ mod tests {
         assert_eq!(make(&lab, &table).await, Swapped::Done);
         assert!(matches!(make(&lab, &table).await, Swapped::Conflict(Some(_))));
         let objects = catalog.load().await.expect("loaded").objects;
-        // What has lost its schema can still be changed, and removed.
-        for name in [Name::schema("lab"), lab] {
-            let there = objects.iter().find(|object| object.name == name).expect("there");
-            let gone = catalog.swap(&name, Some(there.revision), None).await.expect("no faults");
-            assert_eq!(gone, Swapped::Done, "{name}");
-        }
+        // A schema goes only while nothing is in it, as seen in the same step.
+        let revision = |wanted: &Name| {
+            let there = objects.iter().find(|object| object.name == *wanted);
+            there.expect("it is there").revision
+        };
+        let schema = Name::schema("lab");
+        let gone = async |name: &Name| {
+            catalog.swap(name, Some(revision(name)), None).await.expect("no faults")
+        };
+        assert_eq!(gone(&schema).await, Swapped::NotEmpty);
+        assert_eq!(gone(&lab).await, Swapped::Done);
+        assert_eq!(gone(&schema).await, Swapped::Done);
+        assert_eq!(gone(&schema).await, Swapped::Conflict(None));
     }
 
     #[test]

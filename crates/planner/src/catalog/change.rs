@@ -55,6 +55,7 @@ pub(crate) async fn put(
         match store.swap(name, expected, Some(object)).await? {
             Swapped::Done => return Ok(true),
             Swapped::Conflict(there) => current = there,
+            Swapped::NotEmpty => return Err(Error::bug(format!("'{name}' holds others"))),
             Swapped::NoSchema => return Err(schema_gone(&name.schema)),
         }
     }
@@ -80,7 +81,18 @@ pub(crate) async fn drop_object(
     kind: &'static str,
     if_exists: bool,
 ) -> Result<bool> {
-    let mut current = rights.seen().stored(name);
+    let current = rights.seen().stored(name);
+    drop_seen(store, rights, (name, current), kind, if_exists).await
+}
+
+/// The same of an object as it was last seen.
+async fn drop_seen(
+    store: &dyn CatalogStore,
+    rights: &Rights,
+    (name, mut current): (&Name, Option<Stored>),
+    kind: &'static str,
+    if_exists: bool,
+) -> Result<bool> {
     for _ in 0..ATTEMPTS {
         let Some(there) = current else {
             return if if_exists { Ok(false) } else { Err(missing(name, kind, rights)) };
@@ -94,6 +106,7 @@ pub(crate) async fn drop_object(
         match store.swap(name, Some(there.revision), None).await? {
             Swapped::Done => return Ok(true),
             Swapped::Conflict(there) => current = there,
+            Swapped::NotEmpty => return Err(Error::bug(format!("{kind} '{name}' holds others"))),
             Swapped::NoSchema => return Err(schema_gone(&name.schema)),
         }
     }
@@ -102,9 +115,8 @@ pub(crate) async fn drop_object(
 
 /// Removes a schema, with `cascade` its tables and views first. True if it was there.
 ///
-/// Not one step: a table that another session creates after the look at what is inside, and before
-/// the schema is removed, stays behind, without a schema, until the schema is created again. After
-/// that nothing can be created in it.
+/// Not one step, but the schema goes only while nothing is in it: what others create meanwhile is
+/// dropped, too, or keeps the schema.
 pub(crate) async fn drop_schema(
     store: &dyn CatalogStore,
     rights: &Rights,
@@ -115,25 +127,35 @@ pub(crate) async fn drop_schema(
     if schema == PUBLIC {
         return Err(Error::invalid("schema 'public' cannot be dropped"));
     }
-    let snapshot = rights.seen();
+    let (snapshot, name) = (rights.seen(), Name::schema(schema));
     if !snapshot.has_schema(schema) {
         return if if_exists { Ok(false) } else { Err(no_schema(schema, snapshot)) };
     }
-    if let Some(entry) = snapshot.get(&Name::schema(schema)) {
-        rights.check_entry(Privilege::Drop, entry)?;
+    for _ in 0..ATTEMPTS {
+        let objects = store.load().await?.objects;
+        let Some(there) = objects.iter().find(|object| object.name == name) else {
+            return if if_exists { Ok(false) } else { Err(schema_gone(schema)) };
+        };
+        rights.check(Privilege::Drop, "schema", &name, &there.access)?;
+        let inside: Vec<&Stored> = objects.iter().filter(|o| name.holds(&o.name)).collect();
+        if let (Some(first), false) = (inside.first(), cascade) {
+            return Err(not_empty(schema, &first.name, inside.len()));
+        }
+        for object in inside {
+            let (kind, seen) = (object.definition.kind(), Some(object.clone()));
+            drop_seen(store, rights, (&object.name, seen), kind, true).await?;
+        }
+        if store.swap(&name, Some(there.revision), None).await? == Swapped::Done {
+            return Ok(true);
+        }
     }
-    let inside = snapshot.in_schema(schema);
-    if !inside.is_empty() && !cascade {
-        let count = inside.len();
-        let first = &inside[0].name;
-        let and = if count == 1 { String::new() } else { format!(" and {} more", count - 1) };
-        return Err(Error::invalid(format!("schema '{schema}' is not empty: it has {first}{and}"))
-            .with_hint("DROP SCHEMA ... CASCADE drops them too"));
-    }
-    for object in inside {
-        drop_object(store, rights, &object.name, object.definition.kind(), true).await?;
-    }
-    drop_object(store, rights, &Name::schema(schema), "schema", true).await
+    Err(busy(&name))
+}
+
+fn not_empty(schema: &str, first: &Name, count: usize) -> Error {
+    let and = if count == 1 { String::new() } else { format!(" and {} more", count - 1) };
+    Error::invalid(format!("schema '{schema}' is not empty: it has {first}{and}"))
+        .with_hint("DROP SCHEMA ... CASCADE drops them too")
 }
 
 fn taken(there: &Stored, same_kind: bool) -> Error {
@@ -232,5 +254,58 @@ mod tests {
         assert!(done.expect("made anew"));
         let now = store.load().await.expect("loads").objects;
         assert_eq!(now.first().map(|stored| &stored.access), Some(&Access::default()));
+    }
+
+    /// A store where somebody else makes a view in the schema that is about to go.
+    #[derive(Debug)]
+    struct Creating(Arc<MemoryCatalog>, std::sync::atomic::AtomicU32);
+
+    #[async_trait]
+    impl CatalogStore for Creating {
+        async fn version(&self) -> Result<Revision> {
+            self.0.version().await
+        }
+
+        async fn load(&self) -> Result<Loaded> {
+            self.0.load().await
+        }
+
+        async fn swap(
+            &self,
+            name: &Name,
+            expected: Option<Revision>,
+            new: Option<Object>,
+        ) -> Result<Swapped> {
+            let left = self.1.load(std::sync::atomic::Ordering::Relaxed);
+            if name.object.is_none() && new.is_none() && left > 0 {
+                self.1.store(left - 1, std::sync::atomic::Ordering::Relaxed);
+                let late = Name::object("lab", format!("late{left}"));
+                self.0.swap(&late, None, Some(Definition::View(Default::default()).into())).await?;
+            }
+            self.0.swap(name, expected, new).await
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_made_while_a_schema_goes_goes_with_it_or_keeps_it() {
+        for cascade in [true, false] {
+            let store = Arc::new(MemoryCatalog::default());
+            store
+                .swap(&Name::schema("lab"), None, Some(Definition::Schema.into()))
+                .await
+                .expect("made");
+            let all = CatalogCache::new(Arc::clone(&store) as _).current().await.expect("loads");
+            let rights = Rights::new(&all, &Who::Anyone);
+            let creating = Creating(Arc::clone(&store), 3.into());
+            let done = drop_schema(&creating, &rights, "lab", false, cascade).await;
+            let left = store.load().await.expect("loads").objects.len();
+            match done {
+                Ok(dropped) => assert_eq!((cascade, dropped, left), (true, true, 0)),
+                Err(error) => {
+                    assert_eq!(error.message(), "schema 'lab' is not empty: it has lab.late3");
+                    assert_eq!((cascade, left), (false, 2));
+                }
+            }
+        }
     }
 }

@@ -52,6 +52,11 @@ impl Name {
         let needs = self.object.is_some() && self.schema != PUBLIC;
         needs.then(|| Self::schema(self.schema.clone()))
     }
+
+    /// Whether this is a schema, and the other one an object in it.
+    pub fn holds(&self, other: &Self) -> bool {
+        self.object.is_none() && other.object.is_some() && self.schema == other.schema
+    }
 }
 
 impl fmt::Display for Name {

@@ -58,6 +58,10 @@ impl CatalogStore for MemoryCatalog {
         if made && name.needs().is_some_and(|schema| !state.objects.contains_key(&schema)) {
             return Ok(Swapped::NoSchema);
         }
+        let inside = |there: &&Name| name.holds(there);
+        if new.is_none() && state.objects.keys().find(inside).is_some() {
+            return Ok(Swapped::NotEmpty);
+        }
         state.version += 1;
         let revision = Revision(state.version);
         match new {

@@ -44,6 +44,8 @@ pub enum Swapped {
     Conflict(Option<Stored>),
     /// The object would be new, and its schema is not there.
     NoSchema,
+    /// A schema would be removed, and something is in it.
+    NotEmpty,
 }
 
 /// Keeps definitions. All calls are linearizable; a returned `Done` is durable.
@@ -60,7 +62,8 @@ pub trait CatalogStore: Send + Sync + std::fmt::Debug {
     async fn load(&self) -> Result<Loaded>;
 
     /// Writes (`Some`) or removes (`None`) one object if its revision is still `expected`
-    /// (`None`: it does not exist). A new one needs its schema ([`Name::needs`]) in the same step.
+    /// (`None`: it does not exist). A new one needs its schema ([`Name::needs`]) in the same step; a
+    /// schema goes only while nothing is in it.
     async fn swap(
         &self,
         name: &Name,

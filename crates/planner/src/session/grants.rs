@@ -121,7 +121,8 @@ impl Session {
             match store.swap(name, expected, Some(after)).await? {
                 Swapped::Done => return Ok(()),
                 Swapped::Conflict(there) => current = there,
-                Swapped::NoSchema => return Err(schema_gone(&name.schema)),
+                // Only what removes a schema hears that it is not empty.
+                Swapped::NoSchema | Swapped::NotEmpty => return Err(schema_gone(&name.schema)),
             }
         }
         Err(Error::retry(format!("'{name}' is being changed by others")))
