@@ -4,6 +4,7 @@
 //! channel (twice the throughput of a connection per client), every call has a bounded wait, and
 //! what a failure means is read from the gRPC code, never from its text.
 
+mod calls;
 mod convert;
 mod error;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod server;
 mod store;
 #[cfg(test)]
 mod tests;
+mod together;
 mod watch;
 
 pub use store::EtcdStore;
