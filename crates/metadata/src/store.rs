@@ -99,10 +99,7 @@ pub enum Durability {
 /// What became of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TxnOutcome {
-    /// It happened, at this revision. Every changed key carries it as `modified`. No transaction has
-    /// a lower one than one that had been answered when it was sent; two that are under way at once,
-    /// write no key with a lease, and neither of which writes what the other writes or compares, may
-    /// have the same. A transaction
+    /// It happened, at this revision. Every changed key carries it as `modified`. A transaction
     /// that changes nothing (no changes, or only deletes of absent keys) makes no new revision and
     /// commits at the current one.
     Committed(Revision),

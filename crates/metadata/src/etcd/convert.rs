@@ -74,12 +74,6 @@ impl Root {
         etcd_client::Txn::new().when(compares).and_then(ops).or_else(reads)
     }
 
-    /// One transaction of several, each of which is judged by itself.
-    pub(super) fn together(&self, txns: Vec<Txn>) -> etcd_client::Txn {
-        let nested: Vec<TxnOp> = txns.into_iter().map(|txn| TxnOp::txn(self.txn(txn))).collect();
-        etcd_client::Txn::new().and_then(nested)
-    }
-
     fn compare(&self, compare: &Compare) -> EtcdCompare {
         let key = self.key(compare.key());
         match *compare {
@@ -120,26 +114,8 @@ impl Root {
 
     /// What became of a transaction.
     pub(super) fn outcome(&self, response: &TxnResponse) -> Result<TxnOutcome> {
-        self.outcome_at(revision(response.header())?, response)
-    }
-
-    /// What became of each of the `count` transactions of one.
-    pub(super) fn outcomes(&self, response: &TxnResponse, count: usize) -> Result<Vec<TxnOutcome>> {
-        let at = revision(response.header())?;
-        let responses = response.op_responses();
-        if responses.len() != count {
-            return Err(Error::bug(format!("etcd answered {} of {count}", responses.len())));
-        }
-        let outcome = |response: TxnOpResponse| match response {
-            TxnOpResponse::Txn(nested) => self.outcome_at(at, &nested),
-            _ => Err(Error::bug("etcd answered a transaction with something else")),
-        };
-        responses.into_iter().map(outcome).collect()
-    }
-
-    fn outcome_at(&self, at: Revision, response: &TxnResponse) -> Result<TxnOutcome> {
         if response.succeeded() {
-            return Ok(TxnOutcome::Committed(at));
+            return revision(response.header()).map(TxnOutcome::Committed);
         }
         let read = |response| match response {
             TxnOpResponse::Get(read) => read.kvs().first().map(|kv| self.entry(kv)).transpose(),

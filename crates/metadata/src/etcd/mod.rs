@@ -4,7 +4,6 @@
 //! channel (twice the throughput of a connection per client), every call has a bounded wait, and
 //! what a failure means is read from the gRPC code, never from its text.
 
-mod calls;
 mod convert;
 mod error;
 #[cfg(test)]
@@ -12,7 +11,6 @@ mod server;
 mod store;
 #[cfg(test)]
 mod tests;
-mod together;
 mod watch;
 
 pub use store::EtcdStore;

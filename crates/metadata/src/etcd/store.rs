@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dunlin_base::{Env, Kind, LeaseId, Result, Revision};
+use dunlin_base::{Env, Error, Kind, LeaseId, Result, Revision};
 use etcd_client::{
     Client, ConnectOptions, GetOptions, GetResponse, KvClient, LeaseClient, WatchClient,
 };
 
-use super::calls::Calls;
 use super::convert::{Root, revision};
 use super::error::from_etcd;
-use super::{together, watch};
+use super::watch;
 use crate::limits;
 use crate::store::{Entry, Lease, Snapshot, Store, Txn, TxnOutcome, VALUE_LEN_MAX, Watch};
+
+/// Longest wait of one call. A leader election takes 1 to 2 s; a call that spans one may succeed.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -30,21 +32,20 @@ const _: () = assert!(PAGE_KEYS as usize * (VALUE_LEN_MAX + 2048) < MESSAGE_LEN_
 
 /// The store of a cluster: the keys below one root of an etcd.
 ///
-/// Cheap to share: one channel, over which calls run side by side; transactions that wait at the
-/// same time may travel in one call. Its watches go on until they are
+/// Cheap to share: one channel, over which calls run side by side. Its watches go on until they are
 /// dropped themselves.
 pub struct EtcdStore {
-    calls: Calls,
+    env: Env,
     root: Root,
+    endpoints: String,
     kv: KvClient,
-    txns: together::Sender,
     leases: LeaseClient,
     watches: WatchClient,
 }
 
 impl std::fmt::Debug for EtcdStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "EtcdStore({}, {:?})", self.calls.endpoints(), self.root)
+        write!(f, "EtcdStore({}, {:?})", self.endpoints, self.root)
     }
 }
 
@@ -63,18 +64,33 @@ impl EtcdStore {
         let client = Client::connect(endpoints, Some(options))
             .await
             .map_err(|e| from_etcd("connect", e).context(&names))?;
-        let (calls, root) = (Calls::new(env, &names), Root::new(root));
-        let kv = client.kv_client().max_decoding_message_size(MESSAGE_LEN_MAX);
         let store = Self {
-            txns: together::start(calls.clone(), root.clone(), kv.clone()),
-            calls,
-            root,
-            kv,
+            env,
+            root: Root::new(root),
+            endpoints: names,
+            kv: client.kv_client().max_decoding_message_size(MESSAGE_LEN_MAX),
             leases: client.lease_client(),
             watches: client.watch_client().max_decoding_message_size(MESSAGE_LEN_MAX),
         };
         store.read("connect", "probe", None).await?;
         Ok(store)
+    }
+
+    /// Runs one call with its bounded wait.
+    async fn call<T>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<T, etcd_client::Error>>,
+    ) -> Result<T> {
+        match self.env.timeout(CALL_TIMEOUT, call).await {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(e)) => Err(from_etcd(what, e).context(&self.endpoints)),
+            None => Err(Error::retry(format!(
+                "{}: etcd {what}: no answer within {CALL_TIMEOUT:?}",
+                self.endpoints
+            ))
+            .with_hint("look whether etcd runs and has a leader")),
+        }
     }
 
     async fn read(
@@ -83,13 +99,13 @@ impl EtcdStore {
         key: &str,
         options: Option<GetOptions>,
     ) -> Result<GetResponse> {
-        self.calls.call(what, self.kv.clone().get(self.root.key(key), options)).await
+        self.call(what, self.kv.clone().get(self.root.key(key), options)).await
     }
 
     /// The next page of a range: from a key of etcd's on, at a revision (0 is now).
     async fn page(&self, from: Vec<u8>, end: Vec<u8>, at: i64) -> Result<GetResponse> {
         let options = GetOptions::new().with_range(end).with_limit(PAGE_KEYS).with_revision(at);
-        self.calls.call("range", self.kv.clone().get(from, Some(options))).await
+        self.call("range", self.kv.clone().get(from, Some(options))).await
     }
 }
 
@@ -124,13 +140,15 @@ impl Store for EtcdStore {
 
     async fn txn(&self, txn: Txn) -> Result<TxnOutcome> {
         limits::check_txn(&txn)?;
-        self.txns.txn(txn).await
+        let txn = self.root.txn(txn);
+        let response = self.call("txn", self.kv.clone().txn(txn)).await?;
+        self.root.outcome(&response)
     }
 
     async fn watch(&self, prefix: &str, from: Revision) -> Result<Watch> {
         limits::check_prefix(prefix)?;
         let source = watch::Source {
-            env: self.calls.env().clone(),
+            env: self.env.clone(),
             root: self.root.clone(),
             prefix: prefix.to_owned(),
             watches: self.watches.clone(),
@@ -143,19 +161,18 @@ impl Store for EtcdStore {
         limits::check_ttl(ttl)?;
         let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
         let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-        let granted =
-            self.calls.call("lease grant", self.leases.clone().grant(seconds, None)).await?;
+        let granted = self.call("lease grant", self.leases.clone().grant(seconds, None)).await?;
         // etcd may grant more than was asked, never less.
         let ttl = Duration::from_secs(granted.ttl().unsigned_abs());
         Ok(Lease { id: LeaseId(granted.id()), ttl })
     }
 
     async fn lease_keep(&self, lease: LeaseId) -> Result<()> {
-        self.calls.call("lease keep", self.leases.clone().keep_alive(lease.0)).await.map(drop)
+        self.call("lease keep", self.leases.clone().keep_alive(lease.0)).await.map(drop)
     }
 
     async fn lease_revoke(&self, lease: LeaseId) -> Result<()> {
-        match self.calls.call("lease revoke", self.leases.clone().revoke(lease.0)).await {
+        match self.call("lease revoke", self.leases.clone().revoke(lease.0)).await {
             Err(e) if e.kind() != Kind::Fenced => Err(e),
             // Done, or it had ended before.
             _ => Ok(()),

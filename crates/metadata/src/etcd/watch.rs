@@ -15,9 +15,9 @@ use etcd_client::{GetOptions, KvClient, WatchClient, WatchOptions, WatchResponse
 use futures::stream::{self, StreamExt};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use super::calls::CALL_TIMEOUT;
 use super::convert::{Root, revision};
 use super::error::{from_etcd, is_out_of_range};
+use super::store::CALL_TIMEOUT;
 use crate::store::{Event, Watch};
 
 /// Batches that wait for a slow reader before it is told to read again.
