@@ -67,6 +67,7 @@ impl ClaimLoop {
                 }
                 // Claims of an executor that went are void, and nobody touches the stage for it.
                 () = self.live.changed() => looks.look_everywhere(),
+                () = self.member.strays() => looks.look_everywhere(),
                 () = freed => {}
                 () = until(&self.shared.parts.env, again_at) => {}
             }
@@ -79,6 +80,11 @@ impl ClaimLoop {
         let room = Room { slots, idle: slots == self.shared.options.slots.max(1) };
         let stages = self.ready.stages().to_vec();
         looks.keep(&stages);
+        for (name, slices) in std::mem::take(&mut *self.shared.followed.lock()) {
+            if let Some(stage) = stages.iter().find(|stage| looks::name(stage) == name) {
+                looks.stride.taken(stage, slices);
+            }
+        }
         // What is left of a query may follow what ended, unless others wait for their turn.
         let same = stages.windows(2).all(|two| two[0].query == two[1].query);
         self.shared.one_query.store(same && looks.making_room.is_none(), Ordering::Release);
@@ -159,6 +165,7 @@ fn follow(
         Template::decode(&next.template).map(Arc::new)
     };
     slots.grow(slots_of(&life.shared, &next, &template));
+    life.shared.followed.lock().push(((next.query, next.stage), next.slices.len() as u32));
     launch(life, next, template, slots);
 }
 

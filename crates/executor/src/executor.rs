@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) one_query: AtomicBool,
     /// The stages that may have slices to claim, as the claim loop last saw them.
     pub(crate) open_stages: Mutex<Vec<looks::Name>>,
+    /// Slices that came with commits since then: their queries have had a turn, too.
+    pub(crate) followed: Mutex<Vec<(looks::Name, u32)>>,
     stop: Notify,
     pub(crate) leaving: Leaving,
     /// Ids of former lives, the newest last.
@@ -86,6 +88,7 @@ impl Executor {
             draining: AtomicBool::new(false),
             one_query: AtomicBool::new(false),
             open_stages: Mutex::default(),
+            followed: Mutex::default(),
             stop: Notify::new(),
             leaving: Leaving::default(),
             former: Mutex::default(),

@@ -46,12 +46,13 @@ impl Slots {
 }
 
 impl Taken {
-    /// Takes more of the free slots, up to `wanted` in all.
+    /// Takes more of the free slots, up to `wanted` in all, and never the last one: the claim loop
+    /// may have seen it free.
     pub(crate) fn grow(&mut self, wanted: u32) {
-        let more = wanted.saturating_sub(self.count);
-        let free = |free: u32| Some(free - more.min(free));
-        let before = self.slots.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, free);
-        self.count += more.min(before.unwrap_or(0));
+        let more = |free: u32| wanted.saturating_sub(self.count).min(free.saturating_sub(1));
+        let left = |free: u32| Some(free - more(free));
+        let before = self.slots.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, left);
+        self.count += more(before.unwrap_or(0));
     }
 
     pub(crate) fn count(&self) -> u32 {
@@ -63,5 +64,24 @@ impl Drop for Taken {
     fn drop(&mut self) {
         self.slots.free.fetch_add(self.count, Ordering::AcqRel);
         self.slots.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_grows_leaves_the_last_slot() {
+        let slots = Slots::new(4);
+        let mut one = slots.take(1);
+        one.grow(8);
+        assert_eq!((one.count(), slots.free()), (3, 1));
+        one.grow(8);
+        assert_eq!((one.count(), slots.free()), (3, 1));
+        let last = slots.take(2);
+        assert_eq!((last.count(), slots.free()), (1, 0));
+        drop((one, last));
+        assert_eq!(slots.free(), 4);
     }
 }

@@ -44,6 +44,11 @@ impl<'a> NextClaim<'a> {
         Self { attempt, segment: claim.segment, token: member.token() }
     }
 
+    /// Whether a transaction with it is on its way, of which nobody may hear.
+    fn set_sent(&mut self, sent: bool) {
+        self.token.set_sent(sent);
+    }
+
     /// The segment with the claim, if there is something to claim.
     fn added_to(&self, segment: Segment) -> Segment {
         self.attempt.added_to(self.segment, &segment, &self.token).unwrap_or(segment)
@@ -51,6 +56,7 @@ impl<'a> NextClaim<'a> {
 
     /// The claim, if the segment has it.
     fn taken(mut self, seen: Stored<Segment>) -> Option<ClaimedSlices> {
+        self.token.set_sent(false);
         match self.attempt.taken(self.segment, self.token, seen) {
             Tried::Taken(claim) => Some(claim),
             _ => None,
@@ -81,7 +87,7 @@ impl Queue {
         check_output(claim, &output)?;
         claim.member().check()?;
         let mut fast_tries = if claim.held.view.stage.segment_count == 1 { FAST_TRIES } else { 0 };
-        let next_claim = more.map(|more| NextClaim::new(self, claim, more));
+        let mut next_claim = more.map(|more| NextClaim::new(self, claim, more));
         for _ in 0..CONFLICTS_MAX {
             let stored = self.segment_of(claim).await?;
             match segment::commit(&stored.record, &claim.claimer(), &output) {
@@ -103,8 +109,11 @@ impl Queue {
                     }
                 }
                 CommitStep::Next(next) => {
-                    let next = match &next_claim {
-                        Some(claim) => claim.added_to(next),
+                    let next = match &mut next_claim {
+                        Some(claim) => {
+                            claim.set_sent(true);
+                            claim.added_to(next)
+                        }
                         None => next,
                     };
                     let batch = self.segment_batch(claim, &stored, next.clone())?;
@@ -178,9 +187,20 @@ impl Queue {
             first.write(claim.query, &mut batch)?;
         }
         changes.write(&records, &mut batch)?;
-        let Outcome::Committed(revision) = self.apply(batch).await? else {
-            *claim.held.seen.lock() = None;
-            return Ok(None);
+        let (revision, first) = match self.apply(batch).await? {
+            Outcome::Committed(revision) => (revision, first),
+            Outcome::Conflict(found) => {
+                match first.as_ref().and_then(|first| first.happened(claim.query, &found)) {
+                    Some(revision) => (revision, first),
+                    None => {
+                        if let Some(first) = first {
+                            first.give_up();
+                        }
+                        *claim.held.seen.lock() = None;
+                        return Ok(None);
+                    }
+                }
+            }
         };
         claim.saw(&next, Some(revision));
         self.remember(claim.query, sealed);

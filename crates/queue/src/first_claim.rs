@@ -15,7 +15,7 @@ use crate::claimed::ClaimedSlices;
 use crate::commit::More;
 use crate::keys;
 use crate::member::{Member, Token};
-use crate::queue::Queue;
+use crate::queue::{Found, Queue};
 use crate::ready::Lane;
 use crate::record::{Batch, Stored};
 use crate::records::Records;
@@ -49,6 +49,7 @@ impl<'a> FirstClaim<'a> {
         }
         let new = changes.ready.iter().filter(|number| !records.stages.contains_key(number));
         let new = new.filter_map(|number| Some((StageId(*number), changes.stages.get(number)?)));
+        let new = new.filter(|(_, stage)| queue.reads(&stage.build));
         let (number, stage) =
             new.min_by_key(|(number, stage)| (Lane::of(stage.slice_count), *number))?;
         let (slices, segments) = (stage.slice_count, stage.segment_count);
@@ -60,7 +61,8 @@ impl<'a> FirstClaim<'a> {
         let live = more.live.count();
         let size = choose::size(more.room.slots, u64::from(slices), live, stage.light);
         let run = choose::run(&[free], size).filter(|run| !run.is_empty())?;
-        let token = member.token();
+        let mut token = member.token();
+        token.set_sent(true);
         let claimer = token.claimer(stage.epoch);
         let after = segment::claim(&before, &run, &claimer, queue.env().unix_ms(), |_| false);
         let inputs = changes.inputs_at_hand(records, stage);
@@ -74,10 +76,24 @@ impl<'a> FirstClaim<'a> {
         batch.put(key, &Stored::absent(self.before.clone()), self.after.clone())
     }
 
+    /// When its batch happened, if a conflict shows that it did and only the answer was lost.
+    pub(crate) fn happened(&self, query: QueryId, found: &Found) -> Option<Revision> {
+        let segment = found.entry(&keys::segment(query, self.number, self.segment))?;
+        let segment = Stored::<Segment>::read(segment).ok()?.record;
+        let own = segment.claims.iter().any(|claim| claim.token == self.token.value);
+        let stage = found.entry(&keys::stage(query, self.number)).filter(|_| own)?;
+        Some(stage.modified)
+    }
+
+    /// Nothing of it has happened.
+    pub(crate) fn give_up(mut self) {
+        self.token.set_sent(false);
+    }
+
     /// The claim, once its batch has happened. If parts of the stage cannot be read now it is
-    /// dropped: this executor finds the slices again when it looks at the stage.
+    /// given up, and its executor is told to look at the stage ([`Member::strays`]).
     pub(crate) async fn taken(
-        self,
+        mut self,
         queue: &Queue,
         query: QueryId,
         at: Revision,
@@ -91,6 +107,7 @@ impl<'a> FirstClaim<'a> {
             }
         };
         queue.views().lock().insert((query, self.number), view.clone());
+        self.token.set_sent(false);
         let claimed: u32 = self.after.claims.iter().map(|claim| claim.slice_count).sum();
         view.saw(self.segment, &self.after, self.after.slice_count - claimed);
         let seen = Stored { record: self.after, modified: Some(at) };

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use dunlin_base::{Env, Error, Kind, LeaseId, ProcessId, Result, Revision};
 use dunlin_metadata::{Compare, Durability, Op, StoreRef, Txn, TxnOutcome};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::invariants::Owner;
 use crate::latch::Latch;
@@ -74,6 +75,8 @@ struct Inner {
     fenced: Latch,
     /// Tokens of claims that this process knows it holds.
     tokens: Mutex<HashSet<u64>>,
+    /// Rings when a claim that may have happened was given up.
+    strays: Notify,
 }
 
 impl Member {
@@ -128,6 +131,7 @@ impl Member {
             kept: Mutex::new(sent),
             fenced: Latch::default(),
             tokens: Mutex::default(),
+            strays: Notify::new(),
         });
         env.spawn("keep lease", keep(Arc::downgrade(&inner), env.clone(), ttl));
         Ok(Self { inner })
@@ -200,9 +204,16 @@ impl Member {
         loop {
             let value = self.inner.env.random();
             if tokens.insert(value) {
-                return Token { member: self.clone(), value };
+                return Token { member: self.clone(), value, sent: false };
             }
         }
+    }
+
+    /// Returns after a claim that may have happened was given up, because nobody heard of it or its
+    /// stage could not be read. Its slices are free for this process alone, and no change of a
+    /// record tells of it: look at all stages again. Dropping the future loses nothing.
+    pub async fn strays(&self) {
+        self.inner.strays.notified().await;
     }
 
     pub(crate) fn holds(&self, token: u64) -> bool {
@@ -215,9 +226,16 @@ impl Member {
 pub(crate) struct Token {
     pub(crate) member: Member,
     pub(crate) value: u64,
+    /// A transaction with it is on its way, beside work that goes on if it comes to nothing.
+    sent: bool,
 }
 
 impl Token {
+    /// Its claim may happen from now on, and whoever made it may not wait for it.
+    pub(crate) fn set_sent(&mut self, sent: bool) {
+        self.sent = sent;
+    }
+
     /// Who claims, of a stage in this epoch.
     pub(crate) fn claimer(&self, epoch: u32) -> Claimer {
         let (owner, lease) = (self.member.owner(), self.member.inner.lease.0);
@@ -228,6 +246,9 @@ impl Token {
 impl Drop for Token {
     fn drop(&mut self) {
         self.member.inner.tokens.lock().remove(&self.value);
+        if self.sent {
+            self.member.inner.strays.notify_one();
+        }
     }
 }
 

@@ -39,20 +39,25 @@ pub fn physical_rules() -> Vec<Rule> {
 ///
 /// A row of the join passes the semi join if its keys do. They come unchanged from one row of the
 /// input (or, by the condition of an inner join, equal to its columns), so the same rows are left
-/// out below. Semi joins with a further condition, and anti joins, which seldom leave out much, stay.
+/// out below. `datafusion.optimizer.join_reordering = false` keeps them where they are. Semi joins with a further condition, and anti joins, which seldom leave out much, stay.
 #[derive(Debug, Default)]
 pub(crate) struct PushSemiJoins;
 
 impl PhysicalOptimizerRule for PushSemiJoins {
-    fn optimize(&self, plan: Plan, _: &ConfigOptions) -> Result<Plan> {
-        let done = plan.transform_down(|node| {
+    fn optimize(&self, plan: Plan, config: &ConfigOptions) -> Result<Plan> {
+        if !config.optimizer.join_reordering {
+            return Ok(plan);
+        }
+        // From below, so that of several semi joins above the same joins each finds those.
+        let done = plan.transform_up(|node| {
             let Some(semi) = node.downcast_ref::<HashJoinExec>().filter(|join| can_move(join))
             else {
                 return Ok(Transformed::no(node));
             };
             let keys = semi.on().iter().map(|(left, _)| column(left)).collect();
             let Some(keys) = keys else { return Ok(Transformed::no(node)) };
-            Ok(match below(semi, semi.left(), keys)? {
+            let down = Down { semi, statistics: StatisticsContext::new() };
+            Ok(match down.below(semi.left(), keys)? {
                 Some(moved) => Transformed::yes(moved),
                 None => Transformed::no(node),
             })
@@ -82,32 +87,76 @@ fn column(expr: &PhysicalExprRef) -> Option<usize> {
     expr.downcast_ref::<Column>().map(Column::index)
 }
 
-/// `input` with the semi join below the joins that it consists of; `None` if it is none, or if it
-/// is better done where it is. `keys` are the columns of `input` that the semi join asks for.
-fn below(semi: &HashJoinExec, input: &Plan, keys: Vec<usize>) -> Result<Option<Plan>> {
-    if let Some(projection) = input.downcast_ref::<ProjectionExec>() {
-        let through = |key: &usize| column(&projection.expr().get(*key)?.expr);
-        let Some(keys) = keys.iter().map(through).collect() else { return Ok(None) };
-        let moved = below(semi, projection.input(), keys)?;
-        return moved
-            .map(|child| replace_children_if_necessary(Arc::clone(input), vec![child]))
-            .transpose();
+/// A semi join on its way down.
+struct Down<'a> {
+    semi: &'a HashJoinExec,
+    /// Of the nodes that it passes, each of which is looked at once.
+    statistics: StatisticsContext,
+}
+
+impl Down<'_> {
+    /// `input` with the semi join below the joins that it consists of; `None` if it is none, or if
+    /// it is better done where it is. `keys` are the columns of `input` that it asks for.
+    fn below(&self, input: &Plan, keys: Vec<usize>) -> Result<Option<Plan>> {
+        if let Some(projection) = input.downcast_ref::<ProjectionExec>() {
+            let through = |key: &usize| column(&projection.expr().get(*key)?.expr);
+            let Some(keys) = keys.iter().map(through).collect() else { return Ok(None) };
+            let moved = self.below(projection.input(), keys)?;
+            let above = |child| replace_children_if_necessary(Arc::clone(input), vec![child]);
+            return moved.map(above).transpose();
+        }
+        let Some(join) = input.downcast_ref::<HashJoinExec>().filter(|join| join.fetch().is_none())
+        else {
+            return Ok(None);
+        };
+        let Some((side, keys)) = self.cheapest_side(join, input, &keys)? else { return Ok(None) };
+        let child = if side == JoinSide::Left { join.left() } else { join.right() };
+        let reduced = match self.below(child, keys.clone())? {
+            Some(moved) => moved,
+            None => semi_join(self.semi, child, &keys)?,
+        };
+        let children = match side {
+            JoinSide::Left => vec![reduced, Arc::clone(join.right())],
+            _ => vec![Arc::clone(join.left()), reduced],
+        };
+        replace_children_if_necessary(Arc::clone(input), children).map(Some)
     }
-    let Some(join) = input.downcast_ref::<HashJoinExec>().filter(|join| join.fetch().is_none())
-    else {
-        return Ok(None);
-    };
-    let Some((side, keys)) = cheapest_side(join, input, &keys)? else { return Ok(None) };
-    let child = if side == JoinSide::Left { join.left() } else { join.right() };
-    let reduced = match below(semi, child, keys.clone())? {
-        Some(moved) => moved,
-        None => semi_join(semi, child, &keys)?,
-    };
-    let children = match side {
-        JoinSide::Left => vec![reduced, Arc::clone(join.right())],
-        _ => vec![Arc::clone(join.left()), reduced],
-    };
-    replace_children_if_necessary(Arc::clone(input), children).map(Some)
+
+    /// The side of `join` that has all keys and the fewest rows, not more than the join is thought
+    /// to give, and the keys' places there.
+    fn cheapest_side(
+        &self,
+        join: &HashJoinExec,
+        plan: &Plan,
+        keys: &[usize],
+    ) -> Result<Option<(JoinSide, Vec<usize>)>> {
+        let sides: &[JoinSide] = match join.join_type() {
+            JoinType::Inner => &[JoinSide::Left, JoinSide::Right],
+            JoinType::Left => &[JoinSide::Left],
+            JoinType::Right => &[JoinSide::Right],
+            _ => return Ok(None),
+        };
+        let Some(most) = self.rows(plan)? else { return Ok(None) };
+        let mut best: Option<(usize, JoinSide, Vec<usize>)> = None;
+        for side in sides {
+            let places: Option<Vec<usize>> =
+                keys.iter().map(|key| place_in(join, *key, *side)).collect();
+            let Some(places) = places else { continue };
+            let child = if *side == JoinSide::Left { join.left() } else { join.right() };
+            if let Some(rows) = self.rows(child)?.filter(|rows| *rows <= most)
+                && best.as_ref().is_none_or(|(least, ..)| rows < *least)
+            {
+                best = Some((rows, *side, places));
+            }
+        }
+        Ok(best.map(|(_, side, places)| (side, places)))
+    }
+
+    /// Estimated rows of a plan.
+    fn rows(&self, plan: &Plan) -> Result<Option<usize>> {
+        let statistics = self.statistics.compute(plan.as_ref(), &StatisticsArgs::new())?;
+        Ok(statistics.num_rows.get_value().copied())
+    }
 }
 
 /// The semi join over another input.
@@ -126,35 +175,6 @@ fn semi_join(semi: &HashJoinExec, input: &Plan, keys: &[usize]) -> Result<Plan> 
     .with_partition_mode(*semi.partition_mode())
     .with_null_equality(semi.null_equality())
     .build_exec()
-}
-
-/// The side of `join` that has all keys and the fewest rows, not more than the join is thought to
-/// give, and the keys' places there.
-fn cheapest_side(
-    join: &HashJoinExec,
-    plan: &Plan,
-    keys: &[usize],
-) -> Result<Option<(JoinSide, Vec<usize>)>> {
-    let sides: &[JoinSide] = match join.join_type() {
-        JoinType::Inner => &[JoinSide::Left, JoinSide::Right],
-        JoinType::Left => &[JoinSide::Left],
-        JoinType::Right => &[JoinSide::Right],
-        _ => return Ok(None),
-    };
-    let Some(most) = rows(plan)? else { return Ok(None) };
-    let mut best: Option<(usize, JoinSide, Vec<usize>)> = None;
-    for side in sides {
-        let places: Option<Vec<usize>> =
-            keys.iter().map(|key| place_in(join, *key, *side)).collect();
-        let Some(places) = places else { continue };
-        let child = if *side == JoinSide::Left { join.left() } else { join.right() };
-        if let Some(rows) = rows(child)?.filter(|rows| *rows <= most)
-            && best.as_ref().is_none_or(|(least, ..)| rows < *least)
-        {
-            best = Some((rows, *side, places));
-        }
-    }
-    Ok(best.map(|(_, side, places)| (side, places)))
 }
 
 /// Where a column of the join's output is, or is found again by its condition, on one side.
@@ -179,10 +199,4 @@ fn place_in(join: &HashJoinExec, output: usize, side: JoinSide) -> Option<usize>
         let (there, here) = if of == JoinSide::Left { (left, right) } else { (right, left) };
         (there == place).then_some(here)
     })
-}
-
-/// Estimated rows of a plan.
-fn rows(plan: &Plan) -> Result<Option<usize>> {
-    let statistics = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new())?;
-    Ok(statistics.num_rows.get_value().copied())
 }

@@ -192,6 +192,11 @@ async fn semi_joins_move_below_the_joins_that_they_are_about() {
             true,
         ),
         (
+            "select o_totalprice, l_tax from orders, lineitem where o_orderkey = l_orderkey and \
+          o_orderkey in FEW and o_custkey in (select c_custkey from customer where c_acctbal > 9000)",
+            true,
+        ),
+        (
             "select o_orderkey, l_tax from orders left join lineitem on o_orderkey = l_orderkey and \
           l_tax > 0.07 where o_orderkey in FEW",
             true,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dunlin_base::{QueryId, StageId};
+use dunlin_metadata::sim::Faults;
 use dunlin_metadata::{Compare, Durability, Op, Store, Txn, TxnOutcome};
 use dunlin_queue::{ClaimedSlices, More, Phase, Published, Queue, ReadyStage, ReadyWatch, Room};
 
@@ -289,4 +290,48 @@ async fn a_first_claim_that_was_dropped_is_found_again() {
     assert_eq!((again.stage, again.attempt.0), (StageId(1), 1));
     assert!(commit_and_follow(&executor, &again).await.is_none());
     assert_eq!(executor.queue.wait_ended(id).await.expect("it has ended").phase, Phase::Done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_claim_whose_answer_was_lost_is_known_all_the_same() {
+    let world = World::new(1);
+    let executor = world.executor().await;
+    let query = world.new_query(&graph(&[(&[], 1), (&[0], 1)]));
+    let id = query.id;
+    executor.queue.publish(query).await.expect("it is a good query");
+    let claim = executor.claim(2).await.expect("one slice is ready");
+    world.store.set_faults(Faults { lost_acknowledgement: 1000, ..Faults::default() });
+    let heal = async {
+        world.env.sleep(Duration::from_millis(1)).await;
+        world.store.set_faults(Faults::default());
+    };
+    let (next, ()) = futures::join!(commit_and_follow(&executor, &claim), heal);
+    let next = next.expect("it happened");
+    assert!(world.store.fired().lost_acknowledgements > 0);
+    assert_eq!((next.stage, next.attempt.0), (StageId(1), 0));
+    let strays = executor.member.strays();
+    let none = world.env.timeout(Duration::from_millis(1), strays).await;
+    assert!(none.is_none(), "nothing was given up");
+    assert!(commit_and_follow(&executor, &next).await.is_none());
+    assert_eq!(executor.queue.wait_ended(id).await.expect("it has ended").phase, Phase::Done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_a_claim_that_may_have_happened_is_told_to_look_again() {
+    let world = World::new(1);
+    let executor = world.executor().await;
+    let query = world.new_query(&graph(&[(&[], 1), (&[0], 1)]));
+    executor.queue.publish(query).await.expect("it is a good query");
+    let claim = executor.claim(2).await.expect("one slice is ready");
+    world.store.set_faults(Faults { delay_after_max: Duration::from_secs(5), ..Faults::default() });
+    {
+        let mut commit = std::pin::pin!(commit_and_follow(&executor, &claim));
+        let moment = Duration::from_millis(1);
+        assert!(world.env.timeout(moment, commit.as_mut()).await.is_none(), "the answer is slow");
+    }
+    world.store.set_faults(Faults::default());
+    let told = world.env.timeout(Duration::from_millis(1), executor.member.strays()).await;
+    assert!(told.is_some(), "it has to look again");
+    let again = executor.claim(2).await.expect("nobody here holds it");
+    assert_eq!((again.stage, again.attempt.0), (StageId(1), 1));
 }
