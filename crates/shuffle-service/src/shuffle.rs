@@ -110,15 +110,17 @@ impl Shuffle {
     ) -> Result<()> {
         let gate = self.gate.read();
         self.admit(&gate, &blocks)?;
-        for block in blocks {
-            let cost = cost(&block);
-            match self.partition_or_new(block.id.partition).append(block)? {
-                Appended::Stored => {
-                    reserved.keep(cost);
-                    taken.stored += 1;
-                }
-                Appended::Duplicate => taken.duplicates += 1,
+        let mut took = |appended, length| match appended {
+            Appended::Stored => {
+                reserved.keep(ENTRY_COST + length as u64);
+                taken.stored += 1;
             }
+            Appended::Duplicate => taken.duplicates += 1,
+        };
+        let mut blocks = blocks.into_iter().peekable();
+        while let Some(id) = blocks.peek().map(|block| block.id.partition) {
+            let same = std::iter::from_fn(|| blocks.next_if(|block| block.id.partition == id));
+            self.partition_or_new(id).append(same, &mut took)?;
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use crate::calls::{Call, Calls};
 use crate::core::Core;
 use crate::disk::{Disk, LocalDisk};
+use crate::intake::Of;
 use crate::options::{DiskOptions, Options};
 use crate::partition::Removed;
 use crate::probe::probe_for_ever;
@@ -160,19 +161,21 @@ impl ShuffleWorker {
     /// The answer to a push, before it is counted.
     async fn answer(&self, push: Push) -> Result<Pushed> {
         let Push { blocks, peer, last_resort } = push;
-        if let Some(refusal) = self.refusal(&blocks, last_resort) {
+        let of = Of::new(&blocks);
+        if let Some(refusal) = self.refusal(&of, last_resort) {
             return Ok(refusal);
         }
-        let moves = || self.past(&blocks, self.core.options.split_soft);
+        let moves = || self.past(&of, self.core.options.split_soft);
         let slow = || self.core.memory.over_mark();
         let Some(peer) = peer else {
-            self.keep(blocks.clone()).await?;
-            let durability = self.core.settle(&blocks).await;
+            let due = self.core.due(&blocks);
+            self.keep(blocks).await?;
+            let durability = self.core.settle(due).await;
             return Ok(self.stored(Ack { durability, slow: slow(), moves: moves() }));
         };
         // Both at once. Blocks that only one of them has count for nothing: the writer's commit
         // will not name this location for them.
-        let (here, there) = join(self.keep(blocks.clone()), self.copy(peer, blocks.clone())).await;
+        let (here, there) = join(self.keep(blocks.clone()), self.copy(peer, blocks)).await;
         here?;
         if let Err(error) = there {
             tracing::warn!(%peer, %error, "a worker does not take the second copy");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +16,9 @@ use super::{Disk, DiskFile, ExtentId, Space};
 
 /// What a probe writes: a few pages, so that the disk has work and not much of it.
 const PROBE_LEN: usize = 16 << 10;
+
+/// Parts that the system reads in one call.
+const PARTS_MAX: usize = 1024;
 
 /// How often a folder is removed again that others still write to.
 const REMOVE_AGAIN: usize = 16;
@@ -187,6 +190,27 @@ impl DiskFile for LocalFile {
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(bytes, offset)
+    }
+
+    fn read_parts_at(
+        &self,
+        mut offset: u64,
+        mut parts: &mut [IoSliceMut<'_>],
+    ) -> io::Result<()> {
+        while !parts.is_empty() {
+            let some = parts.len().min(PARTS_MAX);
+            match rustix::io::preadv(&self.file, &mut parts[..some], offset) {
+                Ok(0) if parts.iter().all(|part| part.is_empty()) => break,
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => {
+                    offset += read as u64;
+                    IoSliceMut::advance_slices(&mut parts, read);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! What a worker asks of a disk.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -78,6 +78,15 @@ pub trait DiskFile: Send + Sync + 'static {
 
     /// Fills all of `bytes` from `offset`.
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+
+    /// Fills all of `parts`, one after the other, from `offset`.
+    fn read_parts_at(&self, mut offset: u64, parts: &mut [IoSliceMut<'_>]) -> io::Result<()> {
+        for part in parts {
+            self.read_at(offset, part)?;
+            offset += part.len() as u64;
+        }
+        Ok(())
+    }
 
     /// Returns when what was written would survive the process and the machine, and so would the
     /// file's name. After an error nobody knows what of it would: the file must not be trusted
