@@ -7,6 +7,7 @@ use dunlin_base::{ByteCount, Error, PartitionId, ProcessId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
 use dunlin_proto::shuffle::{Pushed, Refusal};
 
+use crate::fair::{Look, is_slow};
 use crate::health::DiskState;
 use crate::partition::Partition;
 use crate::shuffle::{Taken, cost};
@@ -50,6 +51,17 @@ impl ShuffleWorker {
         stored.unwrap_or_else(|| {
             Err(Error::retry(format!("no answer from the peer within {} s", limit.as_secs_f32())))
         })
+    }
+
+    /// Whether the writer of a push should push more slowly.
+    pub(crate) fn slow(&self, of: &Of) -> bool {
+        let (memory, Some(shuffle)) = (&self.core.memory, of.shuffle) else { return false };
+        if !memory.over_mark() {
+            return false;
+        }
+        let (mine, all, queries) = self.core.registry.shares(shuffle.query);
+        let (used, mark, limit) = (memory.used(), memory.mark, memory.limit);
+        is_slow(Look { used, mark, limit, mine, all, queries })
     }
 
     /// Why the blocks should go elsewhere before anything is done with them.

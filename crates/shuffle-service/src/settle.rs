@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use dunlin_base::PartitionId;
 use dunlin_proto::block::{Block, ShuffleId};
@@ -39,7 +40,8 @@ impl Core {
             return Durability::Memory;
         };
         let settled = self.env.timeout(self.options.push_wait, self.settle_all(&all)).await;
-        settled.unwrap_or(Durability::Memory)
+        // In an object or in a file: without a name neither is found after a kill.
+        settled.filter(|_| !self.unnamed.load(Relaxed)).unwrap_or(Durability::Memory)
     }
 
     async fn settle_all(self: &Arc<Self>, all: &[(Arc<Partition>, Vec<Key>)]) -> Durability {

@@ -114,9 +114,22 @@ impl ShuffleWorker {
         &self.taken_over
     }
 
-    /// From now on blocks are acknowledged under this process id. A hand-over names it.
+    /// From now on blocks are acknowledged under this process id. A hand-over names it. If pushes are
+    /// synced it is written to each folder, which blocks the thread: without that no push is
+    /// acknowledged as safer than in memory.
     pub fn answers_for(&self, life: ProcessId) {
-        self.lives.lock().push(life);
+        let lives = {
+            let mut lives = self.lives.lock();
+            lives.push(life);
+            lives.clone()
+        };
+        if self.core.options.sync_pushes {
+            let written = self.core.write_lives(&lives);
+            if let Err(error) = &written {
+                tracing::warn!(%error, "no shuffle data will outlive this process if it is killed");
+            }
+            self.core.unnamed.store(written.is_err(), Relaxed);
+        }
     }
 
     /// A change that is no push may begin. `Retry` once the worker has handed over.
@@ -166,7 +179,7 @@ impl ShuffleWorker {
             return Ok(refusal);
         }
         let moves = || self.past(&of, self.core.options.split_soft);
-        let slow = || self.core.memory.over_mark();
+        let slow = || self.slow(&of);
         let Some(peer) = peer else {
             let due = self.core.due(&blocks);
             self.keep(blocks).await?;

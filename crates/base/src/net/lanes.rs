@@ -55,7 +55,11 @@ impl Lanes {
     }
 
     /// Writing has ended, with this left of it if it was not all. True if there is more to do.
-    pub(super) fn put_back(&mut self, writer: Writer, outcome: Result<Option<VecDeque<Bytes>>>) -> bool {
+    pub(super) fn put_back(
+        &mut self,
+        writer: Writer,
+        outcome: Result<Option<VecDeque<Bytes>>>,
+    ) -> bool {
         if self.closed {
             return true;
         }

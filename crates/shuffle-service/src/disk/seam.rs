@@ -57,6 +57,19 @@ pub trait Disk: Send + Sync + 'static {
     /// Removes the table; when this has returned it does not come back.
     fn remove_table(&self) -> io::Result<()>;
 
+    /// The extents of which there are files, in order.
+    fn extents(&self) -> io::Result<Vec<ExtentId>>;
+
+    /// The process ids of a former life, if it wrote them.
+    fn read_lives(&self) -> io::Result<Option<Vec<u8>>>;
+
+    /// Puts process ids in their place, as [`Disk::write_table`] does a table. [`Disk::clear`] leaves
+    /// them.
+    fn write_lives(&self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Removes the process ids; when this has returned they do not come back.
+    fn remove_lives(&self) -> io::Result<()>;
+
     /// What tells this folder from all others, also after it was copied there.
     fn identity(&self) -> u128;
 

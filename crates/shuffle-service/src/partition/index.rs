@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
@@ -66,7 +67,9 @@ pub(crate) struct Partition {
     pub(super) shuffle: ShuffleId,
     pub(super) id: PartitionId,
     /// Body bytes in memory: what a flush would free. Read without the lock to find the largest.
-    pub(super) memory_bytes: AtomicU64,
+    memory_bytes: AtomicU64,
+    /// The same of all partitions of the shuffle.
+    of_shuffle: Arc<AtomicU64>,
     /// Body bytes of all blocks.
     pub(super) bytes: AtomicU64,
     pub(super) inner: Mutex<Inner>,
@@ -134,11 +137,13 @@ pub(crate) struct Removed {
 }
 
 impl Partition {
-    pub(crate) fn new(shuffle: ShuffleId, id: PartitionId) -> Self {
+    /// `of_shuffle` counts the body bytes in memory of all partitions of the shuffle.
+    pub(crate) fn new(shuffle: ShuffleId, id: PartitionId, of_shuffle: Arc<AtomicU64>) -> Self {
         Self {
             shuffle,
             id,
             memory_bytes: AtomicU64::new(0),
+            of_shuffle,
             bytes: AtomicU64::new(0),
             inner: Mutex::default(),
             arrived: Notify::new(),
@@ -156,6 +161,12 @@ impl Partition {
 
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory_bytes.load(Relaxed)
+    }
+
+    /// So many body bytes are not in memory any more.
+    pub(super) fn left_memory(&self, bytes: u64) {
+        self.memory_bytes.fetch_sub(bytes, Relaxed);
+        self.of_shuffle.fetch_sub(bytes, Relaxed);
     }
 
     /// Body bytes held here, wherever they are.
@@ -189,6 +200,7 @@ impl Partition {
                 }
             }
             self.memory_bytes.fetch_add(bytes, Relaxed);
+            self.of_shuffle.fetch_add(bytes, Relaxed);
             self.bytes.fetch_add(bytes, Relaxed);
         }
         self.arrived.notify_waiters();
@@ -313,7 +325,7 @@ impl Partition {
             Place::Memory(_) => stored.length as u64,
             Place::Extent { .. } => 0,
         };
-        self.memory_bytes.fetch_sub(body, Relaxed);
+        self.left_memory(body);
         self.bytes.fetch_sub(stored.length as u64, Relaxed);
         memory.release(ENTRY_COST + body);
     }
