@@ -55,10 +55,11 @@ impl ShuffleWorker {
 
     /// Whether the writer of a push should push more slowly.
     pub(crate) fn slow(&self, of: &Of) -> bool {
-        let (memory, Some(shuffle)) = (&self.core.memory, of.shuffle) else { return false };
+        let memory = &self.core.memory;
         if !memory.over_mark() {
             return false;
         }
+        let Some(shuffle) = of.shuffle else { return true };
         let (mine, all, queries) = self.core.registry.shares(shuffle.query);
         let (used, mark, limit) = (memory.used(), memory.mark, memory.limit);
         is_slow(Look { used, mark, limit, mine, all, queries })

@@ -70,7 +70,8 @@ async fn what_was_acknowledged_as_synced_outlives_kill_after_kill() {
 #[tokio::test]
 async fn a_block_that_was_cut_is_not_there_and_those_before_it_are() {
     let (folders, paths) = left().await;
-    let file = folders.iter().flat_map(|folder| extents(folder.path())).next().expect("a file");
+    let mut files = folders.iter().flat_map(|folder| extents(folder.path()));
+    let file = files.find(|file| file.ends_with("3.0.3.0.blocks")).expect("of partition 3");
     let length = std::fs::metadata(&file).expect("is there").len();
     let mut tail = OpenOptions::new().append(true).open(&file).expect("ours");
     // The head of a block of this file, and a part of its body.
@@ -100,7 +101,9 @@ async fn other_folders_and_other_promises_leave_nothing() {
     let (_folders, paths) = left().await;
     let elsewhere = tempfile::tempdir().expect("a place to write");
     copy(&paths[0].join("dunlin-shuffle"), &elsewhere.path().join("dunlin-shuffle"));
-    let worker = synced(&[elsewhere.path().to_owned()]);
+    // Another chance, for another number of the folder.
+    let options = Options { sync_pushes: true, ..options(&[elsewhere.path().to_owned()]) };
+    let worker = ShuffleWorker::new(options, Env::seeded(2)).expect("the folder is usable");
     assert_eq!(worker.taken_over(), &Default::default(), "a copy was acknowledged by nobody");
     assert!(extents(elsewhere.path()).is_empty());
     let worker = worker_in(&paths);
