@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use dunlin_base::{ByteCount, Env, Error, QueryId, Result};
 use parking_lot::Mutex;
@@ -34,6 +35,8 @@ pub(crate) struct Core {
     /// Where a query may have files and objects: most short ones never have any.
     pub(crate) places: Mutex<BTreeMap<QueryId, BTreeSet<Target>>>,
     pub(crate) evictions: Evictions,
+    /// The folders do not say under which process id data are acknowledged, though they should.
+    pub(crate) unnamed: AtomicBool,
 }
 
 impl Core {
@@ -53,6 +56,7 @@ impl Core {
             objects: options.objects.clone().map(|options| Objects::new(options, env.clone())),
             places: Mutex::default(),
             evictions: Evictions::default(),
+            unnamed: AtomicBool::new(false),
             options,
             env,
         }

@@ -22,7 +22,7 @@ use crate::worker::ShuffleWorker;
 
 /// Process ids that a table names. What was acknowledged under older ones belongs to queries that
 /// have ended long ago.
-const LIVES_MAX: usize = 32;
+pub(crate) const LIVES_MAX: usize = 32;
 
 /// Syncs under way at once.
 const SYNCS: usize = 16;
@@ -193,6 +193,6 @@ fn part((entry, partitions): &(ShuffleEntry, Vec<(u32, Kept)>), folder: Target) 
     ShuffleEntry { partitions: partitions.iter().filter_map(of).collect(), ..entry.clone() }
 }
 
-fn bytes(id: u128) -> bytes::Bytes {
+pub(crate) fn bytes(id: u128) -> bytes::Bytes {
     bytes::Bytes::copy_from_slice(&id.to_be_bytes())
 }

@@ -7,6 +7,7 @@ use dunlin_base::{ByteCount, Error, PartitionId, ProcessId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
 use dunlin_proto::shuffle::{Pushed, Refusal};
 
+use crate::fair::{Look, is_slow};
 use crate::health::DiskState;
 use crate::partition::Partition;
 use crate::shuffle::{Taken, cost};
@@ -22,11 +23,8 @@ impl ShuffleWorker {
         let mut reserved = core.reserve(blocks.iter().map(cost).sum()).await.inspect_err(|_| {
             core.counters.no_memory.fetch_add(1, Relaxed);
         })?;
-        let partitions = if core.places.lock().contains_key(&id.query) {
-            partitions_of(&blocks)
-        } else {
-            Vec::new()
-        };
+        let flushed = core.places.lock().contains_key(&id.query);
+        let partitions = if flushed { partitions_of(&blocks) } else { Vec::new() };
         // From here to the acknowledgement nothing waits: a dropped push is stored or is not.
         let mut taken = Taken::default();
         let outcome = shuffle.push(blocks, &mut reserved, &mut taken);
@@ -55,46 +53,56 @@ impl ShuffleWorker {
         })
     }
 
+    /// Whether the writer of a push should push more slowly.
+    pub(crate) fn slow(&self, of: &Of) -> bool {
+        let memory = &self.core.memory;
+        if !memory.over_mark() {
+            return false;
+        }
+        let Some(shuffle) = of.shuffle else { return true };
+        let (mine, all, queries) = self.core.registry.shares(shuffle.query);
+        let (used, mark, limit) = (memory.used(), memory.mark, memory.limit);
+        is_slow(Look { used, mark, limit, mine, all, queries })
+    }
+
     /// Why the blocks should go elsewhere before anything is done with them.
-    pub(crate) fn refusal(&self, blocks: &[Block], last_resort: bool) -> Option<Pushed> {
+    pub(crate) fn refusal(&self, of: &Of, last_resort: bool) -> Option<Pushed> {
         if self.draining.load(Relaxed) {
             return Some(Pushed::Refused(Refusal::Draining, Vec::new()));
         }
         if last_resort {
             return None;
         }
-        let failed = self.on_isolated_disks(blocks);
+        let failed = self.on_isolated_disks(of);
         if !failed.is_empty() {
             return Some(Pushed::Refused(Refusal::Disk, failed));
         }
-        let large = self.past(blocks, self.core.options.split_hard);
+        let large = self.past(of, self.core.options.split_hard);
         (!large.is_empty()).then_some(Pushed::Refused(Refusal::Large, large))
     }
 
     /// The partitions of a push whose next bytes would lie on a disk that fails.
-    fn on_isolated_disks(&self, blocks: &[Block]) -> Vec<PartitionId> {
+    fn on_isolated_disks(&self, of: &Of) -> Vec<PartitionId> {
         let now = self.core.env.now();
         let isolated = |disk: usize| self.core.disks[disk].state(now) == DiskState::Isolated;
         if !(0..self.core.disks.len()).any(isolated) {
             return Vec::new();
         }
-        self.those(blocks, |partition| {
-            partition.outlook().open.is_some_and(|(disk, _)| isolated(disk))
-        })
+        self.those(of, |partition| partition.outlook().open.is_some_and(|(disk, _)| isolated(disk)))
     }
 
     /// The partitions of a push that hold more than this here.
-    pub(crate) fn past(&self, blocks: &[Block], threshold: ByteCount) -> Vec<PartitionId> {
-        self.those(blocks, |partition| partition.bytes() > threshold.0)
+    pub(crate) fn past(&self, of: &Of, threshold: ByteCount) -> Vec<PartitionId> {
+        self.those(of, |partition| partition.bytes() > threshold.0)
     }
 
     /// The partitions of a push that are like this here.
-    fn those(&self, blocks: &[Block], like: impl Fn(&Partition) -> bool) -> Vec<PartitionId> {
-        let Some(first) = blocks.first() else { return Vec::new() };
-        let Some(shuffle) = self.core.registry.get(first.id.shuffle) else { return Vec::new() };
-        let mut ids = partitions_of(blocks);
-        ids.retain(|id| shuffle.partition(*id).is_some_and(|partition| like(&partition)));
-        ids
+    fn those(&self, of: &Of, like: impl Fn(&Partition) -> bool) -> Vec<PartitionId> {
+        let Some(shuffle) = of.shuffle.and_then(|id| self.core.registry.get(id)) else {
+            return Vec::new();
+        };
+        let like = |id: &&PartitionId| shuffle.partition(**id).is_some_and(|one| like(&one));
+        of.partitions.iter().filter(like).copied().collect()
     }
 
     fn check(&self, blocks: &[Block], shuffle: ShuffleId) -> Result<()> {
@@ -110,8 +118,29 @@ impl ShuffleWorker {
     }
 }
 
+/// What a push is about.
+pub(crate) struct Of {
+    /// None: it has no blocks.
+    shuffle: Option<ShuffleId>,
+    /// Each once.
+    partitions: Vec<PartitionId>,
+}
+
+impl Of {
+    pub(crate) fn new(blocks: &[Block]) -> Self {
+        let shuffle = blocks.first().map(|block| block.id.shuffle);
+        Self { shuffle, partitions: partitions_of(blocks) }
+    }
+}
+
 fn partitions_of(blocks: &[Block]) -> Vec<PartitionId> {
-    let mut ids: Vec<_> = blocks.iter().map(|block| block.id.partition).collect();
+    let mut ids: Vec<PartitionId> = Vec::new();
+    for block in blocks {
+        // Blocks of a partition usually follow one another.
+        if ids.last() != Some(&block.id.partition) {
+            ids.push(block.id.partition);
+        }
+    }
     ids.sort_unstable();
     ids.dedup();
     ids

@@ -4,7 +4,7 @@
 //! [`ShuffleWorker`] is the store; it implements [`dunlin_proto::shuffle::ShuffleApi`]. [`Door`]
 //! serves any such store to other processes. Inside the worker, from the outside in: `worker` and
 //! `intake` (the contract), `registry` (shuffles by id, tombstones), `shuffle` (one shuffle and its
-//! gate), `partition` (the index of one partition), `core` (what all share), `read` and `load`
+//! gate), `partition` (the index of one partition), `core` (what all share), `fair` (who is to push more slowly), `read` and `load`
 //! (block streams).
 //!
 //! Data leave memory so: `pump` says which partition is next, `aim` on which disk (`health` and
@@ -14,7 +14,7 @@
 //! it.
 //!
 //! From one process to the next: `hand_over` leaves tables of all extents in the folders, `take_over`
-//! reads them; `calls` lets the former wait for what is under way.
+//! reads them (`recover` makes one from the files of a process that was killed); `calls` lets the former wait for what is under way.
 //!
 //! Locks are taken in this order and never across an await: the pump, registry, gate of a shuffle,
 //! its table of partitions, one partition or one disk.
@@ -29,6 +29,7 @@ pub mod disk;
 mod door;
 mod evict;
 mod extent;
+mod fair;
 mod flush;
 mod hand_over;
 mod health;
@@ -42,6 +43,7 @@ mod partition;
 mod probe;
 mod pump;
 mod read;
+mod recover;
 mod registry;
 mod settle;
 mod shuffle;

@@ -2,7 +2,7 @@
 //! with a few megabytes at a time.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,7 +14,7 @@ use futures::future::{try_join, try_join_all};
 use object_store::path::Path;
 
 use crate::core::Core;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::extent::Home;
 use crate::flush::stored_len;
 use crate::partition::Located;
@@ -61,10 +61,7 @@ async fn from_disk(
     wanted: Vec<Wanted>,
 ) -> Result<Vec<(usize, Block)>> {
     let unit = &core.disks[disk];
-    let read = move |_: &dyn Disk| {
-        let one = |(at, located): Wanted| Ok((at, load(located)?));
-        Ok(wanted.into_iter().map(one).collect::<Result<Vec<_>, Failed>>())
-    };
+    let read = move |_: &dyn Disk| Ok(load(wanted));
     let read = unit.call(&core.env, read).await.unwrap_or_else(|cause| {
         // It may come back; the other copy is nearer.
         let text = format!("cannot read shuffle data in {}: {cause}", unit.place());
@@ -111,34 +108,62 @@ struct Failed {
     cause: io::Error,
 }
 
-fn load(located: Located) -> Result<Block, Failed> {
-    let Located { block, length, home } = located;
-    let Some((Home::File { file, .. }, offset)) = home else { return Ok(block) };
-    let failed = |cause: io::Error| {
-        let path = file.path().display();
-        let text = format!("{} in file {path} at offset {offset}: {cause}", block.place());
-        Failed { error: Error::lost(text), cause }
-    };
-    let unread = |e: io::Error| failed(io::Error::new(e.kind(), format!("cannot be read: {e}")));
-    let (header, body) = bytes_of(file.as_ref(), offset, length).map_err(unread)?;
-    whole(&block, &header, body).ok_or_else(|| failed(io::Error::other("corrupt shuffle block")))
+/// Blocks of files, verified. Those that follow one another are read together.
+fn load(mut wanted: Vec<Wanted>) -> Result<Vec<(usize, Block)>, Failed> {
+    let mut blocks = Vec::with_capacity(wanted.len());
+    while !wanted.is_empty() {
+        let rest = wanted.split_off(run(&wanted));
+        let read = read_run(&wanted).map_err(|cause| failed(&wanted[0].1, cause))?;
+        for ((at, located), (header, body)) in wanted.into_iter().zip(read) {
+            let block = whole(&located.block, &header, body);
+            let corrupt = || failed(&located, io::Error::other("corrupt shuffle block"));
+            blocks.push((at, block.ok_or_else(corrupt)?));
+        }
+        wanted = rest;
+    }
+    Ok(blocks)
 }
 
-fn bytes_of(
-    file: &dyn DiskFile,
-    offset: u64,
-    length: usize,
-) -> io::Result<([u8; HEADER_LEN], Bytes)> {
-    let mut header = [0; HEADER_LEN];
-    file.read_at(offset, &mut header)?;
+/// How many blocks at the start follow one another in one file: at least one.
+fn run(wanted: &[Wanted]) -> usize {
+    let follows = |pair: &[Wanted]| match (&pair[0].1, &pair[1].1) {
+        (
+            Located { home: Some((Home::File { file: a, .. }, start)), length, .. },
+            Located { home: Some((Home::File { file: b, .. }, next)), .. },
+        ) => Arc::ptr_eq(a, b) && start + stored_len(*length) == *next,
+        _ => false,
+    };
+    1 + wanted.windows(2).take_while(|pair| follows(pair)).count()
+}
+
+fn failed(located: &Located, cause: io::Error) -> Failed {
+    let (path, offset) = match &located.home {
+        Some((Home::File { file, .. }, offset)) => (file.path(), *offset),
+        _ => (std::path::Path::new(""), 0),
+    };
+    let (place, path) = (located.block.place(), path.display());
+    let text = format!("{place} in file {path} at offset {offset}: {cause}");
+    Failed { error: Error::lost(text), cause }
+}
+
+/// Header and body of each block of a run.
+fn read_run(run: &[Wanted]) -> io::Result<Vec<([u8; HEADER_LEN], Vec<u8>)>> {
+    let Some((_, Located { home: Some((Home::File { file, .. }, offset)), .. })) = run.first()
+    else {
+        return Ok(Vec::new());
+    };
     // A body in an allocation of its own is aligned for every Arrow type, so readers need not copy.
-    let mut body = vec![0; length];
-    file.read_at(offset + HEADER_LEN as u64, &mut body)?;
-    Ok((header, Bytes::from(body)))
+    let room = |(_, located): &Wanted| ([0; HEADER_LEN], vec![0; located.length]);
+    let mut read: Vec<_> = run.iter().map(room).collect();
+    let parts = read.iter_mut().flat_map(|(header, body)| [header.as_mut_slice(), body]);
+    let mut parts: Vec<_> = parts.map(IoSliceMut::new).collect();
+    let unread = |e: io::Error| io::Error::new(e.kind(), format!("cannot be read: {e}"));
+    file.read_parts_at(*offset, &mut parts).map_err(unread)?;
+    Ok(read)
 }
 
 /// The block with this body, if header and body are what was stored.
-fn whole(block: &Block, header: &[u8], body: Bytes) -> Option<Block> {
-    let whole = Block { body, ..block.clone() };
+fn whole(block: &Block, header: &[u8], body: impl Into<Bytes>) -> Option<Block> {
+    let whole = Block { body: body.into(), ..block.clone() };
     (header == whole.header() && whole.verify().is_ok()).then_some(whole)
 }

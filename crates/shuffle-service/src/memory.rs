@@ -17,7 +17,7 @@ pub(crate) struct Memory {
     /// Never exceeded.
     pub(crate) limit: u64,
     /// Flushing starts above it.
-    mark: u64,
+    pub(crate) mark: u64,
     /// Woken whenever memory was released, and when a flush has ended.
     pub(crate) freed: Notify,
 }

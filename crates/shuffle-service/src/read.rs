@@ -1,5 +1,6 @@
-//! Block streams: a few megabytes at a time are located, read from disk if need be, verified and
-//! handed out. A slow reader therefore pins little memory, and a flush may happen in between.
+//! Block streams: about a megabyte at a time is located, read from disk if need be, verified and
+//! handed out, and the next ones are read meanwhile. A slow reader therefore pins little memory, and a
+//! flush may happen in between.
 
 use std::sync::Arc;
 
@@ -14,7 +15,10 @@ use crate::partition::{Key, Partition};
 use crate::shuffle::{Phase, Shuffle};
 
 /// Bytes located and read at once.
-const CHUNK_BYTES: usize = 4 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Chunks that are read while those before them go out: disks and sockets work at the same time.
+const AHEAD: usize = 3;
 
 /// Keys that a follower takes at once.
 const CHUNK_KEYS: usize = 256;
@@ -26,21 +30,23 @@ pub(crate) fn by_maps(
     maps: &[MapAttempt],
 ) -> BlockStream {
     let keys = partition.keys(maps);
-    let start = (core, partition, keys, 0);
-    let chunks = stream::try_unfold(start, |(core, partition, keys, next)| async move {
+    let gone = Error::lost(format!("shuffle {} was removed while read", partition.shuffle()));
+    let located = stream::unfold((partition, keys, 0), |(partition, keys, next)| async move {
         if next == keys.len() {
-            return Ok(None);
+            return None;
         }
         let located = partition.locate(&keys[next..], CHUNK_BYTES);
-        let taken = located.len();
-        let gone =
-            || Error::lost(format!("shuffle {} was removed while read", partition.shuffle()));
-        let located =
-            located.into_iter().map(|l| l.ok_or_else(gone)).collect::<Result<Vec<_>>>()?;
-        let blocks = fetch(&core, located).await?;
-        Ok(Some((blocks, (core, partition, keys, next + taken))))
+        let next = next + located.len();
+        Some((located, (partition, keys, next)))
     });
-    flatten(chunks)
+    let fetched = located.map(move |located| {
+        let (core, gone) = (Arc::clone(&core), gone.clone());
+        async move {
+            let all: Option<Vec<_>> = located.into_iter().collect();
+            fetch(&core, all.ok_or(gone)?).await
+        }
+    });
+    flatten(fetched.buffered(AHEAD))
 }
 
 /// All blocks of the partition in order of arrival, waiting for more until the shuffle is sealed.

@@ -51,6 +51,22 @@ impl Registry {
         ids.iter().filter_map(|id| inner.shuffles.remove(id)).collect()
     }
 
+    /// Body bytes in memory: of this query, of all, and how many queries have any.
+    pub(crate) fn shares(&self, query: QueryId) -> (u64, u64, u64) {
+        let (mut mine, mut all, mut queries, mut last) = (0, 0, 0, None);
+        // In the order of queries.
+        for (id, shuffle) in &self.0.read().shuffles {
+            let bytes = shuffle.memory_bytes();
+            all += bytes;
+            mine += if id.query == query { bytes } else { 0 };
+            if bytes > 0 && last != Some(id.query) {
+                queries += 1;
+                last = Some(id.query);
+            }
+        }
+        (mine, all, queries)
+    }
+
     /// Takes back what a former life knew; see `take_over`.
     pub(crate) fn restore(&self, shuffles: Vec<Shuffle>, ended: impl Iterator<Item = QueryId>) {
         let mut inner = self.0.write();

@@ -3,33 +3,45 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use dunlin_base::PartitionId;
-use dunlin_proto::block::Block;
+use dunlin_proto::block::{Block, ShuffleId};
 use dunlin_proto::shuffle::Durability;
 
 use crate::core::Core;
 use crate::partition::{Key, Partition};
 use crate::pump::LOOK_AGAIN;
 
+/// What an acknowledgement waits for.
+pub(crate) struct Due {
+    shuffle: ShuffleId,
+    keys: BTreeMap<PartitionId, Vec<Key>>,
+}
+
 impl Core {
-    /// How safe the least safe of these stored blocks is. Waits for it to be more than in memory if
-    /// pushes are synced, and not longer than a push waits for memory.
-    pub(crate) async fn settle(self: &Arc<Self>, blocks: &[Block]) -> Durability {
-        let Some(first) = blocks.first().filter(|_| self.options.sync_pushes) else {
-            return Durability::Memory;
-        };
-        let Some(shuffle) = self.registry.get(first.id.shuffle) else { return Durability::Memory };
+    /// What of these blocks is to be waited for; nothing unless pushes are synced.
+    pub(crate) fn due(&self, blocks: &[Block]) -> Option<Due> {
+        let shuffle = blocks.first().filter(|_| self.options.sync_pushes)?.id.shuffle;
         let mut keys: BTreeMap<PartitionId, Vec<Key>> = BTreeMap::new();
         for block in blocks {
             keys.entry(block.id.partition).or_default().push(Key::of(&block.id));
         }
+        Some(Due { shuffle, keys })
+    }
+
+    /// How safe the least safe of these stored blocks is. Waits for it to be more than in memory if
+    /// pushes are synced, and not longer than a push waits for memory.
+    pub(crate) async fn settle(self: &Arc<Self>, due: Option<Due>) -> Durability {
+        let Some(Due { shuffle, keys }) = due else { return Durability::Memory };
+        let Some(shuffle) = self.registry.get(shuffle) else { return Durability::Memory };
         let found = |(id, keys)| Some((shuffle.partition(id)?, keys));
         let Some(all) = keys.into_iter().map(found).collect::<Option<Vec<_>>>() else {
             return Durability::Memory;
         };
         let settled = self.env.timeout(self.options.push_wait, self.settle_all(&all)).await;
-        settled.unwrap_or(Durability::Memory)
+        // In an object or in a file: without a name neither is found after a kill.
+        settled.filter(|_| !self.unnamed.load(Relaxed)).unwrap_or(Durability::Memory)
     }
 
     async fn settle_all(self: &Arc<Self>, all: &[(Arc<Partition>, Vec<Key>)]) -> Durability {

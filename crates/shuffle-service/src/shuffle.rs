@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use dunlin_base::{Error, PartitionId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
@@ -21,6 +22,8 @@ pub(crate) struct Shuffle {
     id: ShuffleId,
     gate: RwLock<Gate>,
     partitions: RwLock<HashMap<PartitionId, Arc<Partition>>>,
+    /// Body bytes in memory.
+    memory_bytes: Arc<AtomicU64>,
     /// Not all that was pushed to a former life is there, and nobody knows what it was: who asks for
     /// what a commit names sees what is missing, who follows would not.
     holes: bool,
@@ -60,16 +63,23 @@ impl Shuffle {
     pub(crate) fn new(id: ShuffleId) -> Self {
         let gate =
             Gate { sealed: false, deleted: false, discarded: BoundedSet::new(DISCARDED_MAX) };
-        Self { id, gate: RwLock::new(gate), partitions: RwLock::default(), holes: false }
+        Self {
+            id,
+            gate: RwLock::new(gate),
+            partitions: RwLock::default(),
+            memory_bytes: Arc::default(),
+            holes: false,
+        }
     }
 
-    /// The shuffle as a former life left it.
+    /// The shuffle as a former life left it. `memory_bytes` is what its partitions count in.
     pub(crate) fn restored(
         id: ShuffleId,
         fate: Fate,
+        memory_bytes: Arc<AtomicU64>,
         partitions: Vec<(PartitionId, Partition)>,
     ) -> Self {
-        let mut shuffle = Self { holes: fate.holes, ..Self::new(id) };
+        let mut shuffle = Self { holes: fate.holes, memory_bytes, ..Self::new(id) };
         let gate = shuffle.gate.get_mut();
         gate.sealed = fate.sealed;
         fate.discarded.into_iter().for_each(|attempt| gate.discarded.insert(attempt));
@@ -86,6 +96,11 @@ impl Shuffle {
 
     pub(crate) fn id(&self) -> ShuffleId {
         self.id
+    }
+
+    /// Body bytes in memory.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Relaxed)
     }
 
     pub(crate) fn has_holes(&self) -> bool {
@@ -110,15 +125,17 @@ impl Shuffle {
     ) -> Result<()> {
         let gate = self.gate.read();
         self.admit(&gate, &blocks)?;
-        for block in blocks {
-            let cost = cost(&block);
-            match self.partition_or_new(block.id.partition).append(block)? {
-                Appended::Stored => {
-                    reserved.keep(cost);
-                    taken.stored += 1;
-                }
-                Appended::Duplicate => taken.duplicates += 1,
+        let mut took = |appended, length| match appended {
+            Appended::Stored => {
+                reserved.keep(ENTRY_COST + length as u64);
+                taken.stored += 1;
             }
+            Appended::Duplicate => taken.duplicates += 1,
+        };
+        let mut blocks = blocks.into_iter().peekable();
+        while let Some(id) = blocks.peek().map(|block| block.id.partition) {
+            let same = std::iter::from_fn(|| blocks.next_if(|block| block.id.partition == id));
+            self.partition_or_new(id).append(same, &mut took)?;
         }
         Ok(())
     }
@@ -166,7 +183,7 @@ impl Shuffle {
         if let Some(partition) = self.partition(id) {
             return partition;
         }
-        let new = || Arc::new(Partition::new(self.id, id));
+        let new = || Arc::new(Partition::new(self.id, id, Arc::clone(&self.memory_bytes)));
         Arc::clone(self.partitions.write().entry(id).or_insert_with(new))
     }
 

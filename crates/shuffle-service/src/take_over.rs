@@ -4,10 +4,12 @@
 //!
 //! The tables are removed before the worker serves anything: from then on the files change, and a
 //! table that outlived that would bring back what was removed, or name what is not there. So a
-//! process that is killed leaves no table, and its folders are cleared at the next start.
+//! process that is killed leaves no table, and its folders are cleared at the next start, unless pushes
+//! are synced: then the files themselves say what is in them (`recover`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use dunlin_base::{Attempt, Error, PartitionId, ProcessId, QueryId, Result, StageEpoch, StageId};
@@ -20,6 +22,7 @@ use crate::disk::{DiskFile, ExtentId};
 use crate::extent::{Home, Target};
 use crate::memory::ENTRY_COST;
 use crate::partition::{KeptExtent, Partition};
+use crate::recover;
 use crate::shuffle::{Fate, Shuffle};
 
 /// What a worker took over from a former life.
@@ -39,7 +42,10 @@ pub struct TakenOver {
 /// Takes over what the tables in the folders name, and clears everything else there. `Invalid`: a
 /// folder cannot be cleared. Blocks the thread.
 pub(crate) fn take_over(core: &Core) -> Result<TakenOver> {
-    let tables: Vec<_> = (0..core.disks.len()).map(|disk| read(core, disk)).collect();
+    let mut tables: Vec<_> = (0..core.disks.len()).map(|disk| read(core, disk)).collect();
+    if core.options.sync_pushes && tables.iter().all(Option::is_none) {
+        tables = (0..core.disks.len()).map(|disk| left(core, disk)).collect();
+    }
     let latest = tables.iter().flatten().max_by_key(|table| table.written_ms);
     let latest = latest.map(|table| table.hand_over.clone());
     let mut found = Found::default();
@@ -53,11 +59,17 @@ pub(crate) fn take_over(core: &Core) -> Result<TakenOver> {
         }
     }
     let taken = found.restore(core)?;
+    // Before the tables go: what is killed in between is found by either.
+    if core.options.sync_pushes {
+        core.write_lives(&taken.processes)?;
+    }
     for (disk, unit) in core.disks.iter().enumerate() {
         let nothing = BTreeSet::new();
         let keep = found.files.get(&disk).unwrap_or(&nothing);
         // The table first: what is killed in between leaves a folder that will be cleared.
-        let cleared = unit.disk.remove_table().and_then(|()| unit.disk.clear(keep));
+        let lives = if core.options.sync_pushes { Ok(()) } else { unit.disk.remove_lives() };
+        let cleared = lives.and_then(|()| unit.disk.remove_table());
+        let cleared = cleared.and_then(|()| unit.disk.clear(keep));
         cleared.map_err(|e| {
             Error::invalid(format!("shuffle directory {} cannot be used: {e}", unit.place()))
                 .with_source(e)
@@ -85,6 +97,12 @@ fn read(core: &Core, disk: usize) -> Option<FileTable> {
         _ => Err(Error::invalid("its table was written for another folder")),
     });
     table.inspect_err(|error| warn(core, disk, error.message())).ok()
+}
+
+/// What a process that was killed left in a folder, if it was to be kept.
+fn left(core: &Core, disk: usize) -> Option<FileTable> {
+    let left = recover::found(&core.disks[disk]);
+    left.inspect_err(|error| warn(core, disk, error.message())).ok().flatten()
 }
 
 fn warn(core: &Core, disk: usize, why: &str) {
@@ -116,8 +134,13 @@ impl Found {
     fn take(&mut self, core: &Core, disk: usize, table: &FileTable) {
         self.seen.insert(table.folder.clone());
         self.expected.extend(table.folders.iter().cloned());
+        for life in table.processes.iter().filter_map(|id| id.parse().ok()) {
+            // Of a process that was killed while it wrote them, not all folders may have all.
+            if !self.processes.contains(&life) {
+                self.processes.push(life);
+            }
+        }
         if self.seen.len() == 1 {
-            self.processes = table.processes.iter().filter_map(|id| id.parse().ok()).collect();
             let ids = table.ended.chunks_exact(16).filter_map(number);
             self.ended = ids.map(QueryId::from_u128).collect();
         }
@@ -159,7 +182,7 @@ impl Found {
         let mut shuffles = Vec::new();
         for (id, (mut fate, partitions)) in std::mem::take(&mut self.shuffles) {
             fate.holes |= !complete;
-            let mut restored = Vec::new();
+            let (mut restored, memory) = (Vec::new(), Arc::default());
             for (partition, found) in partitions {
                 let count: usize = found.extents.values().map(|one| one.blocks.len()).sum();
                 let Some(mut reserved) = core.memory.try_reserve(count as u64 * ENTRY_COST) else {
@@ -180,12 +203,13 @@ impl Found {
                     }
                 }
                 let FoundPartition { next_extent, extents } = found;
-                let (one, blocks) = Partition::restored(id, partition, next_extent, extents);
+                let (one, blocks) =
+                    Partition::restored(id, partition, Arc::clone(&memory), next_extent, extents);
                 reserved.keep(blocks * ENTRY_COST);
                 taken.blocks += blocks;
                 restored.push((partition, one));
             }
-            shuffles.push(Shuffle::restored(id, fate, restored));
+            shuffles.push(Shuffle::restored(id, fate, memory, restored));
         }
         core.registry.restore(shuffles, self.ended.drain(..));
         core.counters.took_over(taken.blocks);

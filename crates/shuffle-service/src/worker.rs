@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use crate::calls::{Call, Calls};
 use crate::core::Core;
 use crate::disk::{Disk, LocalDisk};
+use crate::intake::Of;
 use crate::options::{DiskOptions, Options};
 use crate::partition::Removed;
 use crate::probe::probe_for_ever;
@@ -113,9 +114,22 @@ impl ShuffleWorker {
         &self.taken_over
     }
 
-    /// From now on blocks are acknowledged under this process id. A hand-over names it.
+    /// From now on blocks are acknowledged under this process id. A hand-over names it. If pushes are
+    /// synced it is written to each folder, which blocks the thread: without that no push is
+    /// acknowledged as safer than in memory.
     pub fn answers_for(&self, life: ProcessId) {
-        self.lives.lock().push(life);
+        let lives = {
+            let mut lives = self.lives.lock();
+            lives.push(life);
+            lives.clone()
+        };
+        if self.core.options.sync_pushes {
+            let written = self.core.write_lives(&lives);
+            if let Err(error) = &written {
+                tracing::warn!(%error, "no shuffle data will outlive this process if it is killed");
+            }
+            self.core.unnamed.store(written.is_err(), Relaxed);
+        }
     }
 
     /// A change that is no push may begin. `Retry` once the worker has handed over.
@@ -160,19 +174,21 @@ impl ShuffleWorker {
     /// The answer to a push, before it is counted.
     async fn answer(&self, push: Push) -> Result<Pushed> {
         let Push { blocks, peer, last_resort } = push;
-        if let Some(refusal) = self.refusal(&blocks, last_resort) {
+        let of = Of::new(&blocks);
+        if let Some(refusal) = self.refusal(&of, last_resort) {
             return Ok(refusal);
         }
-        let moves = || self.past(&blocks, self.core.options.split_soft);
-        let slow = || self.core.memory.over_mark();
+        let moves = || self.past(&of, self.core.options.split_soft);
+        let slow = || self.slow(&of);
         let Some(peer) = peer else {
-            self.keep(blocks.clone()).await?;
-            let durability = self.core.settle(&blocks).await;
+            let due = self.core.due(&blocks);
+            self.keep(blocks).await?;
+            let durability = self.core.settle(due).await;
             return Ok(self.stored(Ack { durability, slow: slow(), moves: moves() }));
         };
         // Both at once. Blocks that only one of them has count for nothing: the writer's commit
         // will not name this location for them.
-        let (here, there) = join(self.keep(blocks.clone()), self.copy(peer, blocks.clone())).await;
+        let (here, there) = join(self.keep(blocks.clone()), self.copy(peer, blocks)).await;
         here?;
         if let Err(error) = there {
             tracing::warn!(%peer, %error, "a worker does not take the second copy");

@@ -4,6 +4,8 @@
 //! bytes, and so do their like for processes of the same machine. [`Reader`] and [`Outbox`] with its [`Writer`] put a bound on every wait for such a
 //! stream. What the bytes mean is the caller's business.
 
+mod halves;
+mod lanes;
 mod machine;
 mod outbox;
 mod reader;

@@ -5,14 +5,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 
-use super::{Pieces, Writer};
+use super::lanes::{Lanes, Next};
+use super::{Pieces, Writer, writer};
 use crate::{ByteCount, Env, Error, Result};
 
-/// Small things are joined into one write up to this many.
-const JOINED_MAX: usize = 64;
+/// What is not larger goes out on the thread of whoever adds it, if nothing is before it: to wake the
+/// thread of the socket takes longer than such a write.
+const AT_ONCE_MAX: usize = 16 << 10;
 
 /// Bytes for one permit of the bulk budget.
 const PERMIT: usize = 1024;
@@ -39,21 +42,9 @@ pub struct Outbox(Arc<Shared>);
 struct Shared {
     options: OutboxOptions,
     lanes: Mutex<Lanes>,
+    /// Something is to be done by [`Outbox::run`].
     ready: Notify,
     budget: Arc<Semaphore>,
-}
-
-#[derive(Default)]
-struct Lanes {
-    posts: VecDeque<Pieces>,
-    bulk: VecDeque<(Pieces, OwnedSemaphorePermit)>,
-    last: Option<Pieces>,
-    closed: bool,
-}
-
-enum Next {
-    Some(Pieces, Option<OwnedSemaphorePermit>),
-    Last(Pieces),
 }
 
 impl Outbox {
@@ -65,10 +56,11 @@ impl Outbox {
     }
 
     /// Adds something small. It goes before all bulk, in the order of the posts. `Retry` if the
-    /// connection has ended or too much waits already.
+    /// connection has ended or too much waits already. If nothing waits it is written on this thread.
     pub fn post(&self, pieces: Pieces) -> Result<()> {
+        let Some(pieces) = self.0.write_at_once(pieces) else { return Ok(()) };
         let mut lanes = self.0.lanes.lock();
-        if lanes.closed || lanes.last.is_some() {
+        if !lanes.is_open() {
             return Err(ended());
         }
         if lanes.posts.len() >= self.0.options.posts_max {
@@ -81,16 +73,18 @@ impl Outbox {
         Ok(())
     }
 
-    /// Adds bulk, waiting for room first. Returns before it is written. `Retry` if the connection
+    /// Adds bulk, waiting for room first. Returns before it is written, unless it is small and nothing
+    /// waits. `Retry` if the connection
     /// ends meanwhile. Dropping the future adds nothing.
     pub async fn send(&self, pieces: Pieces) -> Result<()> {
-        let bytes: usize = pieces.iter().map(bytes::Bytes::len).sum();
+        let bytes: usize = pieces.iter().map(Bytes::len).sum();
         let most = permits(self.0.options.bulk_bytes_max.as_usize());
         let count = u32::try_from(permits(bytes).min(most)).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.0.budget).acquire_many_owned(count).await;
         let permit = permit.map_err(|_| ended())?;
+        let Some(pieces) = self.0.write_at_once(pieces) else { return Ok(()) };
         let mut lanes = self.0.lanes.lock();
-        if lanes.closed || lanes.last.is_some() {
+        if !lanes.is_open() {
             return Err(ended());
         }
         lanes.bulk.push_back((pieces, permit));
@@ -109,53 +103,61 @@ impl Outbox {
 
     /// Writes what comes until [`Outbox::finish`] or an error: `Retry`, the connection failed.
     /// However it ends, also by being dropped, later calls fail and nothing waits any more.
-    pub async fn run(&self, env: &Env, mut writer: Writer) -> Result<()> {
+    pub async fn run(&self, env: &Env, writer: Writer) -> Result<()> {
         let closing = Closing(&self.0);
         let OutboxOptions { ping_every, ping, .. } = &self.0.options;
+        self.0.lanes.lock().put_back(writer, Ok(None));
         loop {
             let next = env.timeout(*ping_every, closing.0.next()).await;
-            match next.unwrap_or_else(|| Some(Next::Some(ping.clone(), None))) {
-                Some(Next::Some(pieces, _permit)) => writer.write(pieces).await?,
-                Some(Next::Last(pieces)) => {
+            let (mut writer, next) = match next {
+                Some(next) => next?,
+                None => match closing.0.lanes.lock().writer() {
+                    Some(writer) => (writer, Next::Some(ping.clone().into(), None)),
+                    // Something is being written now.
+                    None => continue,
+                },
+            };
+            match next {
+                Next::Some(pieces, _permit) => {
+                    writer.write(pieces).await?;
+                    closing.0.lanes.lock().put_back(writer, Ok(None));
+                }
+                Next::Last(pieces) => {
                     writer.write(pieces).await?;
                     writer.shutdown().await;
                     return Ok(());
                 }
-                None => return Err(Error::retry("the peer does not read what it asks for")),
             }
         }
     }
 }
 
 impl Shared {
-    /// What to write next; `None` once the outbox is closed.
-    async fn next(&self) -> Option<Next> {
+    /// What to write next; an error once the outbox is closed.
+    async fn next(&self) -> Result<(Writer, Next)> {
         loop {
-            {
-                let mut lanes = self.lanes.lock();
-                if lanes.closed {
-                    return None;
-                }
-                if let Some(next) = lanes.take() {
-                    return Some(next);
-                }
+            if let Some(next) = self.lanes.lock().take()? {
+                return Ok(next);
             }
             self.ready.notified().await;
         }
     }
-}
 
-impl Lanes {
-    fn take(&mut self) -> Option<Next> {
-        if !self.posts.is_empty() {
-            let count = self.posts.len().min(JOINED_MAX);
-            return Some(Next::Some(self.posts.drain(..count).flatten().collect(), None));
+    /// Writes something small on this thread if nothing else is to be written. Gives it back if that
+    /// cannot be.
+    fn write_at_once(&self, pieces: Pieces) -> Option<Pieces> {
+        let bytes: usize = pieces.iter().map(Bytes::len).sum();
+        if bytes > AT_ONCE_MAX {
+            return Some(pieces);
         }
-        if let Some(last) = &self.last {
-            return Some(Next::Last(last.clone()));
+        let Some(mut writer) = self.lanes.lock().writer_at_once() else { return Some(pieces) };
+        let mut left = VecDeque::from(pieces);
+        let outcome = writer.write_now(&mut left).map_err(writer::failed);
+        let rest = outcome.map(|all| (!all).then_some(left));
+        if self.lanes.lock().put_back(writer, rest) {
+            self.ready.notify_one();
         }
-        let (pieces, permit) = self.bulk.pop_front()?;
-        Some(Next::Some(pieces, Some(permit)))
+        None
     }
 }
 
@@ -165,8 +167,7 @@ struct Closing<'a>(&'a Shared);
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
         self.0.budget.close();
-        let mut lanes = self.0.lanes.lock();
-        *lanes = Lanes { closed: true, ..Lanes::default() };
+        *self.0.lanes.lock() = Lanes::closed();
     }
 }
 

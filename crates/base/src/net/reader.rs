@@ -1,12 +1,13 @@
 //! The receiving direction of a stream: exact amounts, or an error within a bound.
 
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, BufReader, ReadHalf};
+use tokio::io::{AsyncBufRead, AsyncReadExt, BufReader};
 
-use super::Stream;
+use super::halves::ReadEnd;
 use crate::{Env, Error, Result};
 
 /// Small reads come from a buffer of this size; larger ones go past it.
@@ -14,14 +15,22 @@ const BUFFER_BYTES: usize = 16 * 1024;
 
 /// Reads from one stream. Whoever owns it decides what the bytes mean.
 pub struct Reader {
-    half: BufReader<ReadHalf<Stream>>,
+    half: BufReader<ReadEnd>,
     env: Env,
     silence_max: Duration,
 }
 
 impl Reader {
-    pub(super) fn new(env: Env, half: ReadHalf<Stream>, silence_max: Duration) -> Self {
+    pub(super) fn new(env: Env, half: ReadEnd, silence_max: Duration) -> Self {
         Self { half: BufReader::with_capacity(BUFFER_BYTES, half), env, silence_max }
+    }
+
+    /// The next `length` bytes if they have come already, in an allocation of their own. Small pieces
+    /// follow one another, and to wait within a bound costs more than to copy one.
+    pub fn at_hand(&mut self, length: usize) -> Option<Bytes> {
+        let bytes = Bytes::copy_from_slice(self.half.buffer().get(..length)?);
+        Pin::new(&mut self.half).consume(length);
+        Some(bytes)
     }
 
     /// The next `length` bytes, in an allocation of their own. The caller has checked that the

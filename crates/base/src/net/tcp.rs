@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::halves::halves;
 use super::{Reader, Writer};
 use crate::{Env, Error, Result};
 
@@ -93,6 +94,6 @@ pub fn split(
     silence_max: Duration,
     stall_max: Duration,
 ) -> (Reader, Writer) {
-    let (read, write) = tokio::io::split(stream);
+    let (read, write) = halves(stream);
     (Reader::new(env.clone(), read, silence_max), Writer::new(env.clone(), write, stall_max))
 }

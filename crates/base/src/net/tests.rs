@@ -76,6 +76,38 @@ async fn bulk_waits_for_room_and_too_many_posts_end_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn small_things_go_out_at_once_and_what_does_not_fit_keeps_its_place() {
+    let env = Env::seeded(1);
+    let (_reader, writer, mut far) = ends(&env, 8);
+    let outbox = outbox(10);
+    let mut running = Box::pin(outbox.run(&env, writer));
+    assert!(env.timeout(Duration::ZERO, running.as_mut()).await.is_none(), "nothing to do");
+    outbox.post(pieces("post")).expect("open");
+    outbox.send(pieces("bulk")).await.expect("open");
+    let mut read = [0; 8];
+    let came = env.timeout(Duration::ZERO, far.read_exact(&mut read)).await;
+    came.expect("without the loop").expect("whole");
+    assert_eq!(&read, b"postbulk");
+
+    outbox.post(pieces("0123456789")).expect("the first eight fit");
+    for text in ["ab", "cd"] {
+        outbox.post(pieces(text)).expect("waits behind it");
+    }
+    let mut read = [0; 14];
+    let reading = env.timeout(SECOND / 2, far.read_exact(&mut read));
+    tokio::select! {
+        came = reading => drop(came.expect("the loop goes on").expect("whole")),
+        ended = running.as_mut() => panic!("{ended:?}"),
+    }
+    assert_eq!(&read, b"0123456789abcd");
+
+    drop(far);
+    outbox.post(pieces("late")).expect("nobody knows yet");
+    assert_eq!(running.await.expect_err("nobody is there").kind(), Kind::Retry);
+    outbox.post(pieces("later")).expect_err("ended");
+}
+
+#[tokio::test(start_paused = true)]
 async fn pings_fill_the_silence_and_a_peer_that_takes_nothing_is_given_up() {
     let env = Env::seeded(1);
     let (_reader, writer, mut far) = ends(&env, 16);

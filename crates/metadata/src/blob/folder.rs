@@ -1,8 +1,7 @@
 //! Blobs in a local folder.
 
-use std::fs::{self, File};
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,6 +9,7 @@ use bytes::Bytes;
 use dunlin_base::{Env, Error, Result};
 use object_store::local::LocalFileSystem;
 
+use super::synced::sync;
 use super::{Blobs, ObjectBlobs};
 use crate::io::io_error;
 
@@ -65,21 +65,6 @@ impl Blobs for FolderBlobs {
     async fn delete_prefix(&self, prefix: &str) -> Result<()> {
         self.files.delete_prefix(prefix).await
     }
-}
-
-/// Makes the file and its name durable: its content, then each directory up to the folder, since
-/// any of them may be new.
-fn sync(folder: &Path, file: &Path) -> std::io::Result<()> {
-    File::open(file)?.sync_all()?;
-    for dir in file.ancestors().skip(1).take_while(|dir| dir.starts_with(folder)) {
-        match File::open(dir) {
-            Ok(dir) => dir.sync_all()?,
-            // Deleted meanwhile, with the blob: nothing is left to keep.
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod contract;
 mod folder;
 mod object;
 mod open;
+mod synced;
 
 pub use contract::{Blobs, BlobsRef};
 pub use folder::FolderBlobs;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use dunlin_base::{Env, Error, Result};
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use url::Url;
 
+use super::synced::SyncedFolder;
 use super::{BlobsRef, FolderBlobs, ObjectBlobs};
 
 /// What a URL names.
@@ -50,7 +50,7 @@ pub async fn open(url: &str, options: &[(String, String)], env: Env) -> Result<B
 }
 
 /// Opens the place that [`open`] would open, as an object store. A folder is made if there is none;
-/// files in it are not synced. Each call with `memory:` opens another memory. `Invalid` as for
+/// what is put there is synced before the put returns. Each call with `memory:` opens another memory. `Invalid` as for
 /// [`open`].
 pub async fn open_objects(
     url: &str,
@@ -66,12 +66,11 @@ pub async fn open_objects(
             let bad = |e: String| Error::invalid(format!("folder '{what}': {e}"));
             let make = move || {
                 std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
-                let folder = folder.canonicalize().map_err(|e| e.to_string())?;
-                LocalFileSystem::new_with_prefix(folder).map_err(|e| e.to_string())
+                folder.canonicalize().map_err(|e| e.to_string())
             };
-            let store = env.blocking(make).await.map_err(Error::bug)?.map_err(bad)?;
-            let store = Arc::new(store.with_automatic_cleanup(true));
-            Ok(ObjectPlace { store, root: Path::default() })
+            let folder = env.blocking(make).await.map_err(Error::bug)?.map_err(bad)?;
+            let store = SyncedFolder::new(folder, env).map_err(|e| bad(e.to_string()))?;
+            Ok(ObjectPlace { store: Arc::new(store), root: Path::default() })
         }
         Place::Store(parsed) => connect(url, &parsed, options),
     }

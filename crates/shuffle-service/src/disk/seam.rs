@@ -1,7 +1,7 @@
 //! What a worker asks of a disk.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,6 +57,19 @@ pub trait Disk: Send + Sync + 'static {
     /// Removes the table; when this has returned it does not come back.
     fn remove_table(&self) -> io::Result<()>;
 
+    /// The extents of which there are files, in order.
+    fn extents(&self) -> io::Result<Vec<ExtentId>>;
+
+    /// The process ids of a former life, if it wrote them.
+    fn read_lives(&self) -> io::Result<Option<Vec<u8>>>;
+
+    /// Puts process ids in their place, as [`Disk::write_table`] does a table. [`Disk::clear`] leaves
+    /// them.
+    fn write_lives(&self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Removes the process ids; when this has returned they do not come back.
+    fn remove_lives(&self) -> io::Result<()>;
+
     /// What tells this folder from all others, also after it was copied there.
     fn identity(&self) -> u128;
 
@@ -78,6 +91,15 @@ pub trait DiskFile: Send + Sync + 'static {
 
     /// Fills all of `bytes` from `offset`.
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+
+    /// Fills all of `parts`, one after the other, from `offset`.
+    fn read_parts_at(&self, mut offset: u64, parts: &mut [IoSliceMut<'_>]) -> io::Result<()> {
+        for part in parts {
+            self.read_at(offset, part)?;
+            offset += part.len() as u64;
+        }
+        Ok(())
+    }
 
     /// Returns when what was written would survive the process and the machine, and so would the
     /// file's name. After an error nobody knows what of it would: the file must not be trusted

@@ -19,10 +19,13 @@ use super::shared::Room;
 const TOGETHER_BYTES: u64 = 256 * 1024;
 const TOGETHER_BLOCKS: usize = 256;
 
+/// Pushes up to this many bytes are first tried without a task of their own.
+const AT_ONCE_MAX: u64 = 16 << 10;
+
 /// Ids of shuffles in one frame.
 const IDS_PER_FRAME: usize = 4096;
 
-/// Starts the task of a request. `Invalid` if the client may not ask it now.
+/// Does a request, or starts its task. `Invalid` if the client may not ask it now.
 pub(super) fn start(
     connection: &Arc<Connection>,
     id: RequestId,
@@ -36,7 +39,8 @@ pub(super) fn start(
     };
     connection.requests.begin(id, credit.clone(), frame_len, room)?;
     let request = Request { connection: Arc::clone(connection), id };
-    let task = connection.shared.env.spawn("shuffle request", async move {
+    let at_once = frame_len <= AT_ONCE_MAX && matches!(ask, Ask::Push(..));
+    let mut work = Box::pin(async move {
         let in_order = credit.is_some() || matches!(ask, Ask::Shuffles);
         let outcome = AssertUnwindSafe(request.run(ask, credit)).catch_unwind().await;
         let outcome = outcome.unwrap_or_else(|panic| {
@@ -45,6 +49,12 @@ pub(super) fn start(
         });
         request.end(outcome, in_order).await;
     });
+    // A small push is stored in less time than a task takes to start. If it has to wait, for memory or
+    // for its peer, it goes on as a task.
+    if at_once && work.as_mut().now_or_never().is_some() {
+        return Ok(());
+    }
+    let task = connection.shared.env.spawn("shuffle request", work);
     connection.requests.attach(id, task);
     Ok(())
 }

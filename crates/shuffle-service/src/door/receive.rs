@@ -47,8 +47,15 @@ impl Receiver {
     /// One piece of a frame, and the message if that was its last. `Invalid`: not a frame of this
     /// protocol. `Retry`: the peer is gone, silent or too slow.
     pub(super) async fn step(&mut self) -> Result<Option<Message>> {
-        let piece = self.reader.exactly(self.decoder.wants());
-        let piece = if self.decoder.at_start() {
+        let (at_start, wants) = (self.decoder.at_start(), self.decoder.wants());
+        if let Some(piece) = self.reader.at_hand(wants) {
+            if at_start {
+                self.deadline = self.env.now() + self.frame_wait;
+            }
+            return self.decoder.feed(piece);
+        }
+        let piece = self.reader.exactly(wants);
+        let piece = if at_start {
             let piece = piece.await?;
             self.deadline = self.env.now() + self.frame_wait;
             piece

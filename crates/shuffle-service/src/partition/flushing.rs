@@ -1,8 +1,6 @@
 //! What moves the blocks of a partition out of memory: a look at them, and the taking in of what
 //! became of it. Called by the pump, which sees to it that both ends meet.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::index::{Inner, Partition, Place, Stored};
 use crate::disk::ExtentId;
 use crate::extent::{Extent, Home, Target};
@@ -133,7 +131,7 @@ impl Partition {
         };
         let freed = inner.take_in(ticket.id, ticket.born, written);
         drop(inner);
-        self.memory_bytes.fetch_sub(freed, Relaxed);
+        self.left_memory(freed);
         memory.release(freed);
         Landed::Freed(freed)
     }

@@ -1,6 +1,8 @@
 //! The blocks of a partition by identity and by arrival: what pushes put in and reads find.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
@@ -65,7 +67,9 @@ pub(crate) struct Partition {
     pub(super) shuffle: ShuffleId,
     pub(super) id: PartitionId,
     /// Body bytes in memory: what a flush would free. Read without the lock to find the largest.
-    pub(super) memory_bytes: AtomicU64,
+    memory_bytes: AtomicU64,
+    /// The same of all partitions of the shuffle.
+    of_shuffle: Arc<AtomicU64>,
     /// Body bytes of all blocks.
     pub(super) bytes: AtomicU64,
     pub(super) inner: Mutex<Inner>,
@@ -94,8 +98,31 @@ pub(super) struct Inner {
     pub(super) gone: bool,
 }
 
+impl Inner {
+    fn add(&mut self, block: Block) -> Result<Appended> {
+        let key = Key::of(&block.id);
+        match self.blocks.entry(key) {
+            Entry::Occupied(there) => {
+                let stored = there.get();
+                if stored.checksum == block.checksum && stored.length == block.body.len() {
+                    return Ok(Appended::Duplicate);
+                }
+                let place = block.place();
+                Err(Error::bug(format!("two different blocks were pushed as {place}")))
+            }
+            Entry::Vacant(free) => {
+                let Block { rows, codec, checksum, body, .. } = block;
+                let length = body.len();
+                free.insert(Stored { rows, codec, checksum, length, place: Place::Memory(body) });
+                self.arrivals.push(key);
+                Ok(Appended::Stored)
+            }
+        }
+    }
+}
+
 /// What became of a pushed block.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Appended {
     Stored,
     Duplicate,
@@ -110,11 +137,13 @@ pub(crate) struct Removed {
 }
 
 impl Partition {
-    pub(crate) fn new(shuffle: ShuffleId, id: PartitionId) -> Self {
+    /// `of_shuffle` counts the body bytes in memory of all partitions of the shuffle.
+    pub(crate) fn new(shuffle: ShuffleId, id: PartitionId, of_shuffle: Arc<AtomicU64>) -> Self {
         Self {
             shuffle,
             id,
             memory_bytes: AtomicU64::new(0),
+            of_shuffle,
             bytes: AtomicU64::new(0),
             inner: Mutex::default(),
             arrived: Notify::new(),
@@ -134,33 +163,48 @@ impl Partition {
         self.memory_bytes.load(Relaxed)
     }
 
+    /// So many body bytes are not in memory any more.
+    pub(super) fn left_memory(&self, bytes: u64) {
+        self.memory_bytes.fetch_sub(bytes, Relaxed);
+        self.of_shuffle.fetch_sub(bytes, Relaxed);
+    }
+
     /// Body bytes held here, wherever they are.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
     }
 
-    /// Stores a block unless one of its identity is there. `Bug` if that one has other bytes: two
-    /// blocks with one identity mean that an attempt number was used twice.
-    pub(crate) fn append(&self, block: Block) -> Result<Appended> {
-        let mut inner = self.inner.lock();
-        let key = Key::of(&block.id);
-        if let Some(stored) = inner.blocks.get(&key) {
-            if stored.checksum == block.checksum && stored.length == block.body.len() {
-                return Ok(Appended::Duplicate);
+    /// Stores blocks of this partition under one lock, and says of each what became of it. A block of
+    /// an identity that is there is not stored again; `Bug` if that one has other bytes: two blocks
+    /// with one identity mean that an attempt number was used twice.
+    pub(crate) fn append(
+        &self,
+        blocks: impl Iterator<Item = Block>,
+        mut took: impl FnMut(Appended, usize),
+    ) -> Result<()> {
+        let mut bytes = 0;
+        let mut outcome = Ok(());
+        {
+            let inner = &mut *self.inner.lock();
+            for block in blocks {
+                let length = block.body.len();
+                match inner.add(block) {
+                    Ok(appended) => {
+                        bytes += if appended == Appended::Stored { length as u64 } else { 0 };
+                        took(appended, length);
+                    }
+                    Err(error) => {
+                        outcome = Err(error);
+                        break;
+                    }
+                }
             }
-            let place = block.place();
-            return Err(Error::bug(format!("two different blocks were pushed as {place}")));
+            self.memory_bytes.fetch_add(bytes, Relaxed);
+            self.of_shuffle.fetch_add(bytes, Relaxed);
+            self.bytes.fetch_add(bytes, Relaxed);
         }
-        let length = block.body.len();
-        let (rows, codec, checksum) = (block.rows, block.codec, block.checksum);
-        let place = Place::Memory(block.body);
-        inner.blocks.insert(key, Stored { rows, codec, checksum, length, place });
-        inner.arrivals.push(key);
-        self.memory_bytes.fetch_add(length as u64, Relaxed);
-        self.bytes.fetch_add(length as u64, Relaxed);
-        drop(inner);
         self.arrived.notify_waiters();
-        Ok(Appended::Stored)
+        outcome
     }
 
     /// True if it was written to a disk once and a piece of this size is in memory since.
@@ -281,7 +325,7 @@ impl Partition {
             Place::Memory(_) => stored.length as u64,
             Place::Extent { .. } => 0,
         };
-        self.memory_bytes.fetch_sub(body, Relaxed);
+        self.left_memory(body);
         self.bytes.fetch_sub(stored.length as u64, Relaxed);
         memory.release(ENTRY_COST + body);
     }

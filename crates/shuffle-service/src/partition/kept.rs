@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use dunlin_base::PartitionId;
 use dunlin_proto::block::ShuffleId;
@@ -107,10 +107,11 @@ impl Partition {
     pub(crate) fn restored(
         shuffle: ShuffleId,
         id: PartitionId,
+        of_shuffle: Arc<AtomicU64>,
         next_extent: u32,
         extents: BTreeMap<u32, KeptExtent>,
     ) -> (Self, u64) {
-        let partition = Self::new(shuffle, id);
+        let partition = Self::new(shuffle, id, of_shuffle);
         let mut inner = partition.inner.lock();
         let mut bytes = 0;
         for (index, (extent, kept)) in (0_u32..).zip(extents) {

@@ -140,6 +140,24 @@ impl Disk for Moody {
         self.inner.remove_table()
     }
 
+    fn extents(&self) -> io::Result<Vec<ExtentId>> {
+        self.inner.extents()
+    }
+
+    fn read_lives(&self) -> io::Result<Option<Vec<u8>>> {
+        self.mood.reads.meet()?;
+        self.inner.read_lives()
+    }
+
+    fn write_lives(&self, bytes: &[u8]) -> io::Result<()> {
+        self.mood.syncs.meet()?;
+        self.inner.write_lives(bytes)
+    }
+
+    fn remove_lives(&self) -> io::Result<()> {
+        self.inner.remove_lives()
+    }
+
     fn identity(&self) -> u128 {
         self.inner.identity()
     }

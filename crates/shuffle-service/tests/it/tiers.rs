@@ -1,6 +1,7 @@
 //! Memory and disk together, on real files.
 
 use dunlin_base::Kind;
+use dunlin_proto::shuffle::{Push, Pushed};
 
 use super::*;
 
@@ -112,4 +113,25 @@ async fn the_partition_with_most_in_memory_is_flushed_first() {
     worker.push(vec![block(1, map, 1, 30_000)]).await.expect("fits");
     worker.push(vec![block(0, map, 1, 40_000)]).await.expect("fits");
     until_on_disk(&worker, 70_072 + 10_072 + 40_072).await;
+}
+
+#[tokio::test]
+async fn who_fills_the_memory_is_told_to_slow_down_and_others_are_not() {
+    let worker = in_memory(10_000);
+    let slow = async |blocks| match worker.store(Push::plain(blocks)).await.expect("fits") {
+        Pushed::Stored(ack) => ack.slow,
+        refused => panic!("{refused:?}"),
+    };
+    let of_query = |query: u128, batch, length| {
+        let block = block(1, attempt(0, 0), batch, length);
+        let shuffle = ShuffleId { query: QueryId::from_u128(query), ..block.id.shuffle };
+        let id = BlockId { shuffle, ..block.id };
+        vec![Block::new(id, block.rows, block.codec, block.body)]
+    };
+    assert!(!slow(of_query(1, 0, 7000)).await, "below the mark");
+    assert!(!slow(of_query(2, 0, 500)).await, "past it, but not by this one");
+    assert!(slow(of_query(1, 1, 10)).await);
+    worker.delete_query(QueryId::from_u128(1)).await.expect("works");
+    assert!(!slow(of_query(2, 1, 10)).await, "there is room");
+    assert!(slow(of_query(2, 2, 7500)).await, "who is alone has no excuse");
 }

@@ -166,14 +166,21 @@ impl Receiver {
     }
 
     async fn piece(&mut self) -> Result<bytes::Bytes> {
-        let piece = self.reader.exactly(self.decoder.wants());
-        if self.decoder.at_start() {
-            let piece = piece.await?;
+        let (at_start, wants) = (self.decoder.at_start(), self.decoder.wants());
+        let at_hand = self.reader.at_hand(wants);
+        if at_start {
+            let piece = match at_hand {
+                Some(piece) => piece,
+                None => self.reader.exactly(wants).await?,
+            };
             self.deadline = self.env.now() + self.frame_wait;
+            return Ok(piece);
+        }
+        if let Some(piece) = at_hand {
             return Ok(piece);
         }
         let left = self.deadline.saturating_sub(self.env.now());
         let late = || Err(Error::retry("the peer does not finish a frame"));
-        self.env.timeout(left, piece).await.unwrap_or_else(late)
+        self.env.timeout(left, self.reader.exactly(wants)).await.unwrap_or_else(late)
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Bed {
     pub(super) client: Arc<TcpWorkers>,
     pub(super) ids: Vec<ProcessId>,
     pub(super) env: Env,
+    /// On the thread of the clients' sockets.
+    pub(super) sockets: Env,
     _doors: Vec<Door>,
     _threads: Vec<Threads>,
 }
@@ -68,10 +70,12 @@ impl Bed {
             worker.set_peers(Arc::new(Others(others)));
         }
         let of_clients = Threads::new("shuffle-client")?;
-        let client = Arc::new(clients(of_clients.env(env), addresses));
+        let sockets = of_clients.env(env);
+        let client = Arc::new(clients(sockets.clone(), addresses));
         threads.push(of_clients);
         let (ids, workers) = workers.into_iter().unzip();
-        Ok(Self { workers, client, ids, env: env.clone(), _doors: doors, _threads: threads })
+        let env = env.clone();
+        Ok(Self { workers, client, ids, env, sockets, _doors: doors, _threads: threads })
     }
 
     /// The first worker, as a client reaches it.

@@ -4,6 +4,7 @@ mod damage;
 mod ends;
 mod fixture;
 mod fuzz;
+mod killed;
 mod objects;
 mod whole;
 
