@@ -8,6 +8,7 @@
 pub mod codec;
 mod compact;
 mod congestion;
+mod encoding;
 mod expect;
 mod fault;
 mod gather;
@@ -28,6 +29,7 @@ mod tcp;
 mod tests;
 mod write;
 
+pub use encoding::Encoding;
 pub use fault::{PushFault, ReadFault, Unread, WorkerGone};
 pub use local::LocalWorkers;
 pub use output::{WriterOptions, WrittenOutput};

@@ -3,10 +3,11 @@
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use dunlin_base::{Attempt, Env, StageEpoch};
-use dunlin_proto::block::{Codec, ShuffleId};
+use dunlin_proto::block::ShuffleId;
 use dunlin_proto::output::{self, MapOutput, PartitionOutput};
 use dunlin_proto::shuffle::Durability;
 
+use crate::encoding::Encoding;
 use crate::gather::Target;
 use crate::place::Location;
 
@@ -23,8 +24,8 @@ pub struct WriterOptions {
     pub schema: SchemaRef,
     /// Number of partitions; partition ids are below it.
     pub partitions: u32,
-    /// Encoding of the bodies. Default: [`Codec::Plain`].
-    pub codec: Codec,
+    /// Encoding of the bodies. Default: [`Encoding::Plain`].
+    pub encoding: Encoding,
     /// Up to this many encoded bytes stay with the writer and come back from
     /// [`crate::ShuffleWriter::finish`] as inline blocks; 0 (the default) pushes everything.
     pub inline_max: usize,
@@ -63,7 +64,7 @@ impl WriterOptions {
             attempt,
             schema,
             partitions,
-            codec: Codec::Plain,
+            encoding: Encoding::Plain,
             inline_max: 0,
             block_rows: 8192,
             block_bytes: 1 << 20,

@@ -108,6 +108,36 @@ impl Pushing {
         Ok(due)
     }
 
+    /// As [`Pushing::take`], for blocks that come together.
+    pub(crate) async fn take_all(&self, blocks: Vec<Block>) -> Result<Vec<(At, Vec<Block>)>> {
+        self.held.fetch_add(blocks.iter().map(size).sum(), Relaxed);
+        let mut due = Vec::new();
+        let mut blocks = blocks.into_iter();
+        while let Some(block) = self.pend_known(&mut blocks, &mut due) {
+            for block in self.past_inline(block) {
+                let at = self.route(block.id.partition).await?;
+                due.extend(self.pend(at, block).map(|blocks| (at, blocks)));
+            }
+        }
+        Ok(due)
+    }
+
+    /// Takes blocks while it is known where they go. The first one of which it is not.
+    fn pend_known(
+        &self,
+        blocks: &mut impl Iterator<Item = Block>,
+        due: &mut Vec<(At, Vec<Block>)>,
+    ) -> Option<Block> {
+        let mut state = self.state.lock();
+        let inline = !state.pushed;
+        for block in blocks {
+            let route = &state.partitions[block.id.partition.0 as usize];
+            let Some(at) = route.now.filter(|_| !inline) else { return Some(block) };
+            due.extend(state.pend(at, block, self.push_bytes).map(|blocks| (at, blocks)));
+        }
+        None
+    }
+
     /// What is not enough for a push yet.
     pub(crate) fn take_pending(&self) -> Vec<(At, Vec<Block>)> {
         let rest = std::mem::take(&mut self.state.lock().pending);
@@ -187,12 +217,7 @@ impl Pushing {
     }
 
     fn pend(&self, at: At, block: Block) -> Option<Vec<Block>> {
-        let mut state = self.state.lock();
-        let pending = state.pending.entry(at).or_default();
-        pending.bytes += size(&block);
-        pending.blocks.push(block);
-        let due = pending.bytes >= self.push_bytes;
-        due.then(|| std::mem::take(pending).blocks)
+        self.state.lock().pend(at, block, self.push_bytes)
     }
 
     /// Pushes until all blocks are acknowledged somewhere.
@@ -341,6 +366,15 @@ impl Pushing {
 }
 
 impl State {
+    /// Adds a block to what waits for a location. All of that, if it is enough for a push.
+    fn pend(&mut self, at: At, block: Block, push_bytes: usize) -> Option<Vec<Block>> {
+        let pending = self.pending.entry(at).or_default();
+        pending.bytes += size(&block);
+        pending.blocks.push(block);
+        let due = pending.bytes >= push_bytes;
+        due.then(|| std::mem::take(pending).blocks)
+    }
+
     fn at(&mut self, location: Location) -> At {
         let known = self.locations.iter().position(|known| known.location == location);
         let at = known.unwrap_or_else(|| {
