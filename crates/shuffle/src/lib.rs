@@ -27,6 +27,7 @@ mod source;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod write;
 
 pub use encoding::Encoding;
@@ -36,4 +37,5 @@ pub use output::{WriterOptions, WrittenOutput};
 pub use place::{Candidate, Location, OneWorker, PARTITIONS_A_WORKER, Placement, Standing, place};
 pub use read::{PartitionStats, Share, Workers, partition_stats, read_partition, read_shares};
 pub use tcp::{TcpOptions, TcpWorkers, Tls};
+pub use traffic::{Traffic, TrafficStats};
 pub use write::ShuffleWriter;

@@ -1,5 +1,7 @@
 //! What goes into a [`crate::ShuffleWriter`] beside the rows, and what comes out of it.
 
+use std::sync::Arc;
+
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use dunlin_base::{Attempt, Env, StageEpoch};
@@ -10,6 +12,7 @@ use dunlin_proto::shuffle::Durability;
 use crate::encoding::Encoding;
 use crate::gather::Target;
 use crate::place::Location;
+use crate::traffic::Traffic;
 
 /// What a writer writes, and within which bounds.
 #[derive(Clone, Debug)]
@@ -26,6 +29,11 @@ pub struct WriterOptions {
     pub partitions: u32,
     /// Encoding of the bodies. Default: [`Encoding::Plain`].
     pub encoding: Encoding,
+    /// What this writer measures, and others of its process have: [`Encoding::Auto`] goes by it.
+    /// Default: nothing is measured.
+    pub traffic: Option<Arc<Traffic>>,
+    /// Some workers are on other machines. Default: no.
+    pub leaves_host: bool,
     /// Up to this many encoded bytes stay with the writer and come back from
     /// [`crate::ShuffleWriter::finish`] as inline blocks; 0 (the default) pushes everything.
     pub inline_max: usize,
@@ -65,6 +73,8 @@ impl WriterOptions {
             schema,
             partitions,
             encoding: Encoding::Plain,
+            traffic: None,
+            leaves_host: false,
             inline_max: 0,
             block_rows: 8192,
             block_bytes: 1 << 20,

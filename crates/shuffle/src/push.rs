@@ -16,6 +16,7 @@ use crate::fault::PushFault;
 use crate::output::WriterOptions;
 use crate::place::{Location, Placement};
 use crate::read::Workers;
+use crate::traffic::Traffic;
 
 /// Refusals that one push may meet: each takes it to another location.
 const REFUSALS_MAX: usize = 16;
@@ -32,6 +33,7 @@ pub(crate) struct Pushing {
     in_flight_max: usize,
     /// Bytes of blocks that were not acknowledged.
     held: AtomicUsize,
+    traffic: Option<Arc<Traffic>>,
     /// How fast each worker takes pushes.
     flows: Mutex<BTreeMap<ProcessId, Arc<Flow>>>,
     state: Mutex<State>,
@@ -87,6 +89,7 @@ impl Pushing {
             inline_max: options.inline_max,
             push_bytes: options.push_bytes,
             in_flight_max: options.in_flight_max,
+            traffic: options.traffic.clone(),
             held: AtomicUsize::new(0),
             flows: Mutex::default(),
             state: Mutex::new(State { partitions, ..State::default() }),
@@ -296,7 +299,11 @@ impl Pushing {
         let flow = self.flow(location.worker);
         let bytes = blocks.iter().map(size).sum();
         let _pass = flow.enter(bytes).await;
+        let begun = self.traffic.as_ref().map(|traffic| (traffic, traffic.begin(location.worker)));
         let answer = api.store(Push { blocks: blocks.to_vec(), peer, last_resort }).await;
+        if let (Ok(Pushed::Stored(_)), Some((traffic, begun))) = (&answer, &begun) {
+            traffic.stored(location.worker, bytes, begun);
+        }
         match &answer {
             Ok(Pushed::Stored(ack)) if ack.slow => flow.told(Told::Slow(bytes)),
             Ok(Pushed::Stored(_)) => flow.told(Told::Stored(bytes)),

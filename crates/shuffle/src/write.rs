@@ -190,6 +190,7 @@ impl ShuffleWriter {
 
     fn encode(&self, partition: PartitionId, batch: u32, rows: &RecordBatch) -> Result<Block> {
         let body = self.encoder.encode(rows, self.style())?;
+        self.encoded(rows, body.len(), 1);
         self.block((partition, batch), rows.num_rows(), body)
     }
 
@@ -201,6 +202,7 @@ impl ShuffleWriter {
     ) -> Result<Vec<Block>> {
         let ranges: Vec<_> = groups.iter().map(|(_, range)| range.clone()).collect();
         let bodies = self.encoder.encode_ranges(rows, &ranges, self.style())?;
+        self.encoded(rows, bodies.iter().map(Bytes::len).sum(), bodies.len());
         let blocks = groups.into_iter().zip(bodies).map(|((partition, range), body)| {
             let mut gather = self.partitions[partition as usize].lock();
             let place = (PartitionId(partition), gather.number());
@@ -221,7 +223,14 @@ impl ShuffleWriter {
     }
 
     fn style(&self) -> Style {
-        self.options.encoding.style(None, false)
+        let measured = || self.options.traffic.as_ref().and_then(|traffic| traffic.link_bytes_s());
+        self.options.encoding.style(self.options.leaves_host, measured)
+    }
+
+    fn encoded(&self, rows: &RecordBatch, bytes: usize, blocks: usize) {
+        if let Some(traffic) = &self.options.traffic {
+            traffic.encoded(batch_bytes(rows), bytes, blocks);
+        }
     }
 }
 
