@@ -183,9 +183,14 @@ fn written<'a>(map: &'a MapOutput, share: &Share) -> Option<&'a PartitionOutput>
     if !share.has(map.first_slice) {
         return None;
     }
-    // Writers report them in ascending order.
-    let found = map.partitions.binary_search_by_key(&share.partition.0, |p| p.partition);
-    found.ok().and_then(|at| map.partitions.get(at)).filter(|written| written.blocks > 0)
+    // Writers report them in ascending order, and mostly all: then one look finds it.
+    let (id, all) = (share.partition.0, &map.partitions);
+    let guess = all.get(id as usize).filter(|written| written.partition == id);
+    let found = guess.or_else(|| {
+        let found = all.binary_search_by_key(&id, |p| p.partition);
+        found.ok().and_then(|at| all.get(at))
+    });
+    found.filter(|written| written.blocks > 0)
 }
 
 /// Where the blocks of each map come from, for messages. Many maps have the same locations.

@@ -56,7 +56,7 @@ impl Compressor {
             return self.by;
         }
         let Some(payload) = data.get(from..) else { return Compression::Nothing };
-        let (by, length) = self.into_room(payload);
+        let (by, length) = self.fill_room(payload);
         if length + payload.len() / WORTH > payload.len() {
             return Compression::Nothing;
         }
@@ -65,7 +65,7 @@ impl Compressor {
         by
     }
 
-    fn into_room(&mut self, payload: &[u8]) -> (Compression, usize) {
+    fn fill_room(&mut self, payload: &[u8]) -> (Compression, usize) {
         if let Some(zstd) = &mut self.zstd {
             self.room.resize(zstd::zstd_safe::compress_bound(payload.len()), 0);
             let length = zstd.compress_to_buffer(payload, &mut self.room[..]);

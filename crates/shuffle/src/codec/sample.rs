@@ -43,8 +43,7 @@ impl Distinct {
         same: impl Fn(usize) -> bool,
     ) -> Option<i64> {
         let mut at = hash as usize % SLOTS;
-        loop {
-            let Some(index) = usize::from(self.slots[at]).checked_sub(1) else { break };
+        while let Some(index) = usize::from(self.slots[at]).checked_sub(1) {
             if same(self.firsts[index]) {
                 return Some(index as i64);
             }
