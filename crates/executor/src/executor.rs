@@ -10,7 +10,7 @@ use dunlin_metadata::StoreRef;
 use dunlin_planner::{Contexts, ObjectStores};
 use dunlin_proto::queue::Card;
 use dunlin_queue::{LiveSet, Member, Queue, Role, WeakMember};
-use dunlin_shuffle::Workers;
+use dunlin_shuffle::{Traffic, TrafficStats, Workers};
 use parking_lot::Mutex;
 use prost::Message;
 use tokio::sync::Notify;
@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Slots>,
     pub(crate) avoided: Avoided,
     shuffles: LiveSet,
+    /// What the writers of its tasks measure.
+    pub(crate) traffic: Arc<Traffic>,
     id: Mutex<Option<ProcessId>>,
     /// Its present life, which ends when its loop does.
     pub(crate) member: Mutex<WeakMember>,
@@ -79,6 +81,7 @@ impl Executor {
         let shuffles = LiveSet::follow(Arc::clone(&parts.store), &parts.env, Role::Shuffle).await?;
         let shared = Arc::new(Shared {
             slots: Slots::new(options.slots),
+            traffic: Arc::new(Traffic::new(parts.env.clone())),
             parts,
             options,
             avoided: Avoided::default(),
@@ -107,6 +110,11 @@ impl Executor {
     /// Task slots that are free now.
     pub fn free_slots(&self) -> u32 {
         self.shared.slots.free()
+    }
+
+    /// What its tasks have encoded and pushed to shuffle workers.
+    pub fn traffic(&self) -> TrafficStats {
+        self.shared.traffic.stats()
     }
 
     /// False once it was drained or killed.

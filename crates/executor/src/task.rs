@@ -9,11 +9,11 @@ use dunlin_base::{Error, Result};
 use dunlin_planner::errors::{from_datafusion, name_files, name_spill};
 use dunlin_planner::nodes::{ExchangeSource, bind_files};
 use dunlin_planner::{StoreSpec, TaskOutput, Template};
-use dunlin_proto::block::{Codec, ShuffleId};
+use dunlin_proto::block::ShuffleId;
 use dunlin_proto::output::{MapOutput, TaskStats};
 use dunlin_proto::plan::{Header, Slice, SliceList};
 use dunlin_queue::ClaimedSlices;
-use dunlin_shuffle::{ShuffleWriter, WriterOptions};
+use dunlin_shuffle::{Encoding, ShuffleWriter, WriterOptions};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use prost::Message;
@@ -143,10 +143,12 @@ fn writer(
         options.inline_max = shared.options.inline_result_bytes.as_usize();
     }
     let workers = Arc::clone(&shared.parts.workers);
-    // Within a machine the codec costs more than the bytes that it saves.
-    if shared.workers_alive().cards().iter().any(|(id, _)| workers.leaves_host(*id)) {
-        options.codec = Codec::Lz4;
-    }
+    let cards = shared.workers_alive();
+    options.leaves_host = cards.cards().iter().any(|(id, _)| workers.leaves_host(*id));
+    options.traffic = Some(Arc::clone(&shared.traffic));
+    // A name that only a later build knows: any encoding is right.
+    let encoding = Encoding::of(&work.template.header().shuffle_encoding);
+    options.encoding = encoding.unwrap_or(Encoding::Auto);
     let placement = StagePlacement {
         shared: Arc::clone(shared),
         of: (claim.query, claim.stage),

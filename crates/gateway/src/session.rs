@@ -240,6 +240,7 @@ impl Session {
         let config = session_config(settings)?;
         let mut header = dunlin_planner::header(&config, decide_options(settings).to_settings());
         header.shuffle_copies = settings.shuffle_copies;
+        header.shuffle_encoding = settings.shuffle_encoding.clone();
         let shape = Arc::new(Shape { settings: settings.clone(), config, header });
         *last = Some(Arc::clone(&shape));
         Ok(shape)

@@ -41,10 +41,12 @@ pub struct BlockId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Codec {
-    /// Arrow IPC, uncompressed: within one host.
+    /// Arrow IPC, uncompressed: what older builds wrote within one host.
     Plain = 0,
-    /// Arrow IPC with LZ4 buffers: whenever the bytes leave the process.
+    /// Arrow IPC with LZ4 buffers: what older builds wrote to other hosts.
     Lz4 = 1,
+    /// Columns with encodings of their own, in a body that says its version and compression.
+    Columns = 2,
 }
 
 impl Codec {
@@ -53,6 +55,7 @@ impl Codec {
         match number {
             0 => Some(Self::Plain),
             1 => Some(Self::Lz4),
+            2 => Some(Self::Columns),
             _ => None,
         }
     }

@@ -44,6 +44,13 @@ pub(crate) struct Target {
     pub(crate) bytes: usize,
 }
 
+impl Target {
+    /// Whether rows that show so many bytes are too many for one block.
+    pub(crate) fn is_exceeded(self, bytes: usize) -> bool {
+        bytes > OVERSIZE * self.bytes
+    }
+}
+
 impl Gather {
     /// Takes a batch and appends what is full to `ready`, in order. A batch that is large enough
     /// by itself is not copied: it ends what was gathered before.
@@ -113,6 +120,13 @@ impl Gather {
         if self.gathered == 0 { 0 } else { self.gathered.max(self.reserved) }
     }
 
+    /// The number of the next block: the caller makes it.
+    pub(crate) fn number(&mut self) -> u32 {
+        let number = self.next;
+        self.next += 1;
+        number
+    }
+
     fn take_completed(&mut self, target: Target, ready: &mut Vec<Numbered>) {
         while let Some(batch) = self.coalescer.as_mut().and_then(|c| c.next_completed_batch()) {
             self.cut(batch, target, ready);
@@ -121,7 +135,7 @@ impl Gather {
 
     fn cut(&mut self, batch: RecordBatch, target: Target, ready: &mut Vec<Numbered>) {
         let rows = batch.num_rows();
-        let large = batch_bytes(&batch) > OVERSIZE * target.bytes || rows > ROWS_MAX;
+        let large = target.is_exceeded(batch_bytes(&batch)) || rows > ROWS_MAX;
         if rows > 1 && large {
             let half = rows / 2;
             self.cut(batch.slice(0, half), target, ready);

@@ -8,6 +8,7 @@
 pub mod codec;
 mod compact;
 mod congestion;
+mod encoding;
 mod expect;
 mod fault;
 mod gather;
@@ -26,12 +27,15 @@ mod source;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod write;
 
+pub use encoding::Encoding;
 pub use fault::{PushFault, ReadFault, Unread, WorkerGone};
 pub use local::LocalWorkers;
 pub use output::{WriterOptions, WrittenOutput};
 pub use place::{Candidate, Location, OneWorker, PARTITIONS_A_WORKER, Placement, Standing, place};
 pub use read::{PartitionStats, Share, Workers, partition_stats, read_partition, read_shares};
 pub use tcp::{TcpOptions, TcpWorkers, Tls};
+pub use traffic::{Traffic, TrafficStats};
 pub use write::ShuffleWriter;

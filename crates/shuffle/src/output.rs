@@ -1,14 +1,18 @@
 //! What goes into a [`crate::ShuffleWriter`] beside the rows, and what comes out of it.
 
+use std::sync::Arc;
+
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use dunlin_base::{Attempt, Env, StageEpoch};
-use dunlin_proto::block::{Codec, ShuffleId};
+use dunlin_proto::block::ShuffleId;
 use dunlin_proto::output::{self, MapOutput, PartitionOutput};
 use dunlin_proto::shuffle::Durability;
 
+use crate::encoding::Encoding;
 use crate::gather::Target;
 use crate::place::Location;
+use crate::traffic::Traffic;
 
 /// What a writer writes, and within which bounds.
 #[derive(Clone, Debug)]
@@ -23,8 +27,13 @@ pub struct WriterOptions {
     pub schema: SchemaRef,
     /// Number of partitions; partition ids are below it.
     pub partitions: u32,
-    /// Encoding of the bodies. Default: [`Codec::Plain`].
-    pub codec: Codec,
+    /// Encoding of the bodies. Default: [`Encoding::Plain`].
+    pub encoding: Encoding,
+    /// What this writer measures, and others of its process have: [`Encoding::Auto`] goes by it.
+    /// Default: nothing is measured.
+    pub traffic: Option<Arc<Traffic>>,
+    /// Some workers are on other machines. Default: no.
+    pub leaves_host: bool,
     /// Up to this many encoded bytes stay with the writer and come back from
     /// [`crate::ShuffleWriter::finish`] as inline blocks; 0 (the default) pushes everything.
     pub inline_max: usize,
@@ -63,7 +72,9 @@ impl WriterOptions {
             attempt,
             schema,
             partitions,
-            codec: Codec::Plain,
+            encoding: Encoding::Plain,
+            traffic: None,
+            leaves_host: false,
             inline_max: 0,
             block_rows: 8192,
             block_bytes: 1 << 20,

@@ -16,6 +16,7 @@ use crate::fault::PushFault;
 use crate::output::WriterOptions;
 use crate::place::{Location, Placement};
 use crate::read::Workers;
+use crate::traffic::Traffic;
 
 /// Refusals that one push may meet: each takes it to another location.
 const REFUSALS_MAX: usize = 16;
@@ -32,6 +33,7 @@ pub(crate) struct Pushing {
     in_flight_max: usize,
     /// Bytes of blocks that were not acknowledged.
     held: AtomicUsize,
+    traffic: Option<Arc<Traffic>>,
     /// How fast each worker takes pushes.
     flows: Mutex<BTreeMap<ProcessId, Arc<Flow>>>,
     state: Mutex<State>,
@@ -87,6 +89,7 @@ impl Pushing {
             inline_max: options.inline_max,
             push_bytes: options.push_bytes,
             in_flight_max: options.in_flight_max,
+            traffic: options.traffic.clone(),
             held: AtomicUsize::new(0),
             flows: Mutex::default(),
             state: Mutex::new(State { partitions, ..State::default() }),
@@ -106,6 +109,36 @@ impl Pushing {
             due.extend(self.pend(at, block).map(|blocks| (at, blocks)));
         }
         Ok(due)
+    }
+
+    /// As [`Pushing::take`], for blocks that come together.
+    pub(crate) async fn take_all(&self, blocks: Vec<Block>) -> Result<Vec<(At, Vec<Block>)>> {
+        self.held.fetch_add(blocks.iter().map(size).sum(), Relaxed);
+        let mut due = Vec::new();
+        let mut blocks = blocks.into_iter();
+        while let Some(block) = self.pend_known(&mut blocks, &mut due) {
+            for block in self.past_inline(block) {
+                let at = self.route(block.id.partition).await?;
+                due.extend(self.pend(at, block).map(|blocks| (at, blocks)));
+            }
+        }
+        Ok(due)
+    }
+
+    /// Takes blocks while it is known where they go. The first one of which it is not.
+    fn pend_known(
+        &self,
+        blocks: &mut impl Iterator<Item = Block>,
+        due: &mut Vec<(At, Vec<Block>)>,
+    ) -> Option<Block> {
+        let mut state = self.state.lock();
+        let inline = !state.pushed;
+        for block in blocks {
+            let route = &state.partitions[block.id.partition.0 as usize];
+            let Some(at) = route.now.filter(|_| !inline) else { return Some(block) };
+            due.extend(state.pend(at, block, self.push_bytes).map(|blocks| (at, blocks)));
+        }
+        None
     }
 
     /// What is not enough for a push yet.
@@ -187,12 +220,7 @@ impl Pushing {
     }
 
     fn pend(&self, at: At, block: Block) -> Option<Vec<Block>> {
-        let mut state = self.state.lock();
-        let pending = state.pending.entry(at).or_default();
-        pending.bytes += size(&block);
-        pending.blocks.push(block);
-        let due = pending.bytes >= self.push_bytes;
-        due.then(|| std::mem::take(pending).blocks)
+        self.state.lock().pend(at, block, self.push_bytes)
     }
 
     /// Pushes until all blocks are acknowledged somewhere.
@@ -271,7 +299,11 @@ impl Pushing {
         let flow = self.flow(location.worker);
         let bytes = blocks.iter().map(size).sum();
         let _pass = flow.enter(bytes).await;
+        let begun = self.traffic.as_ref().map(|traffic| (traffic, traffic.begin(location.worker)));
         let answer = api.store(Push { blocks: blocks.to_vec(), peer, last_resort }).await;
+        if let (Ok(Pushed::Stored(_)), Some((traffic, begun))) = (&answer, &begun) {
+            traffic.stored(location.worker, bytes, begun);
+        }
         match &answer {
             Ok(Pushed::Stored(ack)) if ack.slow => flow.told(Told::Slow(bytes)),
             Ok(Pushed::Stored(_)) => flow.told(Told::Stored(bytes)),
@@ -341,6 +373,15 @@ impl Pushing {
 }
 
 impl State {
+    /// Adds a block to what waits for a location. All of that, if it is enough for a push.
+    fn pend(&mut self, at: At, block: Block, push_bytes: usize) -> Option<Vec<Block>> {
+        let pending = self.pending.entry(at).or_default();
+        pending.bytes += size(&block);
+        pending.blocks.push(block);
+        let due = pending.bytes >= push_bytes;
+        due.then(|| std::mem::take(pending).blocks)
+    }
+
     fn at(&mut self, location: Location) -> At {
         let known = self.locations.iter().position(|known| known.location == location);
         let at = known.unwrap_or_else(|| {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use dunlin_base::{PartitionId, ProcessId, QueryId, Result, StageId};
+use dunlin_proto::block::Block;
 use dunlin_proto::output::StageOutput;
 use dunlin_proto::shuffle::ShuffleApi;
 use futures::StreamExt;
@@ -63,7 +64,7 @@ pub fn read_partition(
 /// ones.
 ///
 /// Order: the shares in their order; within each the maps of `output`, in that order, and each map's
-/// batches as they were written.
+/// rows as they were written. Blocks of few rows come together in one batch.
 /// Only blocks of the winning attempts in `output` are taken; a block that comes twice is taken
 /// once. For every map the blocks, rows, bytes and checksums must be those that it reported: if
 /// not, the stream ends with `Lost` that names the place, and rows handed out before are to be
@@ -89,12 +90,53 @@ pub fn read_shares(
         Ok(opened) => opened,
         Err(error) => return stream::iter([Err(error)]).boxed(),
     };
-    stream::try_unfold((reader, decoder), |(mut reader, decoder)| async move {
-        let Some(block) = reader.next().await? else { return Ok(None) };
-        let batch = decoder.decode(&block)?;
-        Ok(Some((batch, (reader, decoder))))
+    let batches = Batches { reader, decoder, ahead: None };
+    stream::try_unfold(batches, |mut batches| async move {
+        let batch = batches.next().await?;
+        Ok(batch.map(|batch| (batch, batches)))
     })
     .boxed()
+}
+
+/// Blocks of few rows become a batch together, until it has so many rows or bytes.
+const TOGETHER_ROWS: usize = 8192;
+const TOGETHER_BYTES: usize = 1 << 20;
+
+/// The batches of a read.
+struct Batches {
+    reader: Reader,
+    decoder: Decoder,
+    /// A block that is a batch by itself, and comes after those that were not.
+    ahead: Option<Block>,
+}
+
+impl Batches {
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let (mut some, mut rows, mut bytes) = (Vec::new(), 0, 0);
+        while rows < TOGETHER_ROWS && bytes < TOGETHER_BYTES {
+            let block = match self.ahead.take() {
+                None => self.reader.next().await?,
+                ahead => ahead,
+            };
+            match block {
+                Some(block) if self.decoder.joins(&block) => {
+                    rows += block.rows as usize;
+                    bytes += block.body.len();
+                    some.push(block);
+                }
+                Some(block) if some.is_empty() => return self.decoder.decode(&block).map(Some),
+                block => {
+                    self.ahead = block;
+                    break;
+                }
+            }
+        }
+        match some.as_slice() {
+            [] => Ok(None),
+            [one] => self.decoder.decode(one).map(Some),
+            some => self.decoder.decode_together(some).map(Some),
+        }
+    }
 }
 
 /// Size of one partition of a stage's output.

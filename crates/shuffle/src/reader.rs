@@ -54,9 +54,10 @@ impl Reader {
         let mut opening = Opening {
             workers,
             known: HashMap::new(),
+            last: None,
             reader: Self { stage, sources: Vec::new(), maps: Vec::new(), partitions },
         };
-        let from: Vec<Arc<str>> = output.maps.iter().map(|map| from(map).into()).collect();
+        let from = froms(&output.maps);
         for share in shares {
             for (map, from) in output.maps.iter().zip(&from) {
                 let Some(written) = written(map, share) else { continue };
@@ -182,9 +183,26 @@ fn written<'a>(map: &'a MapOutput, share: &Share) -> Option<&'a PartitionOutput>
     if !share.has(map.first_slice) {
         return None;
     }
-    // Writers report them in ascending order.
-    let found = map.partitions.binary_search_by_key(&share.partition.0, |p| p.partition);
-    found.ok().and_then(|at| map.partitions.get(at)).filter(|written| written.blocks > 0)
+    // Writers report them in ascending order, and mostly all: then one look finds it.
+    let (id, all) = (share.partition.0, &map.partitions);
+    let guess = all.get(id as usize).filter(|written| written.partition == id);
+    let found = guess.or_else(|| {
+        let found = all.binary_search_by_key(&id, |p| p.partition);
+        found.ok().and_then(|at| all.get(at))
+    });
+    found.filter(|written| written.blocks > 0)
+}
+
+/// Where the blocks of each map come from, for messages. Many maps have the same locations.
+fn froms(maps: &[MapOutput]) -> Vec<Arc<str>> {
+    let mut all: Vec<Arc<str>> = Vec::with_capacity(maps.len());
+    for (at, map) in maps.iter().enumerate() {
+        let before = at.checked_sub(1).map(|before| &maps[before]);
+        let alike = |b: &&MapOutput| b.inlined == map.inlined && b.locations == map.locations;
+        let last = all.last().filter(|_| before.as_ref().is_some_and(alike)).cloned();
+        all.push(last.unwrap_or_else(|| from(map).into()));
+    }
+    all
 }
 
 /// Where a map's blocks come from, for messages.
@@ -207,6 +225,8 @@ struct Opening<'a> {
     workers: &'a dyn Workers,
     /// The source of each location and epoch.
     known: HashMap<(Location, u32), usize>,
+    /// The one that was looked for last: most maps have the same.
+    last: Option<((Location, u32), usize)>,
     reader: Reader,
 }
 
@@ -228,20 +248,38 @@ impl Opening<'_> {
             let location = location.ok_or_else(|| {
                 Error::invalid(format!("{}: it names no location", expected.place()))
             })?;
-            let key = (location.clone(), map.epoch);
-            let source = match self.known.get(&key) {
-                Some(source) => *source,
-                None => {
-                    let source = Source::open(self.workers, location, shuffle);
-                    let source = self.add(source.map_err(|e| e.context(expected.place()))?);
-                    self.known.insert(key, source);
-                    source
-                }
+            let alike = |(known, _): &&((Location, u32), usize)| {
+                known.1 == map.epoch && known.0 == *location
+            };
+            let source = match self.last.as_ref().filter(alike) {
+                Some((_, source)) => *source,
+                None => self.source(shuffle, expected, location)?,
             };
             self.reader.sources[source].want((expected.partition, expected.attempt));
             route.push((end, source));
         }
         Ok(route)
+    }
+
+    /// The source of a location, opened with its first map.
+    fn source(
+        &mut self,
+        shuffle: ShuffleId,
+        expected: &Expected,
+        location: &Location,
+    ) -> Result<usize> {
+        let key = (location.clone(), shuffle.epoch.0);
+        let source = match self.known.get(&key) {
+            Some(source) => *source,
+            None => {
+                let source = Source::open(self.workers, location, shuffle);
+                let source = self.add(source.map_err(|e| e.context(expected.place()))?);
+                self.known.insert(key.clone(), source);
+                source
+            }
+        };
+        self.last = Some((key, source));
+        Ok(source)
     }
 
     fn add(&mut self, source: Source) -> usize {

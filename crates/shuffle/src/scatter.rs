@@ -1,6 +1,7 @@
 //! Rows of many partitions at once: each to its partition's buffer, or all to the one that is sorted
 //! when it is full (see `layout`).
 
+use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::error::ArrowError;
@@ -8,7 +9,7 @@ use arrow::record_batch::RecordBatch;
 use dunlin_base::{Error, PartitionId, Result};
 
 use crate::measure::batch_bytes;
-use crate::sorted::{Run, split};
+use crate::sorted::{Chunk, Run, split};
 use crate::write::{Ending, ShuffleWriter, Waiting};
 
 impl ShuffleWriter {
@@ -97,17 +98,33 @@ impl ShuffleWriter {
         let mut waiting = Waiting::new(&self.gathered, run.bytes);
         let rows_max = self.rows_of_a_block(&run);
         while let Some(chunk) = run.chunk(rows_max) {
-            for (partition, rows) in chunk.map_err(cannot_sort)? {
-                let gather = &self.partitions[partition as usize];
-                let mut ready = Vec::new();
-                let target = self.options.target();
-                self.gather(gather, |g| g.add_whole(rows, target, &mut ready))?;
-                self.send(PartitionId(partition), gather, ready).await?;
-            }
+            self.send_chunk(chunk.map_err(cannot_sort)?).await?;
             waiting.done(run.chunk_bytes());
             tokio::task::consume_budget().await;
         }
         Ok(())
+    }
+
+    /// Makes a block of each range, and pushes them together.
+    async fn send_chunk(&self, (rows, groups): Chunk) -> Result<()> {
+        let target = self.options.target();
+        // Such rows may have to be cut further.
+        let large = target.is_exceeded(batch_bytes(&rows));
+        let waits = |(partition, _): &(u32, Range<usize>)| {
+            self.partitions[*partition as usize].lock().gathered_bytes() > 0
+        };
+        if large || groups.iter().any(waits) {
+            for (partition, range) in groups {
+                let gather = &self.partitions[partition as usize];
+                let (mut ready, rows) = (Vec::new(), rows.slice(range.start, range.len()));
+                self.gather(gather, |g| g.add_whole(rows, target, &mut ready))?;
+                self.send(PartitionId(partition), gather, ready).await?;
+            }
+            return Ok(());
+        }
+        let blocks = self.encode_chunk(&rows, groups)?;
+        drop(rows);
+        self.sender.add_all(blocks).await
     }
 
     fn rows_of_a_block(&self, run: &Run) -> usize {

@@ -54,6 +54,14 @@ impl Sender {
         Ok(())
     }
 
+    /// As [`Sender::add`], for blocks that come together.
+    pub(crate) async fn add_all(&self, blocks: Vec<Block>) -> Result<()> {
+        for (at, blocks) in self.pushing.take_all(blocks).await? {
+            self.start(at, blocks).await?;
+        }
+        Ok(())
+    }
+
     /// Pushes the rest. If all blocks are to travel inline, they are the result.
     pub(crate) async fn finish(&self) -> Result<Option<Vec<Block>>> {
         let inline = self.pushing.take_inline();

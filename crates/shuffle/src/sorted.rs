@@ -18,6 +18,9 @@ const ROW_COST: usize = size_of::<u32>() + size_of::<(u32, u32)>();
 /// The rows of one partition that follow one another.
 pub(crate) type Group = (u32, RecordBatch);
 
+/// Rows of some partitions in their order, and where in them each partition has some.
+pub(crate) type Chunk = (RecordBatch, Vec<(u32, Range<usize>)>);
+
 /// The buffer.
 #[derive(Default)]
 pub(crate) struct Sorted {
@@ -87,8 +90,8 @@ pub(crate) struct Run {
 
 impl Run {
     /// The rows of the next partitions: of one, or of as many as make a chunk; `None` after the last.
-    /// A partition of many rows comes in several groups of at most `rows_max`.
-    pub(crate) fn chunk(&mut self, rows_max: usize) -> Option<Result<Vec<Group>, ArrowError>> {
+    /// A partition of many rows has several ranges of at most `rows_max`.
+    pub(crate) fn chunk(&mut self, rows_max: usize) -> Option<Result<Chunk, ArrowError>> {
         let chunk_rows = (CHUNK_BYTES / self.row_bytes()).max(1);
         let from = *self.starts.get(self.next)?;
         let mut groups: Vec<(u32, Range<usize>)> = Vec::new();
@@ -104,17 +107,13 @@ impl Run {
         }
         let rows = groups.last().map(|(_, range)| range.end)?;
         self.chunk = rows;
-        Some(self.rows(from..from + rows).map(|rows| {
-            let cut = |(partition, range): (u32, Range<usize>)| {
-                let starts = range.clone().step_by(rows_max.max(1));
-                let rows = rows.clone();
-                starts.map(move |start| {
-                    let length = rows_max.max(1).min(range.end - start);
-                    (partition, rows.slice(start, length))
-                })
-            };
-            groups.into_iter().flat_map(cut).collect()
-        }))
+        let rows_max = rows_max.max(1);
+        let cut = |(partition, range): (u32, Range<usize>)| {
+            let end = range.end;
+            range.step_by(rows_max).map(move |at| (partition, at..end.min(at + rows_max)))
+        };
+        let groups = groups.into_iter().flat_map(cut).collect();
+        Some(self.rows(from..from + rows).map(|rows| (rows, groups)))
     }
 
     /// Bytes of a row in the mean.

@@ -1,5 +1,6 @@
 //! The map side: one task's output, partition by partition, to shuffle workers.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -7,10 +8,10 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use bytes::{Bytes, BytesMut};
 use dunlin_base::{Error, PartitionId, Result};
-use dunlin_proto::block::{Block, BlockId};
+use dunlin_proto::block::{Block, BlockId, Codec};
 use parking_lot::Mutex;
 
-use crate::codec::Encoder;
+use crate::codec::{Encoder, Style};
 use crate::gather::{Gather, Numbered};
 use crate::layout::Layout;
 use crate::measure::batch_bytes;
@@ -52,7 +53,7 @@ impl ShuffleWriter {
         placement: Arc<dyn Placement>,
         options: WriterOptions,
     ) -> Self {
-        let encoder = Encoder::new(Arc::clone(&options.schema), options.codec);
+        let encoder = Encoder::new(Arc::clone(&options.schema));
         let layout = Layout::new(options.partitions, options.target(), options.buffer_bytes);
         Self {
             layout,
@@ -188,12 +189,48 @@ impl ShuffleWriter {
     }
 
     fn encode(&self, partition: PartitionId, batch: u32, rows: &RecordBatch) -> Result<Block> {
+        let body = self.encoder.encode(rows, self.style())?;
+        self.encoded(rows, body.len(), 1);
+        self.block((partition, batch), rows.num_rows(), body)
+    }
+
+    /// The blocks of these rows, each of a range of them for one partition. Counts them.
+    pub(crate) fn encode_chunk(
+        &self,
+        rows: &RecordBatch,
+        groups: Vec<(u32, Range<usize>)>,
+    ) -> Result<Vec<Block>> {
+        let ranges: Vec<_> = groups.iter().map(|(_, range)| range.clone()).collect();
+        let bodies = self.encoder.encode_ranges(rows, &ranges, self.style())?;
+        self.encoded(rows, bodies.iter().map(Bytes::len).sum(), bodies.len());
+        let blocks = groups.into_iter().zip(bodies).map(|((partition, range), body)| {
+            let mut gather = self.partitions[partition as usize].lock();
+            let place = (PartitionId(partition), gather.number());
+            let block = self.block(place, range.len(), body)?;
+            gather.count(&block);
+            Ok(block)
+        });
+        blocks.collect()
+    }
+
+    fn block(&self, place: (PartitionId, u32), rows: usize, body: Bytes) -> Result<Block> {
         let WriterOptions { shuffle, map, attempt, .. } = self.options;
+        let (partition, batch) = place;
         let id = BlockId { shuffle, partition, map, attempt, batch };
-        let count = u32::try_from(rows.num_rows());
-        let count = count.map_err(|_| Error::bug("more rows in a block than can be counted"))?;
-        let body = self.encoder.encode(rows)?;
-        Ok(Block::new(id, count, self.encoder.codec(), body))
+        let rows = u32::try_from(rows);
+        let rows = rows.map_err(|_| Error::bug("more rows in a block than can be counted"))?;
+        Ok(Block::new(id, rows, Codec::Columns, body))
+    }
+
+    fn style(&self) -> Style {
+        let measured = || self.options.traffic.as_ref().and_then(|traffic| traffic.link_bytes_s());
+        self.options.encoding.style(self.options.leaves_host, measured)
+    }
+
+    fn encoded(&self, rows: &RecordBatch, bytes: usize, blocks: usize) {
+        if let Some(traffic) = &self.options.traffic {
+            traffic.encoded(batch_bytes(rows), bytes, blocks);
+        }
     }
 }
 

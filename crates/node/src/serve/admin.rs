@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 
 use super::crowd::Crowd;
 use super::held::Held;
-use super::metrics::{gauge, register};
+use super::metrics::{gauge, register, traffic};
 use crate::engine::Engine;
 
 /// Connections at a time: probes and scrapers need a few.
@@ -133,6 +133,7 @@ async fn metrics(State(facts): State<Arc<Facts>>) -> impl IntoResponse {
     gauge(&mut registry, ("executors", "Executors that take work"), alive.count() as u64);
     let free: u32 = facts.executors.iter().map(|executor| executor.free_slots()).sum();
     gauge(&mut registry, ("free_slots", "Task slots that are free"), free.into());
+    traffic(&mut registry, facts.executors.iter().map(|executor| executor.traffic()));
     if let Some(worker) = &facts.shuffle {
         register(&mut registry, worker);
     }

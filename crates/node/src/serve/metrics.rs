@@ -1,5 +1,6 @@
 //! What a shuffle worker counts, as metrics. Made anew for each reader of `/metrics`.
 
+use dunlin_shuffle::TrafficStats;
 use dunlin_shuffle_service::{Class, DiskState, DiskStats, ObjectStats, ShuffleWorker, Stats};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -38,6 +39,20 @@ pub(super) fn register(registry: &mut Registry, worker: &ShuffleWorker) {
     if let Some(objects) = &stats.objects {
         object_store(registry, objects);
     }
+}
+
+/// What the writers of all executors of a process have encoded.
+pub(super) fn traffic(registry: &mut Registry, all: impl Iterator<Item = TrafficStats>) {
+    let all: Vec<_> = all.collect();
+    let sum = |of: fn(&TrafficStats) -> u64| counted(all.iter().map(of).sum());
+    let before = "Bytes of rows that were encoded to shuffle blocks, as Arrow has them";
+    registry.register_with_unit("shuffle_rows", before, Unit::Bytes, sum(|t| t.rows_bytes));
+    let after = "Bytes of the bodies of shuffle blocks that were written";
+    registry.register_with_unit("shuffle_encoded", after, Unit::Bytes, sum(|t| t.body_bytes));
+    registry.register("shuffle_encoded_blocks", "Shuffle blocks written", sum(|t| t.blocks));
+    let slowest = all.iter().map(|t| t.link_bytes_s).filter(|speed| *speed > 0).min();
+    let about = "Bytes a second to the slowest shuffle worker that took pushes in the last minute";
+    gauge(registry, ("shuffle_link_speed", about), slowest.unwrap_or(0));
 }
 
 fn tiers(registry: &mut Registry, stats: &Stats) {

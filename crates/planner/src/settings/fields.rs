@@ -38,7 +38,7 @@ fn time_zone(text: &str) -> Result<Option<String>> {
     }
 }
 
-pub(super) const FIELDS: [Field; 14] = [
+pub(super) const FIELDS: [Field; 15] = [
     Field {
         name: "partitions",
         about: "partitions of a hash exchange (1 to 10000)",
@@ -88,6 +88,12 @@ pub(super) const FIELDS: [Field; 14] = [
         set: |s, v| count(v, 1, 2).map(|value| s.shuffle_copies = value as u32),
     },
     Field {
+        name: "shuffle_encoding",
+        about: "blocks of rows on the way: auto (by the speed of the links), plain, lz4 or zstd",
+        get: |s| s.shuffle_encoding.clone(),
+        set: |s, v| encoding(v).map(|value| s.shuffle_encoding = value),
+    },
+    Field {
         name: "memory_limit",
         about: "memory of one query on one executor",
         get: |s| s.memory_limit.to_string(),
@@ -127,6 +133,14 @@ pub(super) const FIELDS: [Field; 14] = [
         set: |s, v| v.parse().map(|value| s.write_file_bytes = value),
     },
 ];
+
+fn encoding(text: &str) -> Result<String> {
+    let name = text.trim().to_ascii_lowercase();
+    match name.as_str() {
+        "auto" | "plain" | "lz4" | "zstd" => Ok(name),
+        _ => Err(Error::invalid(format!("`{text}` is none of auto, plain, lz4 and zstd"))),
+    }
+}
 
 /// Longest write id.
 const ID_LEN_MAX: usize = 200;

@@ -35,6 +35,8 @@ pub struct Settings {
     pub whole_join_bytes: ByteCount,
     /// Shuffle workers that hold each block: 1, or 2 so that the loss of one costs nothing.
     pub shuffle_copies: u32,
+    /// How shuffle blocks are encoded: `auto`, `plain`, `lz4` or `zstd`.
+    pub shuffle_encoding: String,
     /// Memory that one query may hold on one executor.
     pub memory_limit: ByteCount,
     /// Whether plans are kept and used again for the same text, while settings, catalog and files
@@ -64,6 +66,7 @@ impl Default for Settings {
             collapse_bytes: ByteCount::mib(32),
             whole_join_bytes: ByteCount::mib(8),
             shuffle_copies: 1,
+            shuffle_encoding: "auto".to_owned(),
             memory_limit: ByteCount::mib(2048),
             plan_cache: true,
             time_zone: None,

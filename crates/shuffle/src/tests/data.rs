@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, FixedSizeListArray, Int64Array, IntervalMonthDayNanoArray, LargeListArray,
-    ListArray, MapArray, NullArray, StringArray, StringViewArray, StructArray,
+    Array, ArrayRef, AsArray, FixedSizeListArray, Int64Array, IntervalMonthDayNanoArray,
+    LargeListArray, ListArray, MapArray, NullArray, StringArray, StringViewArray, StructArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Field, Fields, IntervalMonthDayNano, IntervalUnit, Schema, SchemaRef, TimeUnit,
+    DataType, Field, Fields, Int64Type, IntervalMonthDayNano, IntervalUnit, Schema, SchemaRef,
+    TimeUnit,
 };
 use arrow::record_batch::RecordBatch;
 
@@ -39,7 +40,7 @@ pub(super) fn rows(from: i64, to: i64) -> RecordBatch {
 /// The numbers of batches of [`schema`]: which rows they are.
 pub(super) fn numbers(batches: &[RecordBatch]) -> Vec<i64> {
     let column = |batch: &RecordBatch| Arc::clone(batch.column(0));
-    let values = |array: ArrayRef| array.to_data().buffer::<i64>(0)[..array.len()].to_vec();
+    let values = |array: ArrayRef| array.as_primitive::<Int64Type>().values().to_vec();
     batches.iter().map(column).flat_map(values).collect()
 }
 
@@ -52,6 +53,14 @@ pub(super) fn every_type(rows: usize) -> RecordBatch {
     };
     let fields: Vec<_> = columns.iter().enumerate().map(field).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns of the schema")
+}
+
+/// As [`every_type`], without the nested ones and dictionaries.
+pub(super) fn flat_types(rows: usize) -> RecordBatch {
+    let nested = |t: &DataType| matches!(t, DataType::Dictionary(..));
+    let columns = flat(rows).into_iter().filter(|array| !nested(array.data_type()));
+    let named = columns.enumerate().map(|(n, array)| (format!("c{n}"), array, true));
+    RecordBatch::try_from_iter_with_nullable(named).expect("columns of one length")
 }
 
 fn integers(rows: usize) -> Int64Array {

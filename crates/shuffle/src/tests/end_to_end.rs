@@ -3,7 +3,6 @@
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use dunlin_base::{ByteCount, PartitionId};
-use dunlin_proto::block::Codec;
 use dunlin_proto::output::StageOutput;
 use dunlin_proto::shuffle::ShuffleApi;
 use dunlin_shuffle_service::{Options, ShuffleWorker};
@@ -12,7 +11,7 @@ use futures::future::try_join_all;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{LocalWorkers, read_partition};
+use crate::{Encoding, LocalWorkers, read_partition};
 
 const PARTITIONS: u32 = 3;
 
@@ -22,7 +21,7 @@ struct Task {
     batches: Vec<(u32, usize)>,
     worker: u128,
     inline: bool,
-    lz4: bool,
+    encoding: usize,
     /// A first attempt that wrote something and never finished.
     loser: bool,
 }
@@ -30,8 +29,14 @@ struct Task {
 fn task() -> impl Strategy<Value = Task> {
     let rows = prop_oneof![6 => 0..40_usize, 1 => 100..700_usize];
     let batches = prop::collection::vec((0..PARTITIONS, rows), 0..25);
-    (batches, 1..3_u128, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |(batches, worker, inline, lz4, loser)| Task { batches, worker, inline, lz4, loser },
+    (batches, 1..3_u128, any::<bool>(), 0..4_usize, any::<bool>()).prop_map(
+        |(batches, worker, inline, encoding, loser)| Task {
+            batches,
+            worker,
+            inline,
+            encoding,
+            loser,
+        },
     )
 }
 
@@ -70,9 +75,9 @@ async fn write(
     let id = process(task.worker);
     let api: Arc<dyn ShuffleApi> = workers.connect(id)?;
     let inline_max = if task.inline { 30_000 } else { 0 };
-    let codec = if task.lz4 { Codec::Lz4 } else { Codec::Plain };
+    let encodings = [Encoding::Plain, Encoding::Lz4, Encoding::Zstd, Encoding::Auto];
     let options = WriterOptions {
-        codec,
+        encoding: encodings[task.encoding],
         inline_max,
         block_rows: 64,
         push_bytes: 8_000,

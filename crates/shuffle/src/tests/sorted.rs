@@ -35,7 +35,9 @@ fn a_run_has_each_partition_in_order_and_cuts_large_ones() {
     assert_eq!(sorted.bytes(), 0);
     let mut groups = Vec::new();
     while let Some(chunk) = run.chunk(50) {
-        groups.extend(chunk.expect("one schema"));
+        let (rows, ranges) = chunk.expect("one schema");
+        let cut = ranges.iter().map(|(id, range)| (*id, rows.slice(range.start, range.len())));
+        groups.extend(cut);
     }
     assert!(groups.is_sorted_by_key(|(partition, _)| *partition));
     assert!(groups.iter().all(|(_, rows)| (1..=50).contains(&rows.num_rows())));

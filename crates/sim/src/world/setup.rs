@@ -153,14 +153,17 @@ impl World {
 
 fn settings(env: &Env, oracle: &Oracle) -> Settings {
     let broadcast = env.random_below(2) == 0;
+    let partitions = 2 + env.random_below(4) as usize;
     Settings {
-        partitions: 2 + env.random_below(4) as usize,
+        partitions,
         batch_size: 16 + env.random_below(64) as usize,
         slice_bytes: ByteCount(512 + env.random_below(4096)),
         broadcast_bytes: ByteCount(if broadcast { 10 << 20 } else { 0 }),
         broadcast_rows: if broadcast { 1000 } else { 0 },
         collapse_bytes: ByteCount(oracle.small_bytes),
         shuffle_copies: 1 + env.random_below(2) as u32,
+        // Not by chance: that would change what all seeds do.
+        shuffle_encoding: ["auto", "plain", "lz4", "zstd"][partitions % 4].to_owned(),
         warehouse: format!("{LAKE}/made"),
         ..Settings::default()
     }

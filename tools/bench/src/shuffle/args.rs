@@ -8,7 +8,7 @@ use dunlin_base::ByteCount;
 /// A benchmark of the shuffle service.
 #[derive(Debug, Args)]
 pub struct ShuffleArgs {
-    /// The folder on whose disk the shuffle writes.
+    /// The folder on whose disk the shuffle writes, and that has the data of TPC-H or gets them.
     #[arg(long)]
     pub data: PathBuf,
     /// Multiplies all numbers of bytes.
@@ -78,6 +78,8 @@ pub enum Part {
     Partitions,
     /// Two copies against one.
     Copies,
+    /// Columns in few bits against rows in LZ4, on what TPC-H queries shuffle.
+    Encoding,
 }
 
 impl ShuffleArgs {

@@ -3,7 +3,9 @@
 
 pub mod args;
 mod bed;
+mod encoding;
 mod held;
+mod inputs;
 mod limits;
 mod lines;
 mod move_blocks;
@@ -67,6 +69,9 @@ pub async fn run(args: &ShuffleArgs) -> Result<Sheet> {
     }
     if args.wants(Part::Copies) {
         whole::two_copies(&env, args, &mut lines).await?;
+    }
+    if args.wants(Part::Encoding) {
+        encoding::measure(&env, args, &mut lines).await?;
     }
     Ok(lines.done())
 }

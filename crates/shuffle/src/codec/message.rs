@@ -1,13 +1,11 @@
-//! What the body of a block is: Arrow IPC messages without the schema, namely the batch's
-//! dictionaries and then the batch. Every block is complete: any reader that knows the schema can
-//! decode any block alone.
+//! Arrow IPC messages without the schema: the batch's dictionaries and then the batch. For columns
+//! that have no encoding of their own, and what bodies of older builds are.
 //!
 //! Encoding copies every buffer once, into one allocation of exactly the right size; decoding
 //! without compression copies nothing, the arrays point into the body. Strings are validated while
 //! decoding: a checksum says that bytes are unchanged, not that they are UTF-8.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -19,10 +17,10 @@ use arrow_ipc::reader::{RecordBatchDecoder, read_dictionary};
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, StreamEncoder};
 use arrow_ipc::{CompressionType, Message, MetadataVersion, root_as_message};
 use bytes::Bytes;
-use dunlin_base::env::panic_text;
 use dunlin_base::{Error, Kind, Result};
-use dunlin_proto::block::{BODY_LEN_MAX, Block, Codec};
+use dunlin_proto::block::BODY_LEN_MAX;
 
+use super::malformed;
 use crate::compact::compact;
 
 /// Every buffer in a body begins at a multiple of this: the alignment of the widest Arrow value.
@@ -40,34 +38,29 @@ const PREFIX_LEN: usize = 8;
 
 /// Encodes batches of one schema. Free of state: may be shared between threads.
 #[derive(Clone, Debug)]
-pub struct Encoder {
+pub(crate) struct MessageEncoder {
     schema: SchemaRef,
     options: IpcWriteOptions,
-    codec: Codec,
 }
 
-impl Encoder {
-    /// An encoder for batches of `schema`.
-    pub fn new(schema: SchemaRef, codec: Codec) -> Self {
-        let compression = match codec {
-            Codec::Plain => None,
-            Codec::Lz4 => Some(CompressionType::LZ4_FRAME),
-        };
+impl MessageEncoder {
+    /// An encoder for batches of `schema`, without compression.
+    pub(super) fn plain(schema: SchemaRef) -> Self {
+        Self::new(schema, None)
+    }
+
+    /// An encoder that compresses each buffer, as those of older builds did.
+    pub(crate) fn new(schema: SchemaRef, compression: Option<CompressionType>) -> Self {
         let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)
             .and_then(|options| options.try_with_compression(compression))
             .expect("alignment 16 and compression are allowed in version 5");
-        Self { schema, options, codec }
-    }
-
-    /// The codec that the bodies carry.
-    pub fn codec(&self) -> Codec {
-        self.codec
+        Self { schema, options }
     }
 
     /// The body of a block for this batch. Slices are cut to what they show, views and
     /// dictionaries too. `Bug` if the columns are not those of the schema, `Invalid` if Arrow IPC
     /// has no form for the schema or the body would be longer than [`BODY_LEN_MAX`].
-    pub fn encode(&self, batch: &RecordBatch) -> Result<Bytes> {
+    pub(crate) fn encode(&self, batch: &RecordBatch) -> Result<Bytes> {
         let batch = self.prepare(batch).map_err(|e| cannot_encode(e, Kind::Bug))?;
         let messages = self.stream()?.encode(&batch).map_err(|e| cannot_encode(e, Kind::Bug))?;
         let schema = schema_message_len(&messages)?;
@@ -92,7 +85,8 @@ impl Encoder {
     }
 }
 
-fn with_schema(
+/// A batch of these columns.
+pub(super) fn with_schema(
     schema: &SchemaRef,
     columns: Vec<ArrayRef>,
     rows: usize,
@@ -135,17 +129,17 @@ impl AsRef<[u8]> for Body {
 
 /// Decodes blocks of one schema. Free of state: may be shared between threads.
 #[derive(Clone, Debug)]
-pub struct Decoder {
+pub(super) struct MessageDecoder {
     schema: SchemaRef,
     /// The schema with the dictionary ids that the encoder gives; the same one without
     /// dictionaries.
     wire: SchemaRef,
 }
 
-impl Decoder {
+impl MessageDecoder {
     /// A decoder that yields batches of `schema`: types must be those of the encoder's schema, names,
     /// nullability and metadata may differ. `Bug` if Arrow cannot write the schema.
-    pub fn new(schema: SchemaRef) -> Result<Self> {
+    pub(super) fn new(schema: SchemaRef) -> Result<Self> {
         let has_dictionary = |schema: &Schema| {
             let any = |t: &DataType| matches!(t, DataType::Dictionary(..));
             schema.flattened_fields().iter().any(|field| any(field.data_type()))
@@ -157,23 +151,13 @@ impl Decoder {
         Ok(Self { schema, wire })
     }
 
-    /// The batch of a block. The block must have been verified. `Bug` if it is not of this schema
-    /// after all, or no body: whatever its bytes are, they do no harm. Without compression the arrays
-    /// keep the block's body alive.
-    pub fn decode(&self, block: &Block) -> Result<RecordBatch> {
-        let bad = |why: String| Error::bug(format!("cannot decode {}: {why}", block.place()));
-        // Arrow checks much of what it reads, and asserts the rest.
-        let decoded = catch_unwind(AssertUnwindSafe(|| self.decode_body(&block.body)));
-        let decoded = decoded.map_err(|panic| bad(panic_text(panic.as_ref())))?;
-        let batch = decoded.map_err(|e| bad(e.to_string()).with_source(e))?;
-        if batch.num_rows() != block.rows as usize {
-            return Err(bad(format!("{} rows, not {}", batch.num_rows(), block.rows)));
-        }
-        Ok(batch)
+    /// The batch of a body.
+    pub(super) fn decode(&self, body: &Bytes) -> Result<RecordBatch, ArrowError> {
+        self.decode_buffer(Buffer::from(body.clone()))
     }
 
-    fn decode_body(&self, body: &Bytes) -> Result<RecordBatch, ArrowError> {
-        let mut rest = Buffer::from(body.clone());
+    /// As [`MessageDecoder::decode`], of a part of a body.
+    pub(super) fn decode_buffer(&self, mut rest: Buffer) -> Result<RecordBatch, ArrowError> {
         let mut dictionaries = HashMap::new();
         loop {
             let (metadata, body) = next_message(&mut rest)?;
@@ -254,8 +238,4 @@ fn check_claims(batch: &arrow_ipc::RecordBatch<'_>, body: &Buffer) -> Result<(),
         }
     }
     Ok(())
-}
-
-fn malformed(why: &str) -> ArrowError {
-    ArrowError::IpcError(format!("malformed message: {why}"))
 }
