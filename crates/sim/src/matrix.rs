@@ -18,8 +18,9 @@ pub(crate) struct Tiers {
     /// TPC-H scale factor
     #[arg(long, value_name = "X", default_value_t = 0.01)]
     scale: f64,
-    /// Bytes of the skewed shuffle; the shuffle workers have a tenth of them as memory
-    #[arg(long, value_name = "BYTES", default_value = "40MB")]
+    /// Bytes of the skewed shuffle; the shuffle workers have a tenth of them as memory,
+    /// each at least 16 MiB
+    #[arg(long, value_name = "BYTES", default_value = "100MB")]
     skew: ByteCount,
     /// Memory for the tasks of each executor
     #[arg(long, value_name = "BYTES", default_value = "1GiB")]
@@ -30,9 +31,9 @@ pub(crate) struct Tiers {
     /// Only these queries of TPC-H, by number
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     queries: Vec<u8>,
-    /// Only combinations whose text has this, such as `disks, objects`
-    #[arg(long, value_name = "TEXT")]
-    only: Option<String>,
+    /// Only the combination of these places, such as `disks,objects`
+    #[arg(long, value_name = "PLACE,...", value_delimiter = ',')]
+    only: Vec<String>,
     /// Only with so many copies
     #[arg(long, value_name = "N")]
     copies: Option<u8>,
@@ -52,8 +53,8 @@ pub(crate) struct Tiers {
 
 impl Tiers {
     fn wanted(&self, combination: &Combination) -> bool {
-        let named = combination.to_string();
-        self.only.as_ref().is_none_or(|text| named.contains(text))
+        let places = combination.places.iter().map(|place| place.as_str());
+        (self.only.is_empty() || places.eq(self.only.iter().map(String::as_str)))
             && self.copies.is_none_or(|copies| combination.copies == copies)
     }
 }

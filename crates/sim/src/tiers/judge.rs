@@ -63,7 +63,7 @@ mod tests {
     use super::*;
     use crate::tiers::matrix;
 
-    const SIZES: Sizes = Sizes { skew: 2000, executor: 1, partitions: 1 };
+    const SIZES: Sizes = Sizes { skew: 2 << 30, executor: 1, partitions: 1 };
 
     fn answer(outcome: Outcome) -> Answer {
         Answer { name: "skew".to_owned(), outcome, took: Duration::from_secs(1) }
@@ -90,7 +90,7 @@ mod tests {
         let three = all.iter().find(|c| c.places.len() == 3).expect("three places");
         let defects = |through| judge(three, &SIZES, &found(Outcome::Right, through)).len();
         assert_eq!(defects([100, 5, 5]), 0);
-        assert_eq!(defects([101, 5, 5]), 1, "above the budget");
+        assert_eq!(defects([three.memory(&SIZES) + 1, 5, 5]), 1, "above the budget");
         assert_eq!(defects([100, 0, 5]), 1, "nothing on disks");
         let disks = all.iter().find(|c| c.places == [Place::Disks]).expect("disks alone");
         assert_eq!(judge(disks, &SIZES, &found(Outcome::Right, [100, 5, 5])).len(), 1);

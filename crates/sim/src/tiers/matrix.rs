@@ -39,7 +39,7 @@ pub enum Store {
 /// How much memory the shuffle workers have for blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
-    /// All together a tenth of the bytes of the skewed shuffle.
+    /// All together a tenth of the bytes of the skewed shuffle; each at least 16 MiB.
     Tenth,
     /// Enough for all of it at each.
     Enough,
@@ -71,6 +71,9 @@ pub struct Sizes {
 
 /// Shuffle workers.
 pub(super) const WORKERS: u64 = 2;
+
+/// A worker takes no less.
+const MEMORY_MIN: u64 = 16 << 20;
 
 /// Percent of a worker's memory above which data leave it: the default, and the least that there is,
 /// where memory is only on the way.
@@ -118,7 +121,7 @@ impl Combination {
     /// Memory for blocks of one worker.
     pub fn memory(&self, sizes: &Sizes) -> u64 {
         match self.budget {
-            Budget::Tenth => sizes.skew / 10 / WORKERS,
+            Budget::Tenth => (sizes.skew / 10 / WORKERS).max(MEMORY_MIN),
             // One worker may get all, and what its answers have not yet told of.
             Budget::Enough => sizes.skew * 3 / 2,
         }

@@ -40,12 +40,16 @@ impl Report {
         self.defects.is_empty()
     }
 
-    /// Adds a combination; its line of the table.
+    /// Adds a combination; its line of the table, and what was wrong.
     pub fn add(&mut self, combination: &Combination, sizes: &Sizes, found: &Found) -> String {
         let defects = judge(combination, sizes, found);
         let name = format!("{combination}, copies {}", combination.copies);
-        let shown = defects.iter().take(SHOWN_MAX).map(|line| format!("{name}: {line}"));
-        self.defects.extend(shown);
+        let mut shown = String::new();
+        for line in defects.iter().take(SHOWN_MAX) {
+            let line = format!("{name}: {line}");
+            let _ = write!(shown, "\n{line}");
+            self.defects.push(line);
+        }
         if combination.may_refuse() {
             let all = found.skew.iter().chain(&found.queries);
             self.refused.extend(all.filter_map(|answer| refusal(&name, answer)));
@@ -62,7 +66,7 @@ impl Report {
         cells.push(if defects.is_empty() { "good" } else { "BAD" }.to_owned());
         let row = format!("| {} |", cells.join(" | "));
         self.rows.push(row.clone());
-        row
+        row + &shown
     }
 
     /// Notes a combination that could not be tried.

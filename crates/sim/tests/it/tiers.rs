@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::{ONE, logs};
 
-const SIZES: Sizes = Sizes { skew: 20 << 20, executor: 512 << 20, partitions: 4 };
+const SIZES: Sizes = Sizes { skew: 80 << 20, executor: 512 << 20, partitions: 4 };
 
 /// A join with shuffles, a large aggregate.
 const QUERIES: [u8; 2] = [5, 18];
