@@ -8,12 +8,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use dunlin_base::{Env, Error, Result};
 use dunlin_sim::chaos::{Expected, FAULTS, Fault, Options, Report, find, needs, run};
 use dunlin_sim::processes::{Needs, Shape};
 use tokio::runtime::Runtime;
 
+use crate::matrix::{self, Tiers};
 use crate::simulated::{self, Seeds};
 
 /// The first argument with which this program is `dunlin`.
@@ -25,6 +26,7 @@ Examples:
   dunlin-chaos --faults 100                      100 faults at random
   dunlin-chaos --only kill-executor,in-slice     these, five times each
   dunlin-chaos --seed 7 --faults 500             the plan of an earlier run again
+  dunlin-chaos tiers --scale 1 --skew 400MB      each combination of places for shuffled data
   dunlin-chaos --simulated --seeds 5000          simulated clusters of seeds 0 to 4999
   dunlin-chaos --simulated --from 77 --seeds 1   the one of seed 77 again, exactly
 
@@ -88,6 +90,16 @@ struct Cli {
     /// Folder for generated data, kept [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+/// What else it does.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// TPC-H and a skewed shuffle with each combination of memory, disks and an object store for
+    /// shuffled data, and memory for a tenth of them
+    Tiers(Tiers),
 }
 
 /// The program.
@@ -99,14 +111,17 @@ pub(crate) fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    let done = match cli.simulated {
-        true => simulated::run(Seeds {
+    let done = match (&cli.verb, cli.simulated) {
+        (Some(Verb::Tiers(tiers)), _) => {
+            program(&cli).and_then(|program| matrix::main(tiers, program, cli.data.clone()))
+        }
+        (None, true) => simulated::run(Seeds {
             from: cli.from,
             count: cli.seeds,
             twice: cli.twice,
             tail: cli.tail,
         }),
-        false => chaos(&cli).map(|report| {
+        (None, false) => chaos(&cli).map(|report| {
             say(&report);
             ExitCode::from(u8::from(!report.is_good()))
         }),
@@ -178,20 +193,12 @@ fn options(
     folder: PathBuf,
     faults: Vec<&'static Fault>,
 ) -> Result<Options> {
-    let program: Vec<OsString> = match &cli.dunlin {
-        Some(path) => vec![path.into()],
-        None => {
-            let own = std::env::current_exe();
-            let own = own.map_err(|e| Error::bug("a program without a path").with_source(e))?;
-            vec![own.into(), AS_DUNLIN.into()]
-        }
-    };
     let strikes = cli.faults.unwrap_or(match cli.only.len() {
         0 => 500,
         names => names * 5,
     });
     Ok(Options {
-        program,
+        program: program(cli)?,
         data,
         folder,
         shape: Shape {
@@ -208,6 +215,16 @@ fn options(
         at_once: cli.at_once,
         time_max: Duration::from_secs(60 * cli.minutes),
     })
+}
+
+/// The binary under test.
+fn program(cli: &Cli) -> Result<Vec<OsString>> {
+    if let Some(path) = &cli.dunlin {
+        return Ok(vec![path.into()]);
+    }
+    let own = std::env::current_exe();
+    let own = own.map_err(|e| Error::bug("a program without a path").with_source(e))?;
+    Ok(vec![own.into(), AS_DUNLIN.into()])
 }
 
 /// A line on standard output. Nobody may be listening.

@@ -4,7 +4,8 @@
 //! on every connection between them, so that a test can kill, stop, drain and cut off each.
 //! [`chaos`] lets clients ask TPC-H while faults strike, and judges: right rows or one clear error,
 //! in bounded time, and nothing left. [`world`] is a cluster in one thread and in virtual time, which
-//! a seed determines. The binary `dunlin-chaos` is the command line of both.
+//! a seed determines. [`tiers`] is no fault but a shortage: memory for a tenth of what is shuffled, and each
+//! combination of places for the rest. The binary `dunlin-chaos` is the command line of both.
 //!
 //! The one thing to know: [`chaos`] and [`processes`] know no way into a process but its command
 //! line, its signals, its sockets and the fail points that it declares ([`dunlin_base::fail`]);
@@ -12,4 +13,5 @@
 
 pub mod chaos;
 pub mod processes;
+pub mod tiers;
 pub mod world;

@@ -3,6 +3,7 @@
 //! has the processes of its own build.
 
 mod cli;
+mod matrix;
 mod simulated;
 
 use std::ffi::OsString;

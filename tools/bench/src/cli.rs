@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use dunlin_base::ByteCount;
 
 use crate::engine::Setup;
+use crate::peers::args::PeersArgs;
 use crate::shuffle::args::{ShuffleArgs, WorkerArgs};
 use crate::suite::SuiteName;
 
@@ -37,6 +38,8 @@ pub enum Verb {
     Cluster(ClusterArgs),
     /// Time all TPC-H queries on a cluster with an executor killed half-way.
     Loss(LossArgs),
+    /// Time other engines, plain DataFusion and ours on TPC-H and a short query.
+    Peers(PeersArgs),
     /// Time the shuffle service against the limits of the machine.
     Shuffle(ShuffleArgs),
     /// A shuffle worker by itself, for `shuffle`.

@@ -9,7 +9,7 @@ use crate::engine::{self, Engine, Plain, Setup};
 use crate::measure::measure;
 use crate::report::Report;
 use crate::suite::{Suite, SuiteName};
-use crate::{apart, demo, loss, plans, short, shuffle, tpcds, tpch};
+use crate::{apart, demo, loss, peers, plans, short, shuffle, tpcds, tpch};
 
 /// Runs a verb. False: it ran, and what it found is bad (the demo's answers differ).
 pub fn run(cli: Cli) -> Result<bool> {
@@ -36,6 +36,10 @@ pub fn run(cli: Cli) -> Result<bool> {
         }
         Verb::Loss(args) => {
             let sheet = on_runtime(args.setup.resolve(), loss::run(&args))?;
+            show(&sheet.markdown(), args.out.as_deref(), |out| sheet.write(out))
+        }
+        Verb::Peers(args) => {
+            let sheet = on_runtime(args.setup.resolve(), peers::run(&args))?;
             show(&sheet.markdown(), args.out.as_deref(), |out| sheet.write(out))
         }
         Verb::Shuffle(args) => {

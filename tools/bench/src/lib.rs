@@ -14,6 +14,7 @@ pub mod engine;
 pub mod loss;
 pub mod machine;
 pub mod measure;
+pub mod peers;
 pub mod plans;
 pub mod report;
 pub mod short;

@@ -15,6 +15,16 @@ pub(super) async fn figure(env: &Env, address: &str, name: &str) -> Result<Optio
     Ok(value)
 }
 
+/// All figures of `/metrics`: name with labels, and value.
+pub(crate) async fn figures(env: &Env, address: &str) -> Result<Vec<(String, u64)>> {
+    let page = page(env, address, "/metrics").await?;
+    let of_line = |line: &str| {
+        let (name, value) = line.rsplit_once(' ')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    };
+    Ok(page.lines().filter(|line| !line.starts_with('#')).filter_map(of_line).collect())
+}
+
 /// The body of a page.
 async fn page(env: &Env, address: &str, path: &str) -> Result<String> {
     let ask = async {

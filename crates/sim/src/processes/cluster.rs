@@ -16,6 +16,7 @@ use super::launch::{self, Common};
 use super::needs::Needs;
 use super::network::Network;
 use super::objects::{Objects, Service};
+use super::own::Own;
 use super::server::{Role, Server};
 
 /// Time to live of leases: short, so that a pause past it does not take long.
@@ -87,6 +88,17 @@ impl Cluster {
         folder: &Path,
         data: &Path,
     ) -> Result<Self> {
+        Self::start_as(env, shape, program, (folder, data), None).await
+    }
+
+    /// The same as a user would have it, if `own` says how.
+    pub async fn start_as(
+        env: &Env,
+        shape: Shape,
+        program: &[OsString],
+        (folder, data): (&Path, &Path),
+        own: Option<&Own>,
+    ) -> Result<Self> {
         let cannot = |e: std::io::Error| {
             Error::invalid(format!("cannot use {}: {e}", folder.display())).with_source(e)
         };
@@ -99,7 +111,7 @@ impl Cluster {
             Some(objects) => objects.url(TABLES),
             None => folder.join(TABLES).display().to_string(),
         };
-        launch::configure(&folder, shape.needs, &tables).map_err(cannot)?;
+        launch::configure(&folder, shape.needs, &tables, own).map_err(cannot)?;
         let etcd = Etcd::start(env, &folder, shape.members).await?;
         let common = Common {
             env,
@@ -110,6 +122,7 @@ impl Cluster {
             folder: &folder,
             data,
             program,
+            own,
         };
         let servers = common.servers().await?;
         try_join_all(

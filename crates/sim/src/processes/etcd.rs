@@ -171,7 +171,7 @@ impl Member {
 }
 
 /// A port that was free a moment ago: etcd cannot say which one it took.
-fn free_port(host: &str) -> Result<u16> {
+pub(crate) fn free_port(host: &str) -> Result<u16> {
     let bound = TcpListener::bind((host, 0)).and_then(|listener| listener.local_addr());
     let bound = bound.map_err(|e| Error::exhausted("no port is free").with_source(e))?;
     Ok(bound.port())

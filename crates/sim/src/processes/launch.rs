@@ -14,6 +14,7 @@ use super::etcd::Etcd;
 use super::needs::Needs;
 use super::network::{Host, Network};
 use super::objects::Objects;
+use super::own::Own;
 use super::proxy::Proxy;
 use super::server::{Recipe, Role, Server};
 
@@ -27,6 +28,8 @@ pub(super) struct Common<'a> {
     pub(super) folder: &'a Path,
     pub(super) data: &'a Path,
     pub(super) program: &'a [OsString],
+    /// A user's cluster: no proxy is on the way of shuffles.
+    pub(super) own: Option<&'a Own>,
 }
 
 /// Options of one process.
@@ -77,7 +80,13 @@ impl Common<'_> {
                 options.add("--data", self.data);
                 Some(Proxy::open(self.env, "127.0.0.1:0").await?)
             }
-            Role::Shuffle => Some(self.shuffle_door(number, host.as_ref(), &mut options).await?),
+            Role::Shuffle => match self.own {
+                Some(own) => {
+                    options.0.extend(own.of_worker(&scratch));
+                    None
+                }
+                None => Some(self.shuffle_door(number, host.as_ref(), &mut options).await?),
+            },
         };
         let disk = self.shape.needs.disks && role != Role::Gateway;
         let mut program: Vec<OsString> = Vec::new();
@@ -90,7 +99,8 @@ impl Common<'_> {
         }
         program.extend_from_slice(self.program);
         let log = self.folder.join(format!("{name}.log"));
-        let variables = self.objects.map(Objects::variables).unwrap_or_default();
+        let mut variables = self.objects.map(Objects::variables).unwrap_or_default();
+        variables.extend(self.own.iter().flat_map(|own| own.variables.iter().cloned()));
         let seen = Lock::new(scratch.clone());
         let recipe = Recipe { program, arguments: options.0, variables, log, scratch, disk };
         let (child, admin, env) = (Mutex::new(None), Lock::default(), self.env.clone());
@@ -121,8 +131,10 @@ impl Common<'_> {
         options.add("--scratch", scratch);
         options.add("--admin-port", "0");
         options.add("--flight-port", "0");
-        // What cuts the network must reach the bytes of shuffles, too.
-        options.0.push("--tcp-only".into());
+        if self.own.is_none() {
+            // What cuts the network must reach the bytes of shuffles, too.
+            options.0.push("--tcp-only".into());
+        }
         options.add("--drain-limit", DRAIN_MAX.as_secs().to_string());
         // Executors open the files of tables that only gateways name.
         options.add("--allow", self.data);
@@ -158,8 +170,17 @@ impl Common<'_> {
 const CONFIGURATION: &str = "dunlin.toml";
 
 /// Writes what all processes are configured with. `tables`: where new tables go.
-pub(super) fn configure(folder: &Path, needs: Needs, tables: &str) -> std::io::Result<()> {
-    std::fs::write(folder.join(CONFIGURATION), configuration(needs, tables))
+pub(super) fn configure(
+    folder: &Path,
+    needs: Needs,
+    tables: &str,
+    own: Option<&Own>,
+) -> std::io::Result<()> {
+    let text = match own {
+        Some(own) => own.configuration.clone(),
+        None => configuration(needs, tables),
+    };
+    std::fs::write(folder.join(CONFIGURATION), text)
 }
 
 /// Small slices and partitions, so that small data make a query of many stages and tasks.

@@ -72,6 +72,8 @@ fn files(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<String>> {
             match path.is_dir() {
                 true => folders.push(path),
                 false if path.ends_with(LOCK) => {}
+                // A door of a worker that runs.
+                false if path.extension().is_some_and(|extension| extension == "sock") => {}
                 false if !wanted(&path) => {}
                 false => found.push(format!("file {}", path.display())),
             }

@@ -10,16 +10,17 @@
 //! Every arrow goes through a [`Proxy`] whose [`Weather`] a test changes. Shuffle workers advertise
 //! an address of their proxy: the same port on another loopback address.
 
-mod admin;
+pub(crate) mod admin;
 mod child;
 mod cluster;
 mod disk;
-mod etcd;
+pub(crate) mod etcd;
 mod launch;
 mod left;
 mod needs;
 mod network;
 mod objects;
+mod own;
 mod proxy;
 mod server;
 mod trace;
@@ -31,7 +32,8 @@ pub use etcd::{Etcd, Member};
 pub use left::{Claims, claims, leftovers};
 pub use needs::Needs;
 pub use network::{Cut, Host, Network};
-pub use objects::{Objects, Service};
+pub use objects::{Objects, Service, variables};
+pub use own::Own;
 pub use proxy::Proxy;
 pub use server::{Role, Server};
 pub use weather::{Flow, Weather};

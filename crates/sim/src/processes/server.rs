@@ -123,7 +123,7 @@ impl Server {
     }
 
     /// Where it tells how it is.
-    pub(super) fn admin(&self) -> String {
+    pub(crate) fn admin(&self) -> String {
         self.admin.lock().clone()
     }
 

@@ -2,6 +2,7 @@
 //! and of simulated clusters. `./dev chaos` is the long one.
 
 mod simulated;
+mod tiers;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -17,7 +18,7 @@ use tokio::runtime::Runtime;
 const QUERIES: [u8; 3] = [5, 9, 18];
 
 /// One cluster at a time: two on two cores would only wait for each other.
-static ONE: Mutex<()> = Mutex::new(());
+pub(crate) static ONE: Mutex<()> = Mutex::new(());
 
 /// Each of these faults fires once, and nothing is wrong.
 fn survives(names: &[&str]) {

@@ -80,14 +80,7 @@ impl Objects {
 
     /// What processes have in their environment to reach it.
     pub fn variables(&self) -> Vec<(String, String)> {
-        let pairs = [
-            ("AWS_ENDPOINT", format!("http://{}", self.address)),
-            ("AWS_ALLOW_HTTP", "true".to_owned()),
-            ("AWS_REGION", "nowhere".to_owned()),
-            ("AWS_ACCESS_KEY_ID", "somebody".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "anything".to_owned()),
-        ];
-        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        variables(&self.address.to_string())
     }
 
     /// Keys that begin so.
@@ -104,6 +97,18 @@ impl Objects {
     pub fn struck(&self) -> u64 {
         self.shared.struck.load(Ordering::Relaxed)
     }
+}
+
+/// What processes have in their environment to reach an S3 server that asks for no particular keys.
+pub fn variables(address: &str) -> Vec<(String, String)> {
+    let pairs = [
+        ("AWS_ENDPOINT", format!("http://{address}")),
+        ("AWS_ALLOW_HTTP", "true".to_owned()),
+        ("AWS_REGION", "nowhere".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "somebody".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "anything".to_owned()),
+    ];
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 impl Drop for Objects {
