@@ -1,7 +1,7 @@
 //! Committing: the output of claimed slices starts to count. The last commit of a short stage also
 //! seals it and takes the query's next step, all in one transaction.
 
-use dunlin_base::{Error, Kind, Result, fail};
+use dunlin_base::{Error, Kind, Result, Revision, fail};
 use dunlin_metadata::Compare;
 use dunlin_proto::output::MapOutput;
 use dunlin_proto::queue::Segment;
@@ -187,20 +187,9 @@ impl Queue {
             first.write(claim.query, &mut batch)?;
         }
         changes.write(&records, &mut batch)?;
-        let (revision, first) = match self.apply(batch).await? {
-            Outcome::Committed(revision) => (revision, first),
-            Outcome::Conflict(found) => {
-                match first.as_ref().and_then(|first| first.happened(claim.query, &found)) {
-                    Some(revision) => (revision, first),
-                    None => {
-                        if let Some(first) = first {
-                            first.give_up();
-                        }
-                        *claim.held.seen.lock() = None;
-                        return Ok(None);
-                    }
-                }
-            }
+        let Some((revision, first)) = self.apply_step(claim, batch, first).await? else {
+            *claim.held.seen.lock() = None;
+            return Ok(None);
         };
         claim.saw(&next, Some(revision));
         self.remember(claim.query, sealed);
@@ -213,6 +202,28 @@ impl Queue {
             None => None,
         };
         Ok(Some((committed, taken)))
+    }
+
+    /// Applies a commit with its step and a first claim. `None`: records had changed. If only the
+    /// answer to an earlier try was lost, the conflict shows the claim.
+    async fn apply_step<'a>(
+        &self,
+        claim: &ClaimedSlices,
+        batch: Batch,
+        first: Option<FirstClaim<'a>>,
+    ) -> Result<Option<(Revision, Option<FirstClaim<'a>>)>> {
+        let found = match self.apply(batch).await? {
+            Outcome::Committed(revision) => return Ok(Some((revision, first))),
+            Outcome::Conflict(found) => found,
+        };
+        let Some(first) = first else { return Ok(None) };
+        match first.happened(claim.query, &found) {
+            Some(revision) => Ok(Some((revision, Some(first)))),
+            None => {
+                first.give_up();
+                Ok(None)
+            }
+        }
     }
 
     /// A commit has happened: if it completed the stage, takes the next step.
@@ -303,7 +314,7 @@ impl ClaimedSlices {
         self.held.token.claimer(self.epoch.0)
     }
 
-    fn saw(&self, segment: &Segment, modified: Option<dunlin_base::Revision>) {
+    fn saw(&self, segment: &Segment, modified: Option<Revision>) {
         *self.held.seen.lock() = Some(Stored { record: segment.clone(), modified });
     }
 }
