@@ -52,7 +52,7 @@ impl ClaimLoop {
             let Took::Nothing { again_at } = self.take_what_fits(&mut looks).await? else {
                 continue;
             };
-            let seen = self.ready.stages().to_vec();
+            let seen = Arc::clone(self.ready.stages());
             // In a fixed order, here and below, so that a simulation is a function of its seed. None
             // is starved: each wake-up is kept until it is looked at.
             tokio::select! {
@@ -61,7 +61,7 @@ impl ClaimLoop {
                 changed = self.ready.changed() => {
                     changed?;
                     // Nothing new: this was the safety re-read, so look at everything again.
-                    if self.ready.stages() == seen {
+                    if *self.ready.stages() == seen {
                         looks.look_everywhere();
                     }
                 }
@@ -78,7 +78,7 @@ impl ClaimLoop {
     async fn take_what_fits(&mut self, looks: &mut Looks) -> Result<Took> {
         let slots = self.shared.slots.free();
         let room = Room { slots, idle: slots == self.shared.options.slots.max(1) };
-        let stages = self.ready.stages().to_vec();
+        let stages = Arc::clone(self.ready.stages());
         looks.keep(&stages);
         for (name, slices) in std::mem::take(&mut *self.shared.followed.lock()) {
             if let Some(stage) = stages.iter().find(|stage| looks::name(stage) == name) {
@@ -96,7 +96,7 @@ impl ClaimLoop {
         let own = Some(self.member.id());
         let mine = |stage: &ReadyStage| self.live.first_choice(stage) == own;
         let kept = self.shared.options.slots / 8;
-        let order = looks.order(stages, (slots, kept), now, mine);
+        let order = looks.order(&stages, (slots, kept), now, mine);
         for stage in order.stages {
             match self.shared.parts.queue.claim(&self.member, &stage, room, &self.live).await {
                 Ok(Offer::Taken(claim)) => {

@@ -4,6 +4,7 @@
 //! lowest pass is served first. So queries get slots by weight, whatever their number of slices.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use dunlin_base::QueryId;
 use dunlin_queue::{Lane, ReadyStage};
@@ -19,10 +20,10 @@ impl Stride {
     /// more than `kept` slots are free: those wait for short ones.
     pub(crate) fn order(
         &mut self,
-        mut stages: Vec<ReadyStage>,
+        stages: &[Arc<ReadyStage>],
         free_slots: u32,
         kept: u32,
-    ) -> Vec<ReadyStage> {
+    ) -> Vec<Arc<ReadyStage>> {
         let live: std::collections::HashSet<QueryId> = stages.iter().map(|s| s.query).collect();
         self.passes.retain(|query, _| live.contains(query));
         // A newcomer starts where the others are, or it would have all slots until it caught up.
@@ -31,13 +32,14 @@ impl Stride {
         for query in live {
             self.passes.entry(query).or_insert(floor);
         }
-        stages.retain(|stage| stage.lane == Lane::Short || free_slots > kept);
+        let allowed = stages.iter().filter(|s| s.lane == Lane::Short || free_slots > kept);
         let pass = |stage: &ReadyStage| self.passes.get(&stage.query).copied().unwrap_or(floor);
-        stages.sort_by(|a, b| {
-            let by_pass = pass(a).total_cmp(&pass(b));
+        let mut ranked: Vec<(f64, &Arc<ReadyStage>)> = allowed.map(|s| (pass(s), s)).collect();
+        ranked.sort_by(|(pass_a, a), (pass_b, b)| {
+            let by_pass = pass_a.total_cmp(pass_b);
             by_pass.then(a.query.cmp(&b.query)).then(a.stage.cmp(&b.stage))
         });
-        stages
+        ranked.into_iter().map(|(_, stage)| Arc::clone(stage)).collect()
     }
 
     /// Notes that `slices` of `stage` were taken.
@@ -54,8 +56,8 @@ mod tests {
 
     use super::*;
 
-    fn stage(query: u128, weight: u32, lane: Lane) -> ReadyStage {
-        ReadyStage {
+    fn stage(query: u128, weight: u32, lane: Lane) -> Arc<ReadyStage> {
+        Arc::new(ReadyStage {
             query: QueryId::from_u128(query),
             stage: StageId(0),
             lane,
@@ -67,7 +69,7 @@ mod tests {
             touched: Revision(1),
             build: String::new(),
             at_hand: AtHand::default(),
-        }
+        })
     }
 
     #[test]
@@ -76,7 +78,7 @@ mod tests {
         let stages = vec![stage(1, 1, Lane::Short), stage(2, 3, Lane::Short)];
         let mut taken = HashMap::new();
         for _ in 0..400 {
-            let first = stride.order(stages.clone(), 4, 0).remove(0);
+            let first = stride.order(&stages, 4, 0).remove(0);
             stride.taken(&first, 1);
             *taken.entry(first.query).or_insert(0) += 1;
         }
@@ -88,9 +90,9 @@ mod tests {
     fn kept_slots_are_for_short_stages() {
         let mut stride = Stride::default();
         let stages = vec![stage(1, 1, Lane::Long), stage(2, 1, Lane::Short)];
-        let order = stride.order(stages.clone(), 1, 1);
+        let order = stride.order(&stages, 1, 1);
         assert_eq!(order.len(), 1);
         assert_eq!(order[0].lane, Lane::Short);
-        assert_eq!(stride.order(stages, 2, 1).len(), 2);
+        assert_eq!(stride.order(&stages, 2, 1).len(), 2);
     }
 }

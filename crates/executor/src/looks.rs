@@ -2,6 +2,7 @@
 //! which ones it leaves to others for a moment. Pure.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin_base::{QueryId, Revision, StageId};
@@ -31,7 +32,7 @@ pub(crate) struct Looks {
 
 /// The stages to try now, and when to look again if none of them has anything.
 pub(crate) struct Order {
-    pub(crate) stages: Vec<ReadyStage>,
+    pub(crate) stages: Vec<Arc<ReadyStage>>,
     pub(crate) again_at: Option<Duration>,
 }
 
@@ -41,7 +42,7 @@ pub(crate) fn name(stage: &ReadyStage) -> Name {
 
 impl Looks {
     /// Forgets stages that are not ready any more.
-    pub(crate) fn keep(&mut self, stages: &[ReadyStage]) {
+    pub(crate) fn keep(&mut self, stages: &[Arc<ReadyStage>]) {
         let is_ready = |key: &Name| stages.iter().any(|stage| name(stage) == *key);
         self.exhausted.retain(|key, _| is_ready(key));
         self.deferred.retain(|key, _| is_ready(key));
@@ -49,17 +50,17 @@ impl Looks {
     }
 
     /// The stages of which something may be left to claim.
-    pub(crate) fn open(&self, stages: &[ReadyStage]) -> Vec<Name> {
+    pub(crate) fn open(&self, stages: &[Arc<ReadyStage>]) -> Vec<Name> {
         let is_open =
-            |stage: &&ReadyStage| self.exhausted.get(&name(stage)) != Some(&stage.touched);
-        stages.iter().filter(is_open).map(name).collect()
+            |stage: &&Arc<ReadyStage>| self.exhausted.get(&name(stage)) != Some(&stage.touched);
+        stages.iter().filter(is_open).map(|stage| name(stage)).collect()
     }
 
     /// The order in which to try stages. `mine` says which stages of one slice this executor is the
     /// first choice for.
     pub(crate) fn order(
         &mut self,
-        stages: Vec<ReadyStage>,
+        stages: &[Arc<ReadyStage>],
         (free, kept): (u32, u32),
         now: Duration,
         mine: impl Fn(&ReadyStage) -> bool,
@@ -130,12 +131,11 @@ mod tests {
 
     #[test]
     fn a_slice_that_another_is_the_first_choice_for_is_tried_a_little_later_and_last() {
-        let stages = vec![stage(1, 1), stage(2, 1), stage(3, 5)];
+        let stages = [stage(1, 1), stage(2, 1), stage(3, 5)].map(Arc::new);
         let mine = |stage: &ReadyStage| stage.query.to_u128() == 2;
         let mut looks = Looks::default();
-        let at = |looks: &mut Looks, ms| {
-            looks.order(stages.clone(), (2, 0), Duration::from_millis(ms), mine)
-        };
+        let at =
+            |looks: &mut Looks, ms| looks.order(&stages, (2, 0), Duration::from_millis(ms), mine);
         let now = at(&mut looks, 100);
         assert_eq!(queries(&now), [2, 3]);
         assert_eq!(now.again_at, Some(Duration::from_millis(100) + DEFER));
@@ -148,9 +148,9 @@ mod tests {
     fn an_exhausted_stage_comes_back_when_it_is_touched_or_must_run_alone_here() {
         let mut looks = Looks::default();
         let now = |looks: &mut Looks, touched| {
-            let stages = vec![ReadyStage { touched: Revision(touched), ..stage(1, 5) }];
+            let stages = [Arc::new(ReadyStage { touched: Revision(touched), ..stage(1, 5) })];
             looks.keep(&stages);
-            queries(&looks.order(stages, (1, 0), Duration::ZERO, |_| true)).len()
+            queries(&looks.order(&stages, (1, 0), Duration::ZERO, |_| true)).len()
         };
         looks.exhausted(&stage(1, 5));
         assert_eq!((now(&mut looks, 1), now(&mut looks, 2)), (0, 1));

@@ -1,6 +1,6 @@
 //! Claimable stages and the watch that tells of them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dunlin_base::{QueryId, Result, Revision, StageId};
@@ -131,20 +131,23 @@ pub(crate) fn sorted<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<ReadyS
 pub struct ReadyWatch {
     mirror: Mirror,
     build: String,
-    /// By key, since every change of one stage wakes every executor, which looks at all of them.
-    read: HashMap<Key, ReadyStage>,
-    stages: Vec<ReadyStage>,
+    /// By key, since every change of one stage wakes every executor, which looks at all of them:
+    /// what has not changed is neither read nor copied again.
+    read: BTreeMap<Key, Arc<ReadyStage>>,
+    stages: Arc<[Arc<ReadyStage>]>,
 }
 
 impl ReadyWatch {
     pub(crate) fn new(mirror: Mirror, build: String) -> Self {
-        let mut watch = Self { mirror, build, read: HashMap::new(), stages: Vec::new() };
+        let (read, stages) = (BTreeMap::new(), Arc::default());
+        let mut watch = Self { mirror, build, read, stages };
         watch.read_changed();
         watch
     }
 
-    /// The stages as of the last change, short lane first, within a lane by age of their query.
-    pub fn stages(&self) -> &[ReadyStage] {
+    /// The stages as of the last change, short lane first, within a lane by age of their query. A
+    /// clone of it is cheap.
+    pub fn stages(&self) -> &Arc<[Arc<ReadyStage>]> {
         &self.stages
     }
 
@@ -158,16 +161,20 @@ impl ReadyWatch {
     }
 
     fn read_changed(&mut self) {
-        let mut before = std::mem::take(&mut self.read);
-        for (key, entry) in self.mirror.entries() {
-            let known = before.remove(key).filter(|stage| stage.touched == entry.modified);
-            if let Some(stage) = known.or_else(|| ReadyStage::read(entry)) {
-                self.read.insert(key.clone(), stage);
+        let entries = self.mirror.entries();
+        self.read.retain(|key, _| entries.contains_key(key));
+        for (key, entry) in entries {
+            if self.read.get(key).is_some_and(|stage| stage.touched == entry.modified) {
+                continue;
+            }
+            match ReadyStage::read(entry) {
+                Some(stage) => drop(self.read.insert(key.clone(), Arc::new(stage))),
+                None => drop(self.read.remove(key)),
             }
         }
-        let in_order = self.mirror.entries().keys().filter_map(|key| self.read.get(key));
-        let readable = in_order.filter(|stage| is_readable(&self.build, &stage.build));
-        self.stages = readable.cloned().collect();
-        self.stages.sort_by_key(|stage| stage.lane);
+        let readable = self.read.values().filter(|stage| is_readable(&self.build, &stage.build));
+        let mut stages: Vec<Arc<ReadyStage>> = readable.cloned().collect();
+        stages.sort_by_key(|stage| stage.lane);
+        self.stages = stages.into();
     }
 }

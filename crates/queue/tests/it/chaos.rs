@@ -142,7 +142,7 @@ impl Chaos {
         let mut ready = queue.watch_ready().await?;
         while !self.stop.load(Ordering::Relaxed) {
             let mut idle = true;
-            for stage in ready.stages() {
+            for stage in ready.stages().iter() {
                 let slots = 1 + env.random_below(3) as u32;
                 match queue.claim(&member, stage, Room { slots, idle: true }, &live).await {
                     Ok(Offer::Taken(claim)) => {

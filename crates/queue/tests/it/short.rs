@@ -21,9 +21,11 @@ async fn waiting(world: &World, queue: &Queue, query: QueryId) {
 /// The stage, as an executor hears of it.
 async fn heard(ready: &mut ReadyWatch, query: QueryId, number: u32) -> ReadyStage {
     loop {
-        let is_it = |stage: &&ReadyStage| stage.query == query && stage.stage == StageId(number);
+        let is_it = |stage: &&std::sync::Arc<ReadyStage>| {
+            stage.query == query && stage.stage == StageId(number)
+        };
         if let Some(stage) = ready.stages().iter().find(is_it) {
-            return stage.clone();
+            return ReadyStage::clone(stage);
         }
         ready.changed().await.expect("no faults");
     }
