@@ -50,8 +50,8 @@ async fn short(cluster: &Cluster, args: &ClusterArgs, setup: Setup) -> Result<Sh
         "1 gateway, 2 executors of one slot, 1 shuffle worker, etcd, each a process on this \
          machine; every query is durable in etcd before its first row leaves. {} runs of one client \
          that waits for each answer; then clients with connections of their own, {ROUNDS} times {} s \
-         for each number of clients, in turn. Latencies are of all rounds together, queries a second \
-         the median of rounds (least to most).",
+         for each number of clients, in turn. Their figures are medians of the rounds; of queries a \
+         second the least and most, too.",
         args.short_runs, args.seconds
     ));
     sheet.columns(&[
@@ -79,45 +79,60 @@ async fn short(cluster: &Cluster, args: &ClusterArgs, setup: Setup) -> Result<Sh
                 times.push(ms);
             }
         }
-        line(&mut sheet, name, 1, times, Vec::new());
+        line(&mut sheet, name, 1, &[Round::of(times, None)]);
     }
     let window = Duration::from_secs(args.seconds.into());
-    let mut all: [(Vec<f64>, Vec<f64>); CLIENTS.len()] = Default::default();
+    let mut all: [Vec<Round>; CLIENTS.len()] = Default::default();
     for _ in 0..ROUNDS {
-        for ((times, rates), clients) in all.iter_mut().zip(CLIENTS) {
-            let (more, rate) = at_once(cluster, kept, clients, window).await?;
-            times.extend(more);
-            rates.push(rate);
+        for (rounds, clients) in all.iter_mut().zip(CLIENTS) {
+            rounds.push(at_once(cluster, kept, clients, window).await?);
         }
     }
-    for ((times, rates), clients) in all.into_iter().zip(CLIENTS) {
-        line(&mut sheet, "count(*), plans kept", clients, times, rates);
+    for (rounds, clients) in all.iter().zip(CLIENTS) {
+        line(&mut sheet, "count(*), plans kept", clients, rounds);
     }
     Ok(sheet)
 }
 
-fn line(sheet: &mut Sheet, name: &str, clients: u32, mut times: Vec<f64>, mut rates: Vec<f64>) {
-    times.sort_by(f64::total_cmp);
-    rates.sort_by(f64::total_cmp);
-    let [p50, p90, p99] = [50, 90, 99].map(|percent| percentile(&times, percent));
+/// What one turn of some clients came to.
+struct Round {
+    /// Milliseconds: half, nine tenths and 99 hundredths of all queries took at most that.
+    percentiles: [f64; 3],
+    /// Queries a second, where it is counted.
+    rate: Option<f64>,
+}
+
+impl Round {
+    fn of(mut times: Vec<f64>, rate: Option<f64>) -> Self {
+        times.sort_by(f64::total_cmp);
+        Self { percentiles: [50, 90, 99].map(|percent| percentile(&times, percent)), rate }
+    }
+}
+
+/// Of each figure the median of all rounds.
+fn line(sheet: &mut Sheet, name: &str, clients: u32, rounds: &[Round]) {
+    let sorted = |figure: &dyn Fn(&Round) -> Option<f64>| {
+        let mut figures: Vec<f64> = rounds.iter().filter_map(figure).collect();
+        figures.sort_by(f64::total_cmp);
+        figures
+    };
+    let median = |figure: &dyn Fn(&Round) -> Option<f64>| percentile(&sorted(figure), 50);
+    let [p50, p90, p99] = [0, 1, 2].map(|i| median(&|round| Some(round.percentiles[i])));
+    let spread = median(&|round| Some(round.percentiles[2] / round.percentiles[0]));
+    let rates = sorted(&|round| round.rate);
     let rate = match rates[..] {
         [] => String::new(),
         [least, .., most] => format!("{:.0} ({least:.0} to {most:.0})", percentile(&rates, 50)),
         [rate] => format!("{rate:.0}"),
     };
-    let figures = [p50, p90, p99, p99 / p50].map(|figure| format!("{figure:.2}"));
+    let figures = [p50, p90, p99, spread].map(|figure| format!("{figure:.2}"));
     let names = [name.to_owned(), clients.to_string()];
     sheet.row(names.into_iter().chain(figures).chain([rate]));
 }
 
 /// Latencies of all clients, and queries a second, of `clients` that each ask the next when they
 /// have the last answer.
-async fn at_once(
-    cluster: &Cluster,
-    setup: Setup,
-    clients: u32,
-    window: Duration,
-) -> Result<(Vec<f64>, f64)> {
+async fn at_once(cluster: &Cluster, setup: Setup, clients: u32, window: Duration) -> Result<Round> {
     let connecting = (0..clients).map(|_| cluster.client(setup));
     let asked: Vec<Arc<Asked>> =
         try_join_all(connecting).await?.into_iter().map(Arc::new).collect();
@@ -138,5 +153,5 @@ async fn at_once(
     });
     let times: Vec<f64> = try_join_all(running).await?.into_iter().flatten().collect();
     let rate = times.len() as f64 / (millis(watch.elapsed()) / 1e3);
-    Ok((times, rate))
+    Ok(Round::of(times, Some(rate)))
 }
