@@ -33,8 +33,9 @@ struct Common {
 }
 
 impl Plan {
-    /// `Invalid`: a folder that cannot be used. `Exhausted`: no free ports.
+    /// `Invalid`: a folder that cannot be used, a port that is taken. `Exhausted`: no free ports.
     pub(super) fn new(options: &Cluster, data: Option<PathBuf>) -> Result<Self> {
+        check_free(options.port)?;
         let failed = |e: std::io::Error| {
             Error::invalid(format!("cannot make the cluster's folder: {e}")).with_source(e)
         };
@@ -120,6 +121,16 @@ fn store(folder: &Path, client: u16, peer: u16) -> Child {
         command: Arc::new(command),
         shown: false,
         ready: watch::Sender::new(false),
+    }
+}
+
+/// `Invalid` if the port that was asked for is taken: its gateway would be started again and again.
+fn check_free(port: u16) -> Result<()> {
+    match TcpListener::bind(("127.0.0.1", port)) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Error::invalid(format!("cannot listen on 127.0.0.1:{port}: {e}"))
+            .with_hint("choose another --port; 0 takes any that is free")
+            .with_source(e)),
     }
 }
 

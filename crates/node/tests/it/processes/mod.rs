@@ -175,6 +175,7 @@ fn a_process_refuses_what_cannot_be_meant() {
     let port = taken.local_addr().expect("bound").port().to_string();
     let ran = lab.run(&[&store[..], &["--flight-port", "0", "--admin-port", &port]].concat());
     ran.fails(1, &["cannot listen on 127.0.0.1:", &port]);
+    lab.run(&["cluster", "--port", &port]).fails(1, &["cannot listen on", &port, "another --port"]);
     let nowhere = ["serve", "--metadata", "etcd://127.0.0.1:9", "--blobs", "memory:"];
     lab.run(&nowhere).fails(4, &["127.0.0.1:9", "Connection refused", "look whether etcd runs"]);
     let ran = lab.run(&["sql", "--connect", "127.0.0.1:9", "-c", "SELECT 1"]);
