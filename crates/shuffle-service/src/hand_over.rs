@@ -94,7 +94,7 @@ impl ShuffleWorker {
         let ended = core.registry.ended();
         let common = FileTable {
             hand_over: bytes(id),
-            written_ms: core.env.unix_ms(),
+            written_ms: core.env.unix_ms().max(self.taken_over().written_ms + 1),
             folders: identities.collect(),
             processes: newest.iter().map(ToString::to_string).collect(),
             ended: ended.iter().flat_map(|query| query.to_u128().to_be_bytes()).collect(),

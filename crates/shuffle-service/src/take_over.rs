@@ -37,6 +37,9 @@ pub struct TakenOver {
     pub bytes: u64,
     /// Extents that a table names and that were not there as it says.
     pub refused: u64,
+    /// When their tables were written, by the clock of then. The next ones are later, whatever the
+    /// clock says: a folder that comes back with an older table must be known by it.
+    pub(crate) written_ms: u64,
 }
 
 /// Takes over what the tables in the folders name, and clears everything else there. `Invalid`: a
@@ -47,6 +50,7 @@ pub(crate) fn take_over(core: &Core) -> Result<TakenOver> {
         tables = (0..core.disks.len()).map(|disk| left(core, disk)).collect();
     }
     let latest = tables.iter().flatten().max_by_key(|table| table.written_ms);
+    let written_ms = latest.map_or(0, |table| table.written_ms);
     let latest = latest.map(|table| table.hand_over.clone());
     let mut found = Found::default();
     for (disk, table) in tables.iter().enumerate() {
@@ -58,7 +62,7 @@ pub(crate) fn take_over(core: &Core) -> Result<TakenOver> {
             None => {}
         }
     }
-    let taken = found.restore(core)?;
+    let taken = TakenOver { written_ms, ..found.restore(core)? };
     // Before the tables go: what is killed in between is found by either.
     if core.options.sync_pushes {
         core.write_lives(&taken.processes)?;

@@ -159,6 +159,36 @@ async fn a_missing_folder_costs_its_extents_and_is_out_of_date_when_it_comes_bac
     assert!(extents(&paths[1]).is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_set_back_makes_no_older_table_the_newer_one() {
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a place to write"));
+    let paths = folders.each_ref().map(|folder| folder.path().to_owned());
+    let open = |paths: &[PathBuf], env: &Env| {
+        ShuffleWorker::new(options(paths), env.clone()).expect("the folders are usable")
+    };
+    let late = Env::seeded(1);
+    late.sleep(Duration::from_secs(3600)).await;
+    let worker = open(&paths, &late);
+    for partition in 0..20 {
+        worker.push(blocks_of(partition)).await.expect("fits");
+    }
+    assert_eq!(worker.hand_over(LIMIT).await.expect("works").tables, 2);
+    drop(worker);
+    let there = extents(&paths[0]).len() as u64;
+    assert!((1..20).contains(&there), "both have some");
+
+    // An hour earlier, and one of the folders is not there for a while.
+    let early = Env::seeded(2);
+    assert!(early.unix_ms() < late.unix_ms());
+    let worker = open(&paths[..1], &early);
+    assert_eq!(worker.taken_over().blocks, there * 6);
+    assert_eq!(worker.hand_over(LIMIT).await.expect("works").blocks, there * 6);
+    drop(worker);
+    let worker = open(&paths, &early);
+    assert_eq!(worker.taken_over().blocks, there * 6, "the other table is the earlier one");
+    assert!(extents(&paths[1]).is_empty());
+}
+
 #[tokio::test]
 async fn what_has_no_room_in_memory_is_not_taken_over() {
     let folder = kept_folder(0..4).await;
