@@ -2,6 +2,7 @@
 //! behind a socket.
 
 use dunlin_base::Kind;
+use dunlin_proto::shuffle::{Push, Pushed, Refusal};
 use futures::StreamExt;
 
 use super::bed::{Bed, Over};
@@ -36,6 +37,7 @@ both_ways! {
     a_follower_sees_blocks_as_they_arrive_until_the_seal,
     deleting_ends_followers_and_readers_with_lost,
     without_a_disk_the_limit_refuses,
+    a_partition_past_its_thresholds_is_moved_softly_and_then_refused,
 }
 
 async fn blocks_come_in_the_order_of_the_request_then_by_batch(over: Over) {
@@ -170,4 +172,45 @@ async fn without_a_disk_the_limit_refuses(over: Over) {
     let error = error(bed.api.push(vec![block(1, attempt(0, 0), 1, 1_000)]).await);
     assert_eq!(error.kind(), Kind::Exhausted);
     assert_eq!(bed.worker.stats().memory_bytes, 9_128, "a refused push is not charged");
+}
+
+async fn a_partition_past_its_thresholds_is_moved_softly_and_then_refused(over: Over) {
+    let thresholds = (ByteCount(3000), ByteCount(5000));
+    let options = Options {
+        split_soft: thresholds.0,
+        split_hard: thresholds.1,
+        ..Options::new(ByteCount(1 << 20))
+    };
+    let worker = ShuffleWorker::new(options, Env::seeded(1)).expect("no directory to fail");
+    let bed = Bed::around(over, worker).await;
+    let push = |blocks| bed.api.store(Push::plain(blocks));
+    let one = |partition, batch| block(partition, attempt(0, 0), batch, 1000);
+    let mut batch = 0;
+    let mut moved = None;
+    // What is past the soft threshold is stored, and its writer told to move.
+    let refused = loop {
+        match push(vec![one(1, batch)]).await.expect("no error") {
+            Pushed::Stored(ack) if ack.moves.is_empty() => assert_eq!(moved, None),
+            Pushed::Stored(ack) => {
+                assert_eq!(ack.moves, [PartitionId(1)]);
+                moved = moved.or(Some(batch));
+            }
+            Pushed::Refused(refusal, of) => break (refusal, of),
+        }
+        batch += 1;
+        assert!(batch < 10, "it is refused in the end");
+    };
+    assert!((2..=3).contains(&moved.expect("it was moved before")), "{moved:?}");
+    assert!((5..=6).contains(&batch), "the hard threshold is 5000: {batch}");
+    assert_eq!(refused, (Refusal::Large, vec![PartitionId(1)]));
+
+    // A push is refused whole; without the large partition, or as a last resort, it is stored.
+    let both = vec![one(2, 0), one(1, batch)];
+    let refused = push(both.clone()).await.expect("no error");
+    assert_eq!(refused, Pushed::Refused(Refusal::Large, vec![PartitionId(1)]));
+    assert!(read(&bed.api, 2, Some(&[attempt(0, 0)])).await.expect("nothing is there").is_empty());
+    let last = Push { last_resort: true, ..Push::plain(both) };
+    assert!(matches!(bed.api.store(last).await.expect("no error"), Pushed::Stored(_)));
+    let there = read(&bed.api, 1, Some(&[attempt(0, 0)])).await.expect("all there");
+    assert_eq!(there.len() as u32, batch + 1);
 }
