@@ -13,6 +13,9 @@ use crate::partition::Partition;
 use crate::shuffle::{Taken, cost};
 use crate::worker::ShuffleWorker;
 
+/// For how many times the wait a peer is left alone that did not answer.
+const SILENT_FOR: u32 = 6;
+
 impl ShuffleWorker {
     /// Stores one copy.
     pub(crate) async fn keep(&self, blocks: Vec<Block>) -> Result<()> {
@@ -46,11 +49,21 @@ impl ShuffleWorker {
     pub(crate) async fn copy(&self, peer: ProcessId, blocks: Vec<Block>) -> Result<()> {
         let peers = self.peers.get().ok_or_else(|| Error::retry("this worker knows no others"))?;
         let api = peers.peer(peer)?;
-        let limit = self.core.options.peer_wait;
-        let stored = self.core.env.timeout(limit, api.push(blocks)).await;
-        stored.unwrap_or_else(|| {
-            Err(Error::retry(format!("no answer from the peer within {} s", limit.as_secs_f32())))
-        })
+        let (limit, env) = (self.core.options.peer_wait, &self.core.env);
+        if let Some(stored) = env.timeout(limit, api.push(blocks)).await {
+            return stored;
+        }
+        self.silent.lock().insert(peer, env.now() + limit * SILENT_FOR);
+        Err(Error::retry(format!("no answer from the peer within {} s", limit.as_secs_f32())))
+    }
+
+    /// Whether a peer did not answer a moment ago. It is not asked then: or each partition that has
+    /// it as its second place would wait for it, one after the other.
+    pub(crate) fn is_silent(&self, peer: ProcessId) -> bool {
+        let now = self.core.env.now();
+        let mut silent = self.silent.lock();
+        silent.retain(|_, until| now < *until);
+        silent.contains_key(&peer)
     }
 
     /// Whether the writer of a push should push more slowly.

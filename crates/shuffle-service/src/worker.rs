@@ -1,7 +1,9 @@
 //! The shuffle worker: the contract of [`ShuffleApi`], call by call.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use dunlin_base::env::Task;
@@ -31,6 +33,8 @@ pub struct ShuffleWorker {
     pub(crate) core: Arc<Core>,
     /// How second copies are placed; nobody else is known until it is set.
     pub(crate) peers: OnceLock<Arc<dyn Peers>>,
+    /// Peers that did not answer in time, and until when they are not asked again.
+    pub(crate) silent: Mutex<BTreeMap<ProcessId, Duration>>,
     pub(crate) draining: AtomicBool,
     /// Pushes under way.
     pub(crate) pushes: Calls,
@@ -100,6 +104,7 @@ impl ShuffleWorker {
         Arc::new(Self {
             core,
             peers: OnceLock::new(),
+            silent: Mutex::default(),
             draining: AtomicBool::new(false),
             pushes: Calls::default(),
             changes: Calls::default(),
@@ -186,6 +191,10 @@ impl ShuffleWorker {
             let durability = self.core.settle(due).await;
             return Ok(self.stored(Ack { durability, slow: slow(), moves: moves() }));
         };
+        if self.is_silent(peer) {
+            self.core.counters.peer_failures.fetch_add(1, Relaxed);
+            return Ok(Pushed::Refused(Refusal::Peer, Vec::new()));
+        }
         // Both at once. Blocks that only one of them has count for nothing: the writer's commit
         // will not name this location for them.
         let (here, there) = join(self.keep(blocks.clone()), self.copy(peer, blocks)).await;

@@ -2,6 +2,7 @@
 //! die. Whatever happens, the rows are right or the error says that they are lost.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -30,6 +31,14 @@ struct Moody {
     /// One in so many pushes meets each kind of trouble; 0: none.
     trouble: u64,
     dead: Arc<AtomicBool>,
+    /// As a peer it hears nothing, or is not heard.
+    silence: Mutex<Option<Silence>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Silence {
+    Deaf,
+    Mute,
 }
 
 impl Moody {
@@ -49,7 +58,14 @@ impl Moody {
 impl ShuffleApi for Moody {
     async fn push(&self, blocks: Vec<Block>) -> Result<()> {
         self.alive()?;
-        self.inner.push(blocks).await
+        let silence = *self.silence.lock();
+        if !matches!(silence, Some(Silence::Deaf)) {
+            self.inner.push(blocks).await?;
+        }
+        match silence {
+            Some(_) => std::future::pending().await,
+            None => Ok(()),
+        }
     }
 
     async fn store(&self, push: Push) -> Result<Pushed> {
@@ -126,7 +142,13 @@ impl Cluster {
         let new = |id| {
             let inner = ShuffleWorker::new(options.clone(), env.clone()).expect("no disk");
             let dead = Arc::new(AtomicBool::new(false));
-            let worker = Arc::new(Moody { inner, env: env.clone(), trouble, dead });
+            let worker = Arc::new(Moody {
+                inner,
+                env: env.clone(),
+                trouble,
+                dead,
+                silence: Mutex::default(),
+            });
             local.insert(process(id), Arc::clone(&worker) as _);
             worker
         };
@@ -294,20 +316,54 @@ async fn the_second_copy_is_read_from_the_block_on_that_is_due() {
     assert_eq!(data::numbers(&rows), rows_of(0, partition));
 }
 
-#[tokio::test(start_paused = true)]
-async fn nobody_waits_for_a_peer_that_is_silent() {
-    let env = Env::seeded(4);
+/// Writes while the first choice for a second copy behaves as told, and reads all of it.
+async fn write_beside(seed: u64, peer_is: impl Fn(&Cluster, usize)) -> (Arc<Cluster>, Duration) {
+    let env = Env::seeded(seed);
     let cluster = Cluster::new(&env, 0, &Options::new(ByteCount::mib(8)));
     let ranked = Ranked { copies: 2, failed: Mutex::default() };
     let at = ranked.locate(PartitionId(0), 0).await.expect("workers");
     let peer = at.peer.expect("two copies");
     let nth = (1..=WORKERS).position(|n| process(n) == peer).expect("one of them");
-    cluster.kill(nth, false);
+    peer_is(&cluster, nth);
+    let began = env.now();
     let map = write(&cluster, 0, 2).await;
+    let took = env.now() - began;
     assert!(map.locations.iter().all(|l| l.peer != peer.to_string() && !l.peer.is_empty()));
     let output = Arc::new(StageOutput { maps: vec![map] });
     let rows = read(&cluster, &output, 0).await.expect("whole");
     assert_eq!(data::numbers(&rows), rows_of(0, 0));
+    (cluster, took)
+}
+
+fn peer_failures(cluster: &Cluster) -> u64 {
+    cluster.workers.iter().map(|worker| worker.inner.stats().peer_failures).sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_with_errors_is_replaced() {
+    let (cluster, took) = write_beside(4, |cluster, nth| cluster.kill(nth, false)).await;
+    assert!(peer_failures(&cluster) > 0 && took < Duration::from_secs(1), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_long_for_a_peer_that_is_silent() {
+    for silence in [Silence::Deaf, Silence::Mute] {
+        let silent = |cluster: &Cluster, nth: usize| {
+            *cluster.workers[nth].silence.lock() = Some(silence);
+        };
+        let (cluster, took) = write_beside(4, silent).await;
+        assert!(peer_failures(&cluster) > 0, "{silence:?}");
+        // Each of the workers that push at once may wait for it once.
+        let wait = Options::new(ByteCount::mib(8)).peer_wait;
+        assert!((wait..wait * 4).contains(&took), "{silence:?}: {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_drains_is_replaced() {
+    let drains = |cluster: &Cluster, nth: usize| cluster.workers[nth].inner.drain();
+    let (cluster, took) = write_beside(4, drains).await;
+    assert!(peer_failures(&cluster) > 0 && took < Duration::from_secs(1), "{took:?}");
 }
 
 #[tokio::test]
