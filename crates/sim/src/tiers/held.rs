@@ -1,6 +1,7 @@
 //! What the shuffle workers held, and where, from their own metrics: looked at again and again while
 //! something runs.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use dunlin_base::{Env, Result};
@@ -52,6 +53,16 @@ struct Now {
     to_objects: u64,
 }
 
+/// Looks at all workers again and again. One that has no time for it is looked at later.
+async fn look_for_ever(cluster: &Cluster, env: &Env, held: &mut Held) -> Infallible {
+    loop {
+        if let Ok(now) = all(cluster).await {
+            held.look(&now);
+        }
+        env.sleep(LOOK_EVERY).await;
+    }
+}
+
 /// Runs `work` to its end and watches the workers meanwhile.
 pub(super) async fn watch<T>(
     cluster: &Cluster,
@@ -60,20 +71,11 @@ pub(super) async fn watch<T>(
     let env = cluster.env();
     let before = all(cluster).await?;
     let mut held = Held::default();
-    let looking = async {
-        loop {
-            // A worker that has no time for this is looked at later.
-            if let Ok(now) = all(cluster).await {
-                held.look(&now);
-            }
-            env.sleep(LOOK_EVERY).await;
-        }
-    };
     let done = {
         tokio::pin!(work);
         tokio::select! {
             done = &mut work => done,
-            () = looking => unreachable!("it looks for ever"),
+            never = look_for_ever(cluster, env, &mut held) => match never {},
         }
     };
     let after = all(cluster).await?;
