@@ -29,13 +29,14 @@ pub(crate) struct Tiers {
     #[arg(long, value_name = "N", default_value_t = 8)]
     partitions: usize,
     /// Only these queries of TPC-H, by number
-    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    #[arg(long, value_name = "N,...", value_delimiter = ',',
+          value_parser = clap::value_parser!(u8).range(1..=22))]
     queries: Vec<u8>,
     /// Only the combination of these places, such as `disks,objects`
     #[arg(long, value_name = "PLACE,...", value_delimiter = ',')]
     only: Vec<String>,
     /// Only with so many copies
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=2))]
     copies: Option<u8>,
     /// Seconds that an answer may take, an error as well
     #[arg(long, value_name = "S", default_value_t = 600)]
@@ -65,6 +66,12 @@ pub(crate) fn main(
     program: Vec<OsString>,
     data: Option<PathBuf>,
 ) -> Result<ExitCode> {
+    let all = matrix(tiers.moto.is_some());
+    let wanted: Vec<&Combination> = all.iter().filter(|one| tiers.wanted(one)).collect();
+    if wanted.is_empty() {
+        return Err(Error::invalid("no combination is as --only and --copies say")
+            .with_hint("places are memory, disks and objects, in this order"));
+    }
     let failed = |e: std::io::Error| Error::invalid(format!("no folder: {e}")).with_source(e);
     let runtime = Runtime::new().map_err(|e| Error::bug("can not start threads").with_source(e))?;
     let env = Env::real(Some(runtime.handle().clone()));
@@ -77,10 +84,7 @@ pub(crate) fn main(
     let mut report = Report::new(tiers.scale, &sizes);
     runtime.block_on(async {
         let asked = Asked::make(&data, tiers.scale, sizes.skew, &tiers.queries).await?;
-        for (number, combination) in matrix(tiers.moto.is_some()).iter().enumerate() {
-            if !tiers.wanted(combination) {
-                continue;
-            }
+        for (number, combination) in wanted.into_iter().enumerate() {
             let place = folder.path().join(number.to_string());
             match run(&env, &options, &asked, combination, &place).await {
                 Ok(found) => say(&report.add(combination, &sizes, &found)),
