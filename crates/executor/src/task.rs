@@ -138,6 +138,7 @@ fn writer(
     let (map, attempt) = (work.first_slice, claim.attempt);
     let mut options = WriterOptions::new(shuffle, map, attempt, plan.schema(), partitions);
     options.buffer_bytes = buffer_bytes(memory);
+    options.user = (!claim.user.is_empty()).then(|| claim.user.as_str().into());
     options.pushes_on = Some(shared.parts.cpu.clone());
     if let TaskOutput::One { result: true } = output {
         options.inline_max = shared.options.inline_result_bytes.as_usize();

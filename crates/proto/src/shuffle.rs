@@ -2,6 +2,8 @@
 //! (shuffle workers). One process hands the trait object over; between processes a transport
 //! implements it on both ends.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use dunlin_base::{Attempt, Error, PartitionId, ProcessId, QueryId, Result};
 use futures::StreamExt;
@@ -39,12 +41,15 @@ pub struct Push {
     pub peer: Option<ProcessId>,
     /// The writer has nowhere else to go: thresholds of partitions are no reason to refuse.
     pub last_resort: bool,
+    /// For whom the query runs: users share the memory of a worker, each alike whatever the number of
+    /// their queries. `None`: the query counts as a user of its own.
+    pub user: Option<Arc<str>>,
 }
 
 impl Push {
-    /// One copy.
+    /// One copy, for nobody in particular.
     pub fn plain(blocks: Vec<Block>) -> Self {
-        Self { blocks, peer: None, last_resort: false }
+        Self { blocks, peer: None, last_resort: false, user: None }
     }
 }
 
@@ -183,5 +188,5 @@ impl Pushed {
 /// together; called for each push that names a peer.
 pub trait Peers: Send + Sync {
     /// The worker of this process. Does no I/O. `Lost` if it is known to be gone.
-    fn peer(&self, id: ProcessId) -> Result<std::sync::Arc<dyn ShuffleApi>>;
+    fn peer(&self, id: ProcessId) -> Result<Arc<dyn ShuffleApi>>;
 }

@@ -246,6 +246,7 @@ impl<'a> ClaimAttempt<'a> {
             slice_count: view.stage.slice_count,
             inputs: view.inputs.clone(),
             deadline_unix_ms: (deadline > 0).then_some(deadline),
+            user: view.stage.user.clone(),
             held: Arc::new(Held {
                 token,
                 view: view.clone(),

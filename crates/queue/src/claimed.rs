@@ -59,6 +59,8 @@ pub struct ClaimedSlices {
     pub inputs: Vec<InputStage>,
     /// When the query's time is up, in milliseconds since 1970.
     pub deadline_unix_ms: Option<u64>,
+    /// For whom the query runs; empty: nobody has said.
+    pub user: String,
     pub(crate) held: Arc<Held>,
 }
 

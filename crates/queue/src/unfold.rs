@@ -321,6 +321,7 @@ impl Unfold<'_> {
             determinate: open.determinate,
             light: open.light,
             build: self.changes.meta.build.clone(),
+            user: self.changes.meta.user.clone(),
             ..Stage::default()
         };
         self.changes.note_inputs(self.records, &mut stage);

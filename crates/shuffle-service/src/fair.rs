@@ -1,7 +1,6 @@
 //! Who is told to push more slowly when memory is short, as a pure function: those that hold most of
-//! it. A query that holds little need not wait because another one fills the worker.
-//!
-//! The worker knows queries and no users; who runs many queries at once gets a share for each.
+//! it. Who holds little need not wait because another one fills the worker, and who runs many queries
+//! gets no more than who runs one.
 
 /// The memory of a worker at the moment of an acknowledgement, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,24 +11,24 @@ pub(crate) struct Look {
     pub(crate) mark: u64,
     /// Never exceeded: above it pushes wait.
     pub(crate) limit: u64,
-    /// Bodies of the query that has pushed.
+    /// Bodies of the user who has pushed, in all queries.
     pub(crate) mine: u64,
-    /// Bodies of all queries.
+    /// Bodies of all users.
     pub(crate) all: u64,
-    /// Queries that have any.
-    pub(crate) queries: u64,
+    /// Users who have any.
+    pub(crate) users: u64,
 }
 
-/// Whether the query that has pushed is to push more slowly. Below the mark nobody is. Above it those
-/// are that hold at least the mean of all: there is always one, and a query alone is it. Half-way from
+/// Whether the user who has pushed is to push more slowly. Below the mark nobody is. Above it those
+/// are that hold at least the mean of all: there is always one, and a user alone is it. Half-way from
 /// there to the limit all are, since pushes soon wait without a word.
 pub(crate) fn is_slow(look: Look) -> bool {
-    let Look { used, mark, limit, mine, all, queries } = look;
+    let Look { used, mark, limit, mine, all, users } = look;
     if used <= mark {
         return false;
     }
     let last = mark + limit.saturating_sub(mark) / 2;
-    used > last || u128::from(mine) * u128::from(queries) >= u128::from(all)
+    used > last || u128::from(mine) * u128::from(users) >= u128::from(all)
 }
 
 #[cfg(test)]
@@ -37,9 +36,9 @@ mod tests {
     use super::*;
 
     fn told(bodies: &[u64], used: u64) -> Vec<bool> {
-        let queries = bodies.iter().filter(|bytes| **bytes > 0).count() as u64;
+        let users = bodies.iter().filter(|bytes| **bytes > 0).count() as u64;
         let all = bodies.iter().sum();
-        let one = |mine: &u64| Look { used, mark: 750, limit: 1000, mine: *mine, all, queries };
+        let one = |mine: &u64| Look { used, mark: 750, limit: 1000, mine: *mine, all, users };
         bodies.iter().map(|mine| is_slow(one(mine))).collect()
     }
 
@@ -65,7 +64,7 @@ mod tests {
             limit: u64::MAX,
             mine: u64::MAX,
             all: u64::MAX,
-            queries: u64::MAX
+            users: u64::MAX
         }));
     }
 

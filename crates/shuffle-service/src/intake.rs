@@ -1,11 +1,12 @@
 //! What a worker does with the blocks of a push before it answers: may they come in, the copy here,
 //! the copy there. The calls are in `worker`.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use dunlin_base::{ByteCount, Error, PartitionId, ProcessId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
-use dunlin_proto::shuffle::{Pushed, Refusal};
+use dunlin_proto::shuffle::{Push, Pushed, Refusal};
 
 use crate::fair::{Look, is_slow};
 use crate::health::DiskState;
@@ -46,12 +47,18 @@ impl ShuffleWorker {
     }
 
     /// Has the peer store its copy, in bounded time: nobody waits for a sick peer.
-    pub(crate) async fn copy(&self, peer: ProcessId, blocks: Vec<Block>) -> Result<()> {
+    pub(crate) async fn copy(
+        &self,
+        peer: ProcessId,
+        blocks: Vec<Block>,
+        user: Option<Arc<str>>,
+    ) -> Result<()> {
         let peers = self.peers.get().ok_or_else(|| Error::retry("this worker knows no others"))?;
         let api = peers.peer(peer)?;
         let (limit, env) = (self.core.options.peer_wait, &self.core.env);
-        if let Some(stored) = env.timeout(limit, api.push(blocks)).await {
-            return stored;
+        let copy = Push { last_resort: true, user, ..Push::plain(blocks) };
+        if let Some(pushed) = env.timeout(limit, api.store(copy)).await {
+            return pushed?.stored().map(drop);
         }
         self.silent.lock().insert(peer, env.now() + limit * SILENT_FOR);
         Err(Error::retry(format!("no answer from the peer within {} s", limit.as_secs_f32())))
@@ -66,6 +73,14 @@ impl ShuffleWorker {
         silent.contains_key(&peer)
     }
 
+    /// Remembers for whom the query of a push runs, once something of it is here: the sweeper finds
+    /// the query by that, and nothing stays known for ever.
+    pub(crate) fn is_for(&self, of: &Of, user: Option<&Arc<str>>) {
+        if let (Some(shuffle), Some(user)) = (of.shuffle, user) {
+            self.core.registry.is_for(shuffle.query, user);
+        }
+    }
+
     /// Whether the writer of a push should push more slowly.
     pub(crate) fn slow(&self, of: &Of) -> bool {
         let memory = &self.core.memory;
@@ -73,9 +88,9 @@ impl ShuffleWorker {
             return false;
         }
         let Some(shuffle) = of.shuffle else { return true };
-        let (mine, all, queries) = self.core.registry.shares(shuffle.query);
+        let (mine, all, users) = self.core.registry.shares(shuffle.query);
         let (used, mark, limit) = (memory.used(), memory.mark, memory.limit);
-        is_slow(Look { used, mark, limit, mine, all, queries })
+        is_slow(Look { used, mark, limit, mine, all, users })
     }
 
     /// Why the blocks should go elsewhere before anything is done with them.

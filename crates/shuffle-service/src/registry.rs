@@ -16,13 +16,22 @@ pub(crate) struct Registry(RwLock<Inner>);
 
 struct Inner {
     shuffles: BTreeMap<ShuffleId, Arc<Shuffle>>,
+    /// For whom queries run that have pushed.
+    users: BTreeMap<QueryId, Arc<str>>,
     ended: BoundedSet<QueryId>,
+}
+
+/// Whose share of memory it is.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Who<'a> {
+    User(&'a str),
+    Query(QueryId),
 }
 
 impl Registry {
     pub(crate) fn new(tombstones: usize) -> Self {
         let ended = BoundedSet::new(tombstones);
-        Self(RwLock::new(Inner { shuffles: BTreeMap::new(), ended }))
+        Self(RwLock::new(Inner { shuffles: BTreeMap::new(), users: BTreeMap::new(), ended }))
     }
 
     pub(crate) fn get(&self, id: ShuffleId) -> Option<Arc<Shuffle>> {
@@ -47,24 +56,39 @@ impl Registry {
         let at = |word| ShuffleId { query, stage: StageId(word), epoch: StageEpoch(word) };
         let mut inner = self.0.write();
         inner.ended.insert(query);
+        inner.users.remove(&query);
         let ids: Vec<_> = inner.shuffles.range(at(0)..=at(u32::MAX)).map(|(id, _)| *id).collect();
         ids.iter().filter_map(|id| inner.shuffles.remove(id)).collect()
     }
 
-    /// Body bytes in memory: of this query, of all, and how many queries have any.
+    /// Remembers for whom a query runs; the first word counts. Forgotten when the query ends.
+    pub(crate) fn is_for(&self, query: QueryId, user: &Arc<str>) {
+        if self.0.read().users.contains_key(&query) {
+            return;
+        }
+        let mut inner = self.0.write();
+        if !inner.ended.contains(&query) {
+            inner.users.entry(query).or_insert_with(|| Arc::clone(user));
+        }
+    }
+
+    /// Body bytes in memory: of the user of this query, of all, and how many users have any. A query
+    /// of which nobody has said for whom it runs counts as a user of its own.
     pub(crate) fn shares(&self, query: QueryId) -> (u64, u64, u64) {
-        let (mut mine, mut all, mut queries, mut last) = (0, 0, 0, None);
-        // In the order of queries.
-        for (id, shuffle) in &self.0.read().shuffles {
+        let inner = self.0.read();
+        let who = |query: QueryId| match inner.users.get(&query) {
+            Some(user) => Who::User(user),
+            None => Who::Query(query),
+        };
+        let mut shares = BTreeMap::new();
+        for (id, shuffle) in &inner.shuffles {
             let bytes = shuffle.memory_bytes();
-            all += bytes;
-            mine += if id.query == query { bytes } else { 0 };
-            if bytes > 0 && last != Some(id.query) {
-                queries += 1;
-                last = Some(id.query);
+            if bytes > 0 {
+                *shares.entry(who(id.query)).or_insert(0) += bytes;
             }
         }
-        (mine, all, queries)
+        let mine = shares.get(&who(query)).copied().unwrap_or_default();
+        (mine, shares.values().sum(), shares.len() as u64)
     }
 
     /// Takes back what a former life knew; see `take_over`.

@@ -178,7 +178,7 @@ impl ShuffleWorker {
 
     /// The answer to a push, before it is counted.
     async fn answer(&self, push: Push) -> Result<Pushed> {
-        let Push { blocks, peer, last_resort } = push;
+        let Push { blocks, peer, last_resort, user } = push;
         let of = Of::new(&blocks);
         if let Some(refusal) = self.refusal(&of, last_resort) {
             return Ok(refusal);
@@ -188,6 +188,7 @@ impl ShuffleWorker {
         let Some(peer) = peer else {
             let due = self.core.due(&blocks);
             self.keep(blocks).await?;
+            self.is_for(&of, user.as_ref());
             let durability = self.core.settle(due).await;
             return Ok(self.stored(Ack { durability, slow: slow(), moves: moves() }));
         };
@@ -197,8 +198,10 @@ impl ShuffleWorker {
         }
         // Both at once. Blocks that only one of them has count for nothing: the writer's commit
         // will not name this location for them.
-        let (here, there) = join(self.keep(blocks.clone()), self.copy(peer, blocks)).await;
+        let (here, there) =
+            join(self.keep(blocks.clone()), self.copy(peer, blocks, user.clone())).await;
         here?;
+        self.is_for(&of, user.as_ref());
         if let Err(error) = there {
             tracing::warn!(%peer, %error, "a worker does not take the second copy");
             self.core.counters.peer_failures.fetch_add(1, Relaxed);

@@ -51,6 +51,8 @@ pub struct WriterOptions {
     /// Gathered rows take about this at most. If a buffer of the size of a block for each partition
     /// would take more, all rows go to one buffer that is sorted by partition. Default: 64 MiB.
     pub buffer_bytes: usize,
+    /// For whom the query runs; see [`dunlin_proto::shuffle::Push::user`]. Default: nobody knows.
+    pub user: Option<Arc<str>>,
 }
 
 impl WriterOptions {
@@ -82,6 +84,7 @@ impl WriterOptions {
             in_flight_max: 16 << 20,
             pushes_on: None,
             buffer_bytes: 64 << 20,
+            user: None,
         }
     }
 }

@@ -34,6 +34,7 @@ pub(crate) struct Pushing {
     /// Bytes of blocks that were not acknowledged.
     held: AtomicUsize,
     traffic: Option<Arc<Traffic>>,
+    user: Option<Arc<str>>,
     /// How fast each worker takes pushes.
     flows: Mutex<BTreeMap<ProcessId, Arc<Flow>>>,
     state: Mutex<State>,
@@ -90,6 +91,7 @@ impl Pushing {
             push_bytes: options.push_bytes,
             in_flight_max: options.in_flight_max,
             traffic: options.traffic.clone(),
+            user: options.user.clone(),
             held: AtomicUsize::new(0),
             flows: Mutex::default(),
             state: Mutex::new(State { partitions, ..State::default() }),
@@ -236,10 +238,10 @@ impl Pushing {
         let mut groups = vec![(at, blocks, false)];
         let mut refusals = 0;
         while let Some((at, blocks, last_resort)) = groups.pop() {
-            let location = self.state.lock().locations[at as usize].location;
+            let (holder, location) = self.state.lock().holder(at, last_resort);
             let (why, mut partitions) = match self.store(location, &blocks, last_resort).await {
                 Ok(Pushed::Stored(ack)) => {
-                    self.stored(at, &blocks, &ack);
+                    self.stored(holder, &blocks, &ack);
                     for partition in ack.moves {
                         self.leave(at, partition).await?;
                     }
@@ -249,7 +251,7 @@ impl Pushing {
                 Err(error) => {
                     let fault = PushFault::attach(error, location.worker);
                     // What one worker alone holds goes with it: the task has to begin anew.
-                    if PushFault::of(&fault).is_none() || self.only_copies(at) {
+                    if PushFault::of(&fault).is_none() || self.has_only_copies(location.worker) {
                         return Err(fault);
                     }
                     self.placement.failed(location.worker);
@@ -294,13 +296,13 @@ impl Pushing {
         last_resort: bool,
     ) -> Result<Pushed> {
         let api = self.workers.connect(location.worker)?;
-        // A writer without an alternative has to live with one copy; the level says so.
-        let peer = location.peer.filter(|_| !last_resort);
         let flow = self.flow(location.worker);
         let bytes = blocks.iter().map(size).sum();
         let _pass = flow.enter(bytes).await;
+        let user = self.user.clone();
+        let push = Push { blocks: blocks.to_vec(), peer: location.peer, last_resort, user };
         let begun = self.traffic.as_ref().map(|traffic| (traffic, traffic.begin(location.worker)));
-        let answer = api.store(Push { blocks: blocks.to_vec(), peer, last_resort }).await;
+        let answer = api.store(push).await;
         if let (Ok(Pushed::Stored(_)), Some((traffic, begun))) = (&answer, &begun) {
             traffic.stored(location.worker, bytes, begun);
         }
@@ -336,11 +338,11 @@ impl Pushing {
         }
     }
 
-    /// True if the location holds blocks that nobody else does.
-    fn only_copies(&self, at: At) -> bool {
+    /// True if the worker holds blocks that nobody else does.
+    fn has_only_copies(&self, worker: ProcessId) -> bool {
+        let alone = Location { worker, peer: None };
         let state = self.state.lock();
-        let Known { location, holds } = &state.locations[at as usize];
-        *holds && location.peer.is_none()
+        state.locations.iter().any(|known| known.holds && known.location == alone)
     }
 
     /// Takes a partition to its next location, if it is still at this one. Says where it is now.
@@ -389,6 +391,17 @@ impl State {
             self.locations.len() - 1
         });
         at as At
+    }
+
+    /// Who will hold what is pushed to a location. A writer without an alternative has to live with one
+    /// copy; the commit names one then, and the level says so.
+    fn holder(&mut self, at: At, last_resort: bool) -> (At, Location) {
+        let location = self.locations[at as usize].location;
+        if !last_resort {
+            return (at, location);
+        }
+        let alone = Location { peer: None, ..location };
+        (self.at(alone), alone)
     }
 
     /// Whoever may hold blocks of this writer.

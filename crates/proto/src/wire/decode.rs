@@ -1,6 +1,8 @@
 //! From a header section to a message, without the bodies of its blocks. Every length comes from
 //! bytes that are there, so nothing unfolds.
 
+use std::sync::Arc;
+
 use bytes::{Buf, Bytes};
 use dunlin_base::{Attempt, Error, PartitionId, ProcessId, QueryId, Result, StageEpoch, StageId};
 
@@ -22,9 +24,9 @@ pub(super) enum Parsed {
 }
 
 /// What the blocks of a frame are for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Carrier {
-    Push { peer: Option<ProcessId>, wants_pushed: bool, last_resort: bool },
+    Push { peer: Option<ProcessId>, wants_pushed: bool, last_resort: bool, user: Option<Arc<str>> },
     Read,
 }
 
@@ -32,10 +34,12 @@ pub(super) enum Carrier {
 pub(super) fn parse(kind: FrameType, message: Bytes) -> Result<Parsed> {
     let message = match kind {
         FrameType::Push => {
-            let v1::Push { request, heads, peer, wants_pushed, last_resort } =
+            let v1::Push { request, heads, peer, wants_pushed, last_resort, user } =
                 decode(kind, message)?;
             let peer = if peer.is_empty() { None } else { Some(process(&peer)?) };
-            return blocks(request, Carrier::Push { peer, wants_pushed, last_resort }, heads);
+            let user = (!user.is_empty()).then(|| user.into());
+            let of = Carrier::Push { peer, wants_pushed, last_resort, user };
+            return blocks(request, of, heads);
         }
         FrameType::Blocks => {
             let v1::Blocks { request, heads } = decode(kind, message)?;

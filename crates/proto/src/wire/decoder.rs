@@ -178,8 +178,8 @@ impl Decoder {
         self.state = State::Preamble;
         let Bodies { of, request, blocks, .. } = bodies;
         Some(match of {
-            Carrier::Push { peer, wants_pushed, last_resort } => {
-                let push = Push { blocks, peer, last_resort };
+            Carrier::Push { peer, wants_pushed, last_resort, user } => {
+                let push = Push { blocks, peer, last_resort, user };
                 Message::Ask(request, Ask::Push(push, wants_pushed))
             }
             Carrier::Read => Message::Answer(request, Answer::Blocks(blocks)),

@@ -46,11 +46,11 @@ impl Message {
 fn encode_ask(id: RequestId, ask: &Ask, kind: FrameType, limits: &Limits) -> Result<Vec<Bytes>> {
     let request = id.0;
     match ask {
-        Ask::Push(Push { blocks, peer, last_resort }, wants_pushed) => {
+        Ask::Push(Push { blocks, peer, last_resort, user }, wants_pushed) => {
             let peer = peer.map(process).unwrap_or_default();
             let (wants_pushed, last_resort) = (*wants_pushed, *last_resort);
-            let heads = heads(blocks);
-            let push = v1::Push { request, heads, peer, wants_pushed, last_resort };
+            let (heads, user) = (heads(blocks), user.as_deref().unwrap_or_default().to_owned());
+            let push = v1::Push { request, heads, peer, wants_pushed, last_resort, user };
             frame(kind, &push, blocks, limits)
         }
         Ask::Seal(id) => frame(kind, &v1::Seal { request, shuffle: shuffle(*id) }, &[], limits),

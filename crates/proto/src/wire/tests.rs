@@ -64,9 +64,11 @@ pub(super) fn messages(chance: &mut Chance) -> Vec<Message> {
         ReadRequest { shuffle: shuffle(4), partition: PartitionId(partition), maps }
     };
     let many = (0..2 + chance.below(3) as u32).map(|n| part(n, 3 * n as usize)).collect();
+    let (peer, user) = (Some(worker), Some("ada".into()));
+    let asking = Push { blocks: blocks.clone(), peer, last_resort: true, user };
     let asks = [
         Ask::Push(Push::plain(blocks.clone()), false),
-        Ask::Push(Push { blocks: blocks.clone(), peer: Some(worker), last_resort: true }, true),
+        Ask::Push(asking, true),
         Ask::Seal(shuffle(1)),
         read(None),
         read(Some(vec![attempt; chance.below(50) as usize])),

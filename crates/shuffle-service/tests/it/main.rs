@@ -14,6 +14,7 @@ mod shutdown;
 mod sick_model;
 mod syncs;
 mod tiers;
+mod users;
 mod wire;
 
 use std::sync::Arc;

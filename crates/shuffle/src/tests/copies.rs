@@ -58,18 +58,19 @@ impl Moody {
 impl ShuffleApi for Moody {
     async fn push(&self, blocks: Vec<Block>) -> Result<()> {
         self.alive()?;
-        let silence = *self.silence.lock();
-        if !matches!(silence, Some(Silence::Deaf)) {
-            self.inner.push(blocks).await?;
-        }
-        match silence {
-            Some(_) => std::future::pending().await,
-            None => Ok(()),
-        }
+        self.inner.push(blocks).await
     }
 
     async fn store(&self, push: Push) -> Result<Pushed> {
         self.alive()?;
+        let silence = *self.silence.lock();
+        // A second copy comes so.
+        if let Some(silence) = silence.filter(|_| push.last_resort && push.peer.is_none()) {
+            if matches!(silence, Silence::Mute) {
+                self.inner.store(push).await?;
+            }
+            return std::future::pending().await;
+        }
         let some = push.blocks.first().map(|block| block.id.partition);
         if self.chance() && !push.last_resort {
             return Ok(Pushed::Refused(Refusal::Large, some.into_iter().collect()));
@@ -381,4 +382,44 @@ async fn a_worker_that_drains_refuses_and_goes_on_serving() {
         let all: Vec<_> = (0..2).flat_map(|map| rows_of(map, partition)).collect();
         assert_eq!(data::numbers(&rows), all);
     }
+}
+
+/// Always the same two.
+struct SameTwo;
+
+#[async_trait]
+impl Placement for SameTwo {
+    async fn locate(&self, _: PartitionId, _: u32) -> Result<Location> {
+        Ok(Location { worker: process(1), peer: Some(process(2)) })
+    }
+}
+
+#[tokio::test]
+async fn what_was_pushed_as_a_last_resort_is_said_to_have_one_copy() {
+    let env = Env::seeded(6);
+    let options = Options { split_hard: ByteCount(500), ..Options::new(ByteCount::mib(8)) };
+    let cluster = Cluster::new(&env, 0, &options);
+    let options = WriterOptions { block_rows: 8, push_bytes: 1, ..super::options(0, 1) };
+    let attempt = options.attempt;
+    let writer = ShuffleWriter::new(Arc::clone(&cluster) as _, Arc::new(SameTwo), options);
+    let all = rows_of(0, 0);
+    for from in (0..40).step_by(8) {
+        let rows = data::rows(all[from], all[from] + 8);
+        writer.write(PartitionId(0), rows).await.expect("taken, with one copy if need be");
+    }
+    let written = writer.finish().await.expect("all is taken");
+    assert_eq!(written.durability, Some(Durability::Memory), "the level of the last blocks");
+    let output = written.into_map_output((0, 1), attempt, shuffle().epoch);
+    let copies: u32 = output.partitions[0]
+        .parts
+        .iter()
+        .filter(|part| !output.locations[part.location as usize].peer.is_empty())
+        .map(|part| part.blocks)
+        .sum();
+    assert!((1..5).contains(&copies), "some blocks came before the threshold: {output:?}");
+    let maps = vec![MapAttempt { map: 0, attempt }];
+    let request = ReadRequest { shuffle: shuffle(), partition: PartitionId(0), maps: Some(maps) };
+    let second = cluster.workers[1].inner.read(request).await.expect("known there");
+    let second: Vec<_> = second.try_collect().await.expect("readable");
+    assert_eq!(second.len() as u32, copies, "the second worker has what is said of it, no more");
 }
