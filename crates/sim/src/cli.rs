@@ -26,6 +26,8 @@ Examples:
   dunlin-chaos --faults 100                      100 faults at random
   dunlin-chaos --only kill-executor,in-slice     these, five times each
   dunlin-chaos --seed 7 --faults 500             the plan of an earlier run again
+  dunlin-chaos --only kill-shuffle --copies 2 --shuffles 3
+                                                 killed shuffle workers, with two copies of all
   dunlin-chaos tiers --scale 1 --skew 400MB      each combination of places for shuffled data
   dunlin-chaos --simulated --seeds 5000          simulated clusters of seeds 0 to 4999
   dunlin-chaos --simulated --from 77 --seeds 1   the one of seed 77 again, exactly
@@ -57,6 +59,12 @@ struct Cli {
     /// Faults at once
     #[arg(long, value_name = "N", default_value_t = 2)]
     at_once: usize,
+    /// Copies of each shuffled block, for all clients
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    copies: u8,
+    /// Shuffle workers
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=8))]
+    shuffles: u16,
     /// Members of etcd
     #[arg(long, value_name = "N", default_value_t = 3)]
     members: usize,
@@ -205,13 +213,14 @@ fn options(
             members: cli.members,
             gateways: 2,
             executors: 3,
-            shuffles: 2,
+            shuffles: usize::from(cli.shuffles),
             needs: needs(faults.iter().copied()),
         },
         faults,
         strikes,
         seed: cli.seed.unwrap_or_else(|| env.random_below(1 << 32)),
         clients: cli.clients,
+        copies: cli.copies,
         at_once: cli.at_once,
         time_max: Duration::from_secs(60 * cli.minutes),
     })

@@ -32,6 +32,8 @@ pub(super) struct Load {
     pub(super) verdict: Mutex<Verdict>,
     /// Whether an error of this kind may be told while faults strike.
     pub(super) allowed: Vec<Kind>,
+    /// Copies of each shuffled block.
+    pub(super) copies: u8,
     /// A client that waits for longer than this hangs.
     pub(super) answer_max: Duration,
     pub(super) stop: AtomicBool,
@@ -78,7 +80,7 @@ impl Load {
 
     /// Asks, and goes after `time`. True if there was a query that had not ended.
     pub(super) async fn leave(&self, first: usize, query: &Query, time: Duration) -> bool {
-        let Ok(client) = self.cluster.client(first).await else { return false };
+        let Ok(client) = self.session(first).await else { return false };
         let Ok(mut rows) = client.sql(&query.sql).await else { return false };
         let all = async { while let Ok(Some(_)) = rows.try_next().await {} };
         self.cluster.env().timeout(time, all).await.is_none()
@@ -116,6 +118,15 @@ impl Load {
         }
     }
 
+    /// A session of its own, at the gateway `first` if that answers.
+    async fn session(&self, first: usize) -> Result<Client> {
+        let client = self.cluster.client(first).await?;
+        if self.copies > 1 {
+            client.sql(&format!("SET dunlin.shuffle_copies = '{}'", self.copies)).await?;
+        }
+        Ok(client)
+    }
+
     async fn rows(
         &self,
         client: &mut Option<Client>,
@@ -125,7 +136,7 @@ impl Load {
     ) -> Result<()> {
         let client = match client {
             Some(client) => client,
-            None => client.insert(self.cluster.client(first).await?),
+            None => client.insert(self.session(first).await?),
         };
         if let Some(set) = query.set {
             client.sql(set).await?;

@@ -46,6 +46,8 @@ pub struct Options {
     pub seed: u64,
     /// Clients that ask at once.
     pub clients: usize,
+    /// Copies of each shuffled block, 1 or 2.
+    pub copies: u8,
     /// Strikes at once.
     pub at_once: usize,
     /// No strike begins after this.
@@ -107,6 +109,7 @@ fn load(options: &Options, cluster: &Arc<Cluster>, expected: Arc<Expected>) -> L
         expected,
         verdict: Mutex::new(Verdict::default()),
         allowed: kinds.into_iter().filter(may).collect(),
+        copies: options.copies,
         answer_max: ANSWER_MAX,
         stop: AtomicBool::new(false),
         written: Written::default(),

@@ -38,6 +38,7 @@ fn survives(names: &[&str]) {
         strikes: names.len(),
         seed: 1,
         clients: 2,
+        copies: 1,
         at_once: 1,
         time_max: Duration::from_secs(120),
     };
