@@ -3,6 +3,7 @@
 //! The roles meet only in the metadata store and through the shuffle; the wiring hands each its
 //! parts and keeps the handles with which tests stop them one by one.
 
+mod adoption;
 mod decommission;
 mod options;
 mod runtimes;
