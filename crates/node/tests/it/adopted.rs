@@ -21,7 +21,10 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-const X: ProcessId = ProcessId::from_u128(7);
+/// The worker that writes.
+fn x() -> ProcessId {
+    ProcessId::from_u128(7)
+}
 
 fn worker(store: &Arc<InMemory>, name: &str, env: &Env) -> Arc<ShuffleWorker> {
     let options = Options {
@@ -48,7 +51,7 @@ async fn written(workers: &Arc<LocalWorkers>) -> Result<StageOutput> {
     for map in 0..2 {
         let options = WriterOptions::new(shuffle(), map, Attempt(1), schema(), 2);
         let workers = Arc::clone(workers) as _;
-        let writer = ShuffleWriter::new(workers, Arc::new(OneWorker(X)), options);
+        let writer = ShuffleWriter::new(workers, Arc::new(OneWorker(x())), options);
         for partition in 0..2 {
             let rows = Int64Array::from_iter_values(rows(map, partition));
             let batch = RecordBatch::try_new(schema(), vec![Arc::new(rows)]).expect("fits");
@@ -108,12 +111,12 @@ fn a_reader_finds_at_the_adopter_what_was_acknowledged_in_the_object_store() {
     let env = Env::real(Some(runtime.handle().clone()));
     runtime.block_on(async {
         let (store, workers) = (Arc::new(InMemory::new()), Arc::new(LocalWorkers::new()));
-        workers.insert(X, worker(&store, "x", &env));
+        workers.insert(x(), worker(&store, "x", &env));
         let output = written(&workers).await.expect("written");
         let locations = || output.maps.iter().flat_map(|map| &map.locations);
         assert!(locations().count() > 0 && locations().all(|at| at.in_object_store));
         let output = Arc::new(output);
-        workers.remove(X);
+        workers.remove(x());
         let (_, fault) = missed(read(&workers, 0, &output).await);
         assert!(fault.holders.iter().all(|holder| holder.gone && holder.stored), "{fault:?}");
         let adopted = |name: &'static str| {
@@ -124,7 +127,7 @@ fn a_reader_finds_at_the_adopter_what_was_acknowledged_in_the_object_store() {
                 y
             }
         };
-        workers.insert(X, adopted("y").await);
+        workers.insert(x(), adopted("y").await);
         for partition in 0..2 {
             assert_all(read(&workers, partition, &output).await, partition);
         }
@@ -139,7 +142,7 @@ fn a_reader_finds_at_the_adopter_what_was_acknowledged_in_the_object_store() {
                 Some(bytes) => drop(store.put(&path, bytes.into()).await.expect("in memory")),
                 None => store.delete(&path).await.expect("in memory"),
             }
-            workers.insert(X, adopted(["cut", "other", "missing"][n]).await);
+            workers.insert(x(), adopted(["cut", "other", "missing"][n]).await);
             assert_all(read(&workers, 0, &output).await, 0);
             let (error, fault) = missed(read(&workers, 1, &output).await);
             assert!(error.message().contains("partition 1"), "{error}");
