@@ -8,10 +8,8 @@ use std::time::Duration;
 use dunlin_base::{Env, Error, ProcessId, Result, Revision};
 use dunlin_metadata::StoreRef;
 use dunlin_proto::queue::Card;
-use dunlin_queue::{Estate, LiveSet, Peer, Role, TURN};
-use dunlin_shuffle_service::{Adopted, Door, ShuffleWorker};
-
-use super::telling::Teller;
+use dunlin_queue::{Estate, LiveSet, Peer, Role, Seat, TURN};
+use dunlin_shuffle_service::{Adopted, ShuffleWorker};
 
 /// Between two looks while nothing is to be done, and while something is.
 const LOOK: Duration = Duration::from_secs(10);
@@ -20,16 +18,23 @@ const LOOK_SOON: Duration = Duration::from_secs(1);
 /// A folder in which nothing was found is not looked into again for this long.
 const VAIN: Duration = Duration::from_secs(60);
 
-/// What looks after it.
-pub(super) struct Adopter {
-    pub(super) teller: Weak<Teller>,
-    pub(super) door: Weak<Door>,
-    pub(super) store: StoreRef,
-    pub(super) env: Env,
+/// Has one worker adopt what it is to adopt.
+pub struct Adopter {
+    seat: Weak<Seat>,
+    worker: Weak<ShuffleWorker>,
+    answer: Box<dyn Fn(ProcessId) + Send + Sync>,
+    store: StoreRef,
+    env: Env,
     /// Since when it is known that somebody is to adopt an estate.
-    pub(super) due: BTreeMap<ProcessId, Duration>,
+    due: BTreeMap<ProcessId, Duration>,
     /// Estates of which no objects were found, and when.
-    pub(super) vain: BTreeMap<(ProcessId, Revision), Duration>,
+    vain: BTreeMap<(ProcessId, Revision), Duration>,
+}
+
+/// A worker and its place, for as long as they are needed.
+struct Own {
+    seat: Arc<Seat>,
+    worker: Arc<ShuffleWorker>,
 }
 
 /// Takes in the objects of the former lives of this process, before anybody can ask for them: their
@@ -71,8 +76,21 @@ fn failed(error: &Error, worker: &str) {
 }
 
 impl Adopter {
-    /// Looks whenever a worker has gone, and every few seconds, until the teller is gone.
-    pub(super) async fn adopt_for_ever(mut self, live: LiveSet) {
+    /// For this worker at this place. `answer` is told each id of a dead worker that clients may mean
+    /// this one by, before any of them can; it must not block.
+    pub fn new(
+        (seat, worker): (&Arc<Seat>, &Arc<ShuffleWorker>),
+        (store, env): (StoreRef, Env),
+        answer: impl Fn(ProcessId) + Send + Sync + 'static,
+    ) -> Self {
+        let (seat, worker) = (Arc::downgrade(seat), Arc::downgrade(worker));
+        let (due, vain) = (BTreeMap::new(), BTreeMap::new());
+        Self { seat, worker, answer: Box::new(answer), store, env, due, vain }
+    }
+
+    /// Looks whenever a worker has gone, and every few seconds, until place or worker are gone. `live`:
+    /// all shuffle workers. Dropping the future in the middle leaves the estate to the next one.
+    pub async fn adopt_for_ever(mut self, live: LiveSet) {
         let mut known = ids(&live);
         loop {
             let limit = if self.due.is_empty() { LOOK } else { LOOK_SOON };
@@ -86,21 +104,23 @@ impl Adopter {
                 }
             };
             self.env.timeout(limit, gone).await;
-            let Some(teller) = self.teller.upgrade() else { return };
-            if let Err(error) = self.look(&teller).await {
+            let (Some(seat), Some(worker)) = (self.seat.upgrade(), self.worker.upgrade()) else {
+                return;
+            };
+            if let Err(error) = self.look(&Own { seat, worker }).await {
                 tracing::debug!(%error, "what dead shuffle workers left");
             }
         }
     }
 
-    async fn look(&mut self, teller: &Arc<Teller>) -> Result<()> {
+    async fn look(&mut self, me: &Own) -> Result<()> {
         // Estates first: a process that comes back has its card before its old estate is gone.
         let estates = Estate::all(self.store.as_ref()).await?;
         let peers = match estates.len() {
             0 => Vec::new(),
             _ => Peer::all(&self.store, Role::Shuffle).await?,
         };
-        let (own, now) = (teller.seat.member().id(), self.env.now());
+        let (own, now) = (me.seat.member().id(), self.env.now());
         let turn = |estate: &Estate| estate.turn(own, &peers);
         let due: Vec<_> = estates.iter().filter_map(|one| Some((one, turn(one)?))).collect();
         self.vain.retain(|_, since| now < *since + VAIN);
@@ -110,7 +130,7 @@ impl Adopter {
         for (estate, turn) in due {
             let since = *self.due.entry(estate.id).or_insert(now);
             if now >= since + TURN * turn
-                && let Err(error) = self.adopt(teller, estate).await
+                && let Err(error) = self.adopt(me, estate).await
             {
                 failed(&error, &estate.id.to_string());
             }
@@ -119,32 +139,26 @@ impl Adopter {
     }
 
     /// Errors are those of the object store and the metadata store; it is tried again then.
-    async fn adopt(&mut self, teller: &Arc<Teller>, estate: &Estate) -> Result<()> {
+    async fn adopt(&mut self, me: &Own, estate: &Estate) -> Result<()> {
         let (worker, folders) = (estate.id, &estate.record.folders);
-        if teller.worker.objects_in(folders).await? == 0 {
+        if me.worker.objects_in(folders).await? == 0 {
             // It wrote none, or to a store that only has the same name.
             tracing::debug!(%worker, "nothing is known here of what a dead shuffle worker left");
             self.vain.insert((estate.id, estate.modified), self.env.now());
             return Ok(());
         }
-        let member = teller.seat.member();
+        let member = me.seat.member();
         let Some(claimed) = estate.claim(&member).await? else { return Ok(()) };
         tracing::info!(%worker, ?folders, "adopts the objects of a dead shuffle worker");
-        let adopted = teller.worker.adopt(folders).await?;
-        if let Some(door) = self.door.upgrade() {
-            answer(&door, claimed.record.lives.iter().chain(&claimed.record.adopted));
-        }
-        match teller.seat.inherit(&claimed).await? {
+        let adopted = me.worker.adopt(folders).await?;
+        let ids = claimed.record.lives.iter().chain(&claimed.record.adopted);
+        ids.filter_map(|id| id.parse().ok()).for_each(&self.answer);
+        match me.seat.inherit(&claimed).await? {
             true => done(&adopted, worker),
             false => tracing::info!(%worker, "a shuffle worker whose objects were adopted is back"),
         }
         Ok(())
     }
-}
-
-/// Lets in who means one of these workers.
-pub(super) fn answer<'a>(door: &Door, workers: impl Iterator<Item = &'a String>) {
-    workers.filter_map(|id| id.parse().ok()).for_each(|id| door.answer_for(id));
 }
 
 fn ids(live: &LiveSet) -> BTreeSet<ProcessId> {

@@ -29,6 +29,7 @@ use dunlin_shuffle_service::ShuffleWorker;
 use futures::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 
+pub use self::adoption::Adopter;
 use self::options::store_variables;
 pub use self::options::{EngineOptions, Wire, WireTls};
 use self::runtimes::{Runtimes, task_runtime};

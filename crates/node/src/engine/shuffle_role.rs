@@ -1,7 +1,6 @@
 //! The shuffle role: one worker that keeps its blocks from one lease to the next, its door, and what
 //! its card says.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -60,7 +59,8 @@ impl ShuffleRole {
             None => None,
         };
         if let Some(door) = &door {
-            adoption::answer(door, card.adopted.iter());
+            let ids = card.adopted.iter().filter_map(|id| id.parse().ok());
+            ids.for_each(|id| door.answer_for(id));
         }
         let role = SeatOptions { role: Role::Shuffle, card, ttl: options.lease_ttl };
         let joining = {
@@ -95,14 +95,14 @@ impl ShuffleRole {
         let adopting = match &door {
             Some(door) if !teller.place.store.is_empty() => {
                 let live = LiveSet::follow(Arc::clone(store), env, Role::Shuffle).await?;
-                let adopter = Adopter {
-                    teller: Arc::downgrade(&teller),
-                    door: Arc::downgrade(door),
-                    store: Arc::clone(store),
-                    env: env.clone(),
-                    due: BTreeMap::new(),
-                    vain: BTreeMap::new(),
+                let door = Arc::downgrade(door);
+                let answer = move |id| {
+                    if let Some(door) = door.upgrade() {
+                        door.answer_for(id);
+                    }
                 };
+                let here = (Arc::clone(store), env.clone());
+                let adopter = Adopter::new((&teller.seat, &worker), here, answer);
                 Some(env.spawn("shuffle adoption", adopter.adopt_for_ever(live)))
             }
             _ => None,
