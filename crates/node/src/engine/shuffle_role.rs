@@ -92,21 +92,7 @@ impl ShuffleRole {
         });
         let tells = telling::tell_for_ever(Arc::downgrade(&teller), told, env.clone());
         let telling = env.spawn("shuffle card", tells);
-        let adopting = match &door {
-            Some(door) if !teller.place.store.is_empty() => {
-                let live = LiveSet::follow(Arc::clone(store), env, Role::Shuffle).await?;
-                let door = Arc::downgrade(door);
-                let answer = move |id| {
-                    if let Some(door) = door.upgrade() {
-                        door.answer_for(id);
-                    }
-                };
-                let here = (Arc::clone(store), env.clone());
-                let adopter = Adopter::new((&teller.seat, &worker), here, answer);
-                Some(env.spawn("shuffle adoption", adopter.adopt_for_ever(live)))
-            }
-            _ => None,
-        };
+        let adopting = adopting(&teller, door.as_ref(), (store, env)).await?;
         Ok(Self { worker, teller, telling, adopting, door })
     }
 
@@ -145,6 +131,27 @@ impl ShuffleRole {
             door.close().await;
         }
     }
+}
+
+/// The task that adopts what dead workers left, where they may have left something: in the same object
+/// store, and for others to ask for.
+async fn adopting(
+    teller: &Teller,
+    door: Option<&Arc<Door>>,
+    (store, env): (&StoreRef, &Env),
+) -> Result<Option<Task<()>>> {
+    let Some(door) = door.filter(|_| !teller.place.store.is_empty()) else { return Ok(None) };
+    let live = LiveSet::follow(Arc::clone(store), env, Role::Shuffle).await?;
+    // Weak: whoever ends the role closes the door.
+    let door = Arc::downgrade(door);
+    let answer = move |id| {
+        if let Some(door) = door.upgrade() {
+            door.answer_for(id);
+        }
+    };
+    let here = (Arc::clone(store), env.clone());
+    let adopter = Adopter::new((&teller.seat, &teller.worker), here, answer);
+    Ok(Some(env.spawn("shuffle adoption", adopter.adopt_for_ever(live))))
 }
 
 async fn open(

@@ -126,6 +126,40 @@ async fn objects_of_evicted_files_say_what_is_in_them() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_evicted_in_parts_has_its_index_behind_them() {
+    let odd = Odd::default();
+    let folder = tempfile::tempdir().expect("a place to write");
+    let disk = DiskOptions {
+        reserve: ByteCount(0),
+        capacity: Some(ByteCount::mib(17)),
+        ..DiskOptions::new(folder.path())
+    };
+    let options = Options {
+        disks: vec![disk],
+        objects: Some(odd.options()),
+        when_full: WhenFull::Evict,
+        ..Options::new(ByteCount::mib(64))
+    };
+    let x = ShuffleWorker::new(options, Env::seeded(1)).expect("the folder is usable");
+    // The first ends within the last part, the second a few bytes before a part's end.
+    let lengths = [9 << 20, (16 << 20) - 72 - 50];
+    for (partition, length) in (0..).zip(lengths) {
+        x.push(vec![block(partition, attempt(0, 1), 0, length)]).await.expect("fits");
+        x.flush().await.expect("the disk takes it");
+    }
+    x.push(vec![block(2, attempt(0, 1), 0, 9 << 20)]).await.expect("fits");
+    x.flush().await.expect("the disk takes it");
+    assert_eq!((odd.objects().await.len(), odd.0.uploads.load(SeqCst)), (2, 2));
+    let options = Options { objects: Some(odd.options()), ..Options::new(ByteCount::mib(64)) };
+    let y = ShuffleWorker::new(options, Env::seeded(1)).expect("no folder to fail");
+    assert_eq!(adopt(&y, "w1").await.blocks, 2);
+    for (partition, length) in (0..).zip(lengths) {
+        let found = read(&y, partition, Some(&[attempt(0, 1)])).await.expect("there");
+        assert!(same(&found, &[block(partition, attempt(0, 1), 0, length)]), "{partition}");
+    }
+}
+
+#[tokio::test]
 async fn an_object_that_is_cut_missing_or_another_one_costs_its_blocks_only() {
     let odd = left().await;
     let whole = odd.objects().await;
