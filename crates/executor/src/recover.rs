@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin_base::{Error, Kind, ProcessId, Result};
-use dunlin_queue::{ClaimedSlices, Lost, Missing};
+use dunlin_queue::{ClaimedSlices, HEIR_WAIT, Heir, Lost, Missing};
 use dunlin_shuffle::{PushFault, ReadFault};
 use parking_lot::Mutex;
 
@@ -19,6 +19,9 @@ const AVOID_MAX: Duration = Duration::from_secs(16);
 
 /// Between two looks at a card.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Between two looks at the store for who adopts what a worker left there.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// Workers that did not take a push lately.
 #[derive(Debug, Default)]
@@ -88,9 +91,12 @@ async fn input_failed(
             }
         }
     }
-    let what = match error.kind() {
-        Kind::Lost if !fault.all_gone() => Lost::Maps(fault.maps.clone()),
-        _ => Lost::Workers(fault.holders.iter().map(|h| h.worker.to_string()).collect()),
+    let names = || fault.holders.iter().map(|holder| holder.worker.to_string()).collect();
+    let what = match fault.holders.iter().find(|holder| holder.stored) {
+        _ if error.kind() == Kind::Lost && !fault.all_gone() => Lost::Maps(fault.maps.clone()),
+        Some(holder) if heir_comes(shared, claim, holder.worker).await? => return Ok(true),
+        Some(_) => Lost::Estates(names()),
+        None => Lost::Workers(names()),
     };
     let Some(input) = claim.inputs.iter().find(|input| input.stage == fault.stage) else {
         return Ok(false);
@@ -118,6 +124,36 @@ async fn is_news(shared: &Shared, worker: ProcessId) -> Result<bool> {
         shared.parts.env.sleep(LOOK_EVERY).await;
     }
     Ok(news)
+}
+
+/// Waits for somebody to adopt what a worker that is gone left in the object store, as long as that can
+/// be. True: somebody has. `Fenced`: the claim is void.
+async fn heir_comes(
+    shared: &Arc<Shared>,
+    claim: &ClaimedSlices,
+    worker: ProcessId,
+) -> Result<bool> {
+    let env = &shared.parts.env;
+    let until = env.now() + HEIR_WAIT;
+    let mut asked = None;
+    while env.now() < until {
+        if shared.workers_alive().card_of(worker).is_some() {
+            return Ok(true);
+        }
+        if asked.is_none_or(|asked| env.now() >= asked + ASK_EVERY) {
+            asked = Some(env.now());
+            match shared.parts.queue.heir_of(worker).await {
+                Ok(Heir::Here) => return Ok(true),
+                Ok(Heir::Nobody) => return Ok(false),
+                Ok(Heir::Due) => {}
+                Err(error) if error.kind() == Kind::Retry => {}
+                Err(error) => return Err(error),
+            }
+        }
+        claim.check()?;
+        env.sleep(LOOK_EVERY).await;
+    }
+    Ok(false)
 }
 
 /// What becomes of a worker that cannot be reached.

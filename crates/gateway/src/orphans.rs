@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use dunlin_base::{QueryId, Result};
+use dunlin_base::{ProcessId, QueryId, Result};
 use dunlin_metadata::blob::BlobsRef;
-use dunlin_queue::{Peer, Role};
+use dunlin_queue::{Estate, Peer, Role};
 use parking_lot::Mutex;
 
 use crate::gateway::Parts;
@@ -25,11 +25,13 @@ pub(crate) struct Orphans {
     objects: BlobsRef,
     grace: Duration,
     since: Mutex<BTreeMap<Place, u64>>,
+    /// Estates of dead workers that name no objects, and since when.
+    empty: Mutex<BTreeMap<ProcessId, u64>>,
 }
 
 impl Orphans {
     pub(crate) fn new(objects: BlobsRef, grace: Duration) -> Self {
-        Self { objects, grace, since: Mutex::default() }
+        Self { objects, grace, since: Mutex::default(), empty: Mutex::default() }
     }
 
     /// Removes what has had no owner for the grace period. What cannot be removed is logged and left
@@ -39,6 +41,7 @@ impl Orphans {
         // Objects first: a worker has its card, and a query its record, before the first object.
         let names = self.objects.list(ROOT).await?;
         let found: BTreeSet<Place> = names.iter().filter_map(|name| place(name)).collect();
+        self.sweep_estates(parts, &found).await?;
         if found.is_empty() {
             self.since.lock().clear();
             return Ok(());
@@ -64,6 +67,27 @@ impl Orphans {
         }
         Ok(())
     }
+
+    /// Removes what dead workers left as a record and nobody adopts, because there are no objects.
+    async fn sweep_estates(&self, parts: &Parts, found: &BTreeSet<Place>) -> Result<()> {
+        let estates = Estate::all(parts.store.as_ref()).await?;
+        let alive = match estates.len() {
+            0 => Vec::new(),
+            _ => Peer::all(&parts.store, Role::Shuffle).await?,
+        };
+        let is_empty = |estate: &&Estate| {
+            let there = |folder: &String| found.iter().any(|(worker, _)| worker == folder);
+            let lives = alive.iter().any(|peer| estate.names(&peer.id.to_string()));
+            !lives && !estate.record.folders.iter().any(there)
+        };
+        let empty = estates.iter().filter(is_empty).map(|estate| estate.id).collect();
+        let now = parts.env.unix_ms();
+        let due = due(&mut self.empty.lock(), &empty, now, self.grace);
+        for estate in estates.iter().filter(|estate| due.contains(&estate.id)) {
+            estate.forget(&parts.store).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Whose an object is, by its name. `None`: the name is not of this build's making.
@@ -76,12 +100,12 @@ fn place(name: &str) -> Option<Place> {
 
 /// Takes note of what has no owner now (milliseconds since 1970); returns what has had none for long
 /// enough.
-fn due(
-    since: &mut BTreeMap<Place, u64>,
-    orphans: &BTreeSet<Place>,
+fn due<T: Ord + Clone>(
+    since: &mut BTreeMap<T, u64>,
+    orphans: &BTreeSet<T>,
     now: u64,
     grace: Duration,
-) -> Vec<Place> {
+) -> Vec<T> {
     since.retain(|place, _| orphans.contains(place));
     for place in orphans {
         since.entry(place.clone()).or_insert(now);

@@ -9,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use dunlin_base::{Error, Kind, PartitionId, QueryId, Result, StageEpoch, StageId};
 use dunlin_proto::output::{MapOutput, StageOutput};
-use dunlin_queue::{Ended, Lost, Missing, Phase};
+use dunlin_queue::{Ended, Heir, Lost, Missing, Phase};
 use dunlin_shuffle::{ReadFault, read_partition};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -118,13 +118,15 @@ async fn result(
     from: Option<Place>,
 ) -> Result<BoxStream<'static, Result<Chunk>>> {
     let until = gateway.parts().env.now() + WORKER_WAIT;
+    let heir_until = gateway.parts().env.now() + HEIR_WAIT;
     loop {
         let (stage, epoch, mut chunks) = open(&gateway, query, &schema, from).await?;
         // Once rows were handed out, rows of another run must not follow.
         let first = chunks.next().await;
         match first {
             Some(Err(error)) if from.is_none() && gateway.parts().env.now() < until => {
-                remake(&gateway, query, (stage, epoch), error).await?;
+                let waits = gateway.parts().env.now() < heir_until;
+                remake(&gateway, query, (stage, epoch), error, waits).await?;
             }
             first => return Ok(stream::iter(first).chain(chunks).boxed()),
         }
@@ -134,16 +136,21 @@ async fn result(
 /// How long a gateway tries to reach the worker that has the result.
 const WORKER_WAIT: Duration = Duration::from_secs(60);
 
+/// How long it waits for somebody to adopt a result that a dead worker left in the object store. Then
+/// there is time left to have it made again.
+const HEIR_WAIT: Duration = Duration::from_secs(45);
+
 /// Between two tries.
 const WORKER_LOOK: Duration = Duration::from_millis(200);
 
-/// Has a result made again that is gone, or waits a little for a worker that is out of reach. Any
-/// other error comes back.
+/// Has a result made again that is gone, or waits a little for a worker that is out of reach, or, if
+/// it `waits`, for one that adopts the result. Any other error comes back.
 async fn remake(
     gateway: &Gateway,
     query: QueryId,
     (stage, epoch): (StageId, StageEpoch),
     error: Error,
+    waits: bool,
 ) -> Result<()> {
     let parts = gateway.parts();
     let Some(fault) = ReadFault::of(&error) else { return Err(error) };
@@ -152,10 +159,15 @@ async fn remake(
         // A worker that this gateway has not heard of yet is not gone.
         gone = gone && !parts.queue.has_shuffle_worker(holder.worker).await?;
     }
+    let stored = fault.holders.iter().find(|holder| holder.stored && gone);
+    let due = match stored {
+        Some(holder) if waits => parts.queue.heir_of(holder.worker).await? != Heir::Nobody,
+        _ => false,
+    };
+    let names = || fault.holders.iter().map(|holder| holder.worker.to_string()).collect();
     let what = match error.kind() {
-        Kind::Lost if gone => {
-            Lost::Workers(fault.holders.iter().map(|h| h.worker.to_string()).collect())
-        }
+        Kind::Lost if gone && !due && stored.is_some() => Lost::Estates(names()),
+        Kind::Lost if gone && !due => Lost::Workers(names()),
         Kind::Lost if !fault.all_gone() => Lost::Maps(fault.maps.clone()),
         _ => {
             parts.env.sleep(WORKER_LOOK).await;

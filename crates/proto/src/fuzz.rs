@@ -5,6 +5,7 @@ use dunlin_base::{Attempt, Kind, PartitionId, QueryId, StageEpoch, StageId};
 use dunlin_fuzz::{Counting, fuzz, peak_of};
 
 use crate::block::{BODY_LEN_MAX, Block, BlockId, Codec, HEADER_LEN, ShuffleId};
+use crate::extent_index::{ExtentIndex, Tail, resealed};
 use crate::shuffle::MapAttempt;
 use crate::table::{Entry, ExtentEntry, FileTable, HEAD_LEN, PartitionEntry, ShuffleEntry};
 
@@ -110,5 +111,33 @@ fn tables_with_changed_bodies_are_refused_or_whole() {
     let whole = table().to_bytes().expect("small");
     fuzz("bodies of tables", &[whole[HEAD_LEN..].to_vec()], 20_000, |body| {
         check_table(&FileTable::framed(body));
+    });
+}
+
+fn index() -> ExtentIndex {
+    let extent = table().shuffles.remove(0).partitions.remove(0).extents.remove(0);
+    let (shuffle, blocks) = (blocks()[0].id.shuffle, extent.entries().expect("its own"));
+    ExtentIndex { shuffle, partition: PartitionId(2), length: extent.length, blocks }
+}
+
+#[test]
+fn changed_indexes_are_refused_or_whole() {
+    let whole = index().to_bytes().expect("small");
+    let size = index().length + whole.len() as u64;
+    fuzz("indexes", &[whole.to_vec()], 20_000, |bytes| {
+        for bytes in [bytes.to_vec(), resealed(bytes.to_vec())].map(Bytes::from) {
+            let (read, peak) = peak_of(|| ExtentIndex::from_tail(&bytes, size));
+            assert!(peak <= 8 * bytes.len() + 4096, "{peak} bytes for {}", bytes.len());
+            match read {
+                Err(error) => assert_eq!(error.kind(), Kind::Lost, "{error}"),
+                Ok(Tail::Longer(index)) => assert!(index > bytes.len()),
+                Ok(Tail::Index(index)) => {
+                    let again = index.to_bytes().expect("as long as it was");
+                    assert!(bytes.ends_with(&again));
+                    let end = |entry: &Entry| entry.offset + HEADER_LEN as u64 + entry.length;
+                    assert!(index.blocks.iter().all(|entry| end(entry) <= index.length));
+                }
+            }
+        }
     });
 }

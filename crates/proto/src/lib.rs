@@ -3,6 +3,7 @@
 
 pub mod block;
 pub mod decide;
+pub mod extent_index;
 #[cfg(test)]
 mod fuzz;
 pub mod shuffle;

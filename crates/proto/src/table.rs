@@ -34,7 +34,7 @@ const MAGIC: [u8; 4] = *b"DLFT";
 const EXTENT_LEN_MAX: u64 = 1 << 48;
 
 /// Bytes of one block in [`ExtentEntry::blocks`].
-const ENTRY_LEN: usize = 41;
+pub(crate) const ENTRY_LEN: usize = 41;
 
 /// One block of an extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -35,6 +35,8 @@ struct Shared {
     cards: RwLock<BTreeMap<ProcessId, Seen>>,
     /// Who answers for a former life; changed after the cards.
     heirs: RwLock<BTreeMap<ProcessId, ProcessId>>,
+    /// Who has adopted the objects of a dead worker; changed after the cards.
+    adopters: RwLock<BTreeMap<ProcessId, ProcessId>>,
     changed: Notify,
 }
 
@@ -85,11 +87,14 @@ impl LiveSet {
     }
 
     /// The card of the process that `id` is a life of, present or former. One that names it as a
-    /// former life comes first: its own card may be what that life left behind.
+    /// former life comes first: its own card may be what that life left behind. Without either, the
+    /// card of a worker that has adopted its objects: that has less than the process itself.
     pub fn card_of(&self, id: ProcessId) -> Option<Card> {
         let heir = self.shared.heirs.read().get(&id).copied();
+        let adopter = self.shared.adopters.read().get(&id).copied();
         let cards = self.shared.cards.read();
-        let seen = heir.and_then(|heir| cards.get(&heir)).or_else(|| cards.get(&id))?;
+        let own = heir.and_then(|heir| cards.get(&heir)).or_else(|| cards.get(&id));
+        let seen = own.or_else(|| adopter.and_then(|adopter| cards.get(&adopter)))?;
         Some(seen.read.as_ref().clone())
     }
 
@@ -141,9 +146,15 @@ impl Shared {
             let heirs =
                 cards.iter().flat_map(|(id, seen)| seen.former.iter().map(|one| (*one, *id)));
             let heirs = heirs.collect();
+            let adopted = |(id, seen): (&ProcessId, &Seen)| {
+                let (id, ids) = (*id, seen.read.adopted.clone());
+                ids.into_iter().filter_map(move |one| Some((one.parse().ok()?, id)))
+            };
+            let adopters = cards.iter().flat_map(adopted).collect();
             *current = cards;
             drop(current);
             *self.heirs.write() = heirs;
+            *self.adopters.write() = adopters;
             self.changed.notify_one();
         }
     }

@@ -7,9 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use dunlin_base::{Env, Error, Kind, LeaseId, ProcessId, Result, Revision};
 use dunlin_metadata::{Compare, Durability, Op, StoreRef, Txn, TxnOutcome};
+use dunlin_proto::queue::Estate;
 use parking_lot::Mutex;
+use prost::Message;
 use tokio::sync::Notify;
 
+use crate::estate;
 use crate::invariants::Owner;
 use crate::latch::Latch;
 use crate::queue::settle;
@@ -90,28 +93,34 @@ impl Member {
         ttl: Duration,
     ) -> Result<Self> {
         let id = ProcessId::generate(&env);
-        Self::join_as((id, &[]), (store, env), role, card, ttl).await
+        Self::join_as((id, &[]), (store, env), role, (card, None), ttl).await
     }
 
-    /// [`Member::join`] under a fresh id that the caller has generated. The cards of its former
-    /// lives go in the moment that its own comes: nobody ever takes it for two.
+    /// [`Member::join`] under a fresh id that the caller has generated, with an estate if it is to leave
+    /// one. The cards and estates of its former lives go in the moment that its own come: nobody ever
+    /// takes it for two.
     pub(crate) async fn join_as(
         (id, former): (ProcessId, &[String]),
         (store, env): (StoreRef, Env),
         role: Role,
-        card: Bytes,
+        (card, estate): (Bytes, Option<Estate>),
         ttl: Duration,
     ) -> Result<Self> {
         let sent = env.now();
         let lease = store.lease_grant(ttl).await?;
         let key = format!("{}{id}", role.prefix());
         let gone = former.iter().map(|id| Op::Delete(format!("{}{id}", role.prefix())));
-        let txn = Txn {
+        let mut txn = Txn {
             compares: vec![Compare::Absent(key.clone())],
             ops: gone.chain([Op::Put(key, card, Some(lease.id))]).collect(),
             // A card does not outlive the machine.
             durability: Durability::Lazy,
         };
+        if let Some(estate) = estate {
+            txn.ops.extend(former.iter().map(|id| Op::Delete(estate::key(id))));
+            txn.ops.push(Op::Put(estate::key(id), estate.encode_to_vec().into(), None));
+            txn.durability = Durability::Synced;
+        }
         let fence = match settle(&store, &env, txn).await? {
             TxnOutcome::Committed(revision) => revision,
             // The id is ours alone: what is there is what we wrote and did not hear of.

@@ -38,8 +38,12 @@ pub struct Missing {
 /// The part of an output that is lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lost {
-    /// All that nobody but these shuffle workers holds, by their process ids as outputs name them.
+    /// All that nobody but these shuffle workers holds, by their process ids as outputs name them, but
+    /// for what was acknowledged as being in the object store.
     Workers(Vec<String>),
+    /// All that nobody but these workers holds or held: nobody has adopted what they left in the object
+    /// store.
+    Estates(Vec<String>),
     /// The output of these maps.
     Maps(Vec<MapAttempt>),
 }
@@ -87,13 +91,14 @@ impl Queue {
 
 impl Queue {
     /// True if the store has the card of a shuffle worker that is, or was before its present life,
-    /// this process.
+    /// this process, or has adopted its objects.
     pub async fn has_shuffle_worker(&self, worker: ProcessId) -> Result<bool> {
         let (id, prefix) = (worker.to_string(), Role::Shuffle.prefix());
         let cards = self.store().range(prefix).await?.entries;
         Ok(cards.iter().any(|entry| {
             let card = || Card::decode(entry.value.as_ref()).unwrap_or_default();
-            entry.key.strip_prefix(prefix) == Some(&id) || card().former.contains(&id)
+            let named = |card: Card| card.former.contains(&id) || card.adopted.contains(&id);
+            entry.key.strip_prefix(prefix) == Some(&id) || named(card())
         }))
     }
 }
@@ -152,7 +157,10 @@ fn is_lost(map: &MapOutput, what: &Lost) -> bool {
     !map.inlined
         && holds
         && match what {
-            Lost::Workers(gone) => map.locations.iter().any(|at| is_gone(at, gone)),
+            Lost::Workers(gone) => {
+                map.locations.iter().any(|at| !at.in_object_store && is_gone(at, gone))
+            }
+            Lost::Estates(gone) => map.locations.iter().any(|at| is_gone(at, gone)),
             Lost::Maps(maps) => maps.iter().any(of),
         }
 }

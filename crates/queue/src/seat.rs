@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use dunlin_base::env::Task;
 use dunlin_base::{Env, ProcessId, Result};
-use dunlin_metadata::StoreRef;
+use dunlin_metadata::{Durability, Op, StoreRef, Txn};
 use dunlin_proto::queue::Card;
 use parking_lot::Mutex;
 use prost::Message;
 
+use crate::estate::{self, Estate};
 use crate::member::{Member, Role};
 use crate::peer::Peer;
 
@@ -105,6 +106,37 @@ impl Seat {
         written
     }
 
+    /// Has the card of this life and all later ones answer for what another worker left, and the own
+    /// estate name it, in place of that one's; see [`Estate::claim`]. To be called once all of it is
+    /// here. False: it is not as it was claimed, and nothing has changed. Errors and order are those
+    /// of [`Seat::say`].
+    pub async fn inherit(&self, estate: &Estate) -> Result<bool> {
+        let _turn = self.saying.lock().await;
+        let member = self.member();
+        let before = self.card.lock().clone();
+        let mut card = before.clone();
+        estate.add_to(&mut card);
+        self.card.lock().clone_from(&card);
+        let own = member.id().to_string();
+        card.former.retain(|id| *id != own);
+        let record = Estate::record(&card, member.id());
+        let written = member.inherit(&card, record, estate).await;
+        if matches!(written, Ok(false)) {
+            let former = self.card.lock().former.clone();
+            *self.card.lock() = Card { former, ..before };
+        }
+        written
+    }
+
+    /// Leaves nothing behind in the object store: its estate goes. For a process that ends and holds
+    /// nothing. `Retry`: perhaps it is still there; somebody looks through it in vain then.
+    pub async fn renounce(&self) -> Result<()> {
+        let member = self.member();
+        let ops = vec![Op::Delete(estate::key(member.id()))];
+        let (store, _) = member.store();
+        store.txn(Txn { ops, durability: Durability::Lazy, ..Txn::default() }).await.map(drop)
+    }
+
     /// The ids of all lives, the newest last, as far as cards name them.
     pub fn lives(&self) -> Vec<String> {
         self.card.lock().former.clone()
@@ -135,11 +167,11 @@ impl<F: Fn(ProcessId)> Lives<F> {
     async fn begin(&mut self) -> Result<Member> {
         let id = ProcessId::generate(&self.env);
         (self.joining)(id);
-        let bytes = self.card.lock().encode_to_vec().into();
+        let card = self.card.lock().clone();
+        let said = (card.encode_to_vec().into(), Estate::record(&card, id));
         let (store, env) = (Arc::clone(&self.store), self.env.clone());
-        let former = self.card.lock().former.clone();
-        let lives = (id, former.as_slice());
-        let member = Member::join_as(lives, (store, env), self.role, bytes, self.ttl).await?;
+        let lives = (id, card.former.as_slice());
+        let member = Member::join_as(lives, (store, env), self.role, said, self.ttl).await?;
         let former = &mut self.card.lock().former;
         former.push(id.to_string());
         let extra = former.len().saturating_sub(FORMER_MAX);

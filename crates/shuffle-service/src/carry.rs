@@ -80,8 +80,11 @@ impl Core {
     async fn upload(&self, flush: Flush) -> Result<Written> {
         let Some(objects) = &self.objects else { return Err(Error::bug("no object store")) };
         let (path, end) = (objects.path(flush.ticket.id), flush.length());
-        let (parts, offsets) = flush.parts();
-        match objects.put(&path, &Source::Memory(parts, end)).await {
+        let (mut parts, offsets) = flush.parts();
+        let index = flush.index(&offsets).unwrap_or_default();
+        let length = end + index.len() as u64;
+        parts.push(index);
+        match objects.put(&path, &Source::Memory(parts, length)).await {
             Ok(()) => Ok(Written { home: Home::Object(path), offsets, end, synced: true }),
             Err(Failed::Store(error)) => Err(error),
             Err(Failed::Source(cause)) => Err(Error::bug(format!("bytes in memory: {cause}"))),

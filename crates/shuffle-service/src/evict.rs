@@ -1,7 +1,8 @@
 //! Moving the oldest extents from disks that are full to the object store, so that what leaves memory
 //! next finds room there. The pump asks for it when no disk takes data; one round runs at a time.
 //!
-//! The bytes are copied as they are, so a block keeps its offset. They are verified on their way: an
+//! The bytes are copied as they are, so a block keeps its offset, and the index of an object is written
+//! behind them. They are verified on their way: an
 //! extent that cannot be read, or is corrupt, stays where it is.
 
 use std::sync::Arc;
@@ -109,7 +110,8 @@ impl Core {
         let Some(id) = partition.begin_evict(&old) else { return 0 };
         self.places.lock().entry(id.shuffle.query).or_default().insert(Target::Objects);
         let (unit, path) = (&self.disks[old.disk], objects.path(id));
-        let source = Source::file(unit, &old.file, old.length);
+        let index = partition.index_of(&old).unwrap_or_default();
+        let source = Source::file(unit, &old.file, old.length, index);
         match objects.put(&path, &source).await {
             Ok(()) => {}
             Err(Failed::Source(cause)) => {

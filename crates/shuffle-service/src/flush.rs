@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dunlin_proto::block::{Block, HEADER_LEN};
+use dunlin_proto::extent_index::ExtentIndex;
+use dunlin_proto::shuffle::MapAttempt;
+use dunlin_proto::table::Entry;
 
 use crate::disk::{Disk, DiskFile, ExtentId};
 use crate::extent::{Home, Target};
@@ -84,6 +87,22 @@ impl Flush {
             parts.extend([Bytes::copy_from_slice(&block.header()), block.body.clone()]);
         }
         (parts, offsets)
+    }
+
+    /// What an object of these blocks says of them behind them; nothing if it would be too long.
+    pub(crate) fn index(&self, offsets: &[(Key, u64)]) -> Option<Bytes> {
+        let entry = |((_, block), (_, offset)): (&(Key, Block), &(Key, u64))| Entry {
+            of: MapAttempt { map: block.id.map, attempt: block.id.attempt },
+            batch: block.id.batch,
+            rows: block.rows,
+            codec: block.codec,
+            checksum: block.checksum,
+            length: block.body.len() as u64,
+            offset: *offset,
+        };
+        let ExtentId { shuffle, partition, .. } = self.ticket.id;
+        let blocks = self.blocks.iter().zip(offsets).map(entry).collect();
+        ExtentIndex { shuffle, partition, length: self.length(), blocks }.to_bytes()
     }
 
     fn append_to(&self, file: &dyn DiskFile) -> io::Result<(Vec<(Key, u64)>, u64)> {

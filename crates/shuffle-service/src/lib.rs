@@ -13,12 +13,15 @@
 //! [`disk`] is the seam to files. `objects` is the object store, `evict` moves extents from disks to
 //! it.
 //!
+//! `adopt` takes in what a dead worker left in the object store.
+//!
 //! From one process to the next: `hand_over` leaves tables of all extents in the folders, `take_over`
 //! reads them (`recover` makes one from the files of a process that was killed); `calls` lets the former wait for what is under way.
 //!
 //! Locks are taken in this order and never across an await: the pump, registry, gate of a shuffle,
 //! its table of partitions, one partition or one disk.
 
+mod adopt;
 mod aim;
 mod bounded;
 mod calls;
@@ -52,6 +55,7 @@ mod take_over;
 mod unit;
 mod worker;
 
+pub use adopt::Adopted;
 pub use door::{Bound, Door, DoorOptions, DoorStats};
 pub use hand_over::HandOver;
 pub use health::DiskState;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use dunlin_base::{Error, PartitionId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 
 use crate::bounded::BoundedSet;
 use crate::memory::{ENTRY_COST, Memory, Reservation};
-use crate::partition::{Appended, Partition, Removed};
+use crate::partition::{Adopt, Appended, Partition, Removed};
 
 /// Discarded attempts that are remembered for one shuffle.
 const DISCARDED_MAX: usize = 4096;
@@ -24,9 +24,9 @@ pub(crate) struct Shuffle {
     partitions: RwLock<HashMap<PartitionId, Arc<Partition>>>,
     /// Body bytes in memory.
     memory_bytes: Arc<AtomicU64>,
-    /// Not all that was pushed to a former life is there, and nobody knows what it was: who asks for
+    /// Not all that was pushed to a former life, or to a worker whose objects were adopted, is there, and nobody knows what it was: who asks for
     /// what a commit names sees what is missing, who follows would not.
-    holes: bool,
+    holes: AtomicBool,
 }
 
 /// What of a shuffle outlives its process, besides its partitions.
@@ -68,7 +68,7 @@ impl Shuffle {
             gate: RwLock::new(gate),
             partitions: RwLock::default(),
             memory_bytes: Arc::default(),
-            holes: false,
+            holes: AtomicBool::new(false),
         }
     }
 
@@ -79,7 +79,8 @@ impl Shuffle {
         memory_bytes: Arc<AtomicU64>,
         partitions: Vec<(PartitionId, Partition)>,
     ) -> Self {
-        let mut shuffle = Self { holes: fate.holes, memory_bytes, ..Self::new(id) };
+        let mut shuffle =
+            Self { holes: AtomicBool::new(fate.holes), memory_bytes, ..Self::new(id) };
         let gate = shuffle.gate.get_mut();
         gate.sealed = fate.sealed;
         fate.discarded.into_iter().for_each(|attempt| gate.discarded.insert(attempt));
@@ -91,7 +92,7 @@ impl Shuffle {
     pub(crate) fn fate(&self) -> Fate {
         let gate = self.gate.read();
         let discarded = gate.discarded.iter().copied().collect();
-        Fate { sealed: gate.sealed, holes: self.holes, discarded }
+        Fate { sealed: gate.sealed, holes: self.has_holes(), discarded }
     }
 
     pub(crate) fn id(&self) -> ShuffleId {
@@ -104,7 +105,7 @@ impl Shuffle {
     }
 
     pub(crate) fn has_holes(&self) -> bool {
-        self.holes
+        self.holes.load(Relaxed)
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -157,6 +158,21 @@ impl Shuffle {
             }
         }
         Ok(())
+    }
+
+    /// Takes in an object of another worker: see [`Partition::adopt`]. `Fenced`: the shuffle was
+    /// deleted.
+    pub(crate) fn adopt(&self, object: Adopt, reserved: &mut Reservation<'_>) -> Result<u64> {
+        let gate = self.gate.read();
+        if gate.deleted {
+            return Err(Error::fenced(format!("shuffle {} was deleted", self.id)));
+        }
+        // Nobody knows what else that worker had.
+        self.holes.store(true, Relaxed);
+        let discarded = |of| gate.discarded.contains(&of);
+        let blocks = self.partition_or_new(object.partition).adopt(object, discarded)?;
+        reserved.keep(blocks * ENTRY_COST);
+        Ok(blocks)
     }
 
     pub(crate) fn seal(&self) {

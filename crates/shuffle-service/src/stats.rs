@@ -33,6 +33,15 @@ pub struct Stats {
     pub peer_failures: u64,
     /// Pushes with an answer, by what it said.
     pub answers: Answers,
+    /// Times that objects of dead workers were taken in.
+    pub adoptions: u64,
+    /// Times that this failed, and is to be tried again.
+    pub adoption_failures: u64,
+    /// Blocks that were found in these objects.
+    pub adopted_blocks: u64,
+    /// Objects of dead workers that were left out: they do not say what is in them, or not what
+    /// their names say.
+    pub adoption_refusals: u64,
     /// Each disk, in the order of the options.
     pub disks: Vec<DiskStats>,
     /// The object store, if there is one.
@@ -120,6 +129,10 @@ pub(crate) struct Counters {
     pub(crate) corrupt: AtomicU64,
     pub(crate) peer_failures: AtomicU64,
     pub(crate) no_memory: AtomicU64,
+    pub(crate) adoptions: AtomicU64,
+    pub(crate) adoption_failures: AtomicU64,
+    pub(crate) adopted_blocks: AtomicU64,
+    pub(crate) adoption_refusals: AtomicU64,
     moves: AtomicU64,
     acks: [AtomicU64; 3],
     refusals: [AtomicU64; 4],
@@ -172,6 +185,10 @@ impl Counters {
             corrupt: self.corrupt.load(Relaxed),
             peer_failures: self.peer_failures.load(Relaxed),
             answers: self.answers(),
+            adoptions: self.adoptions.load(Relaxed),
+            adoption_failures: self.adoption_failures.load(Relaxed),
+            adopted_blocks: self.adopted_blocks.load(Relaxed),
+            adoption_refusals: self.adoption_refusals.load(Relaxed),
             ..Stats::default()
         }
     }

@@ -138,7 +138,7 @@ impl ShuffleWorker {
     }
 
     /// A change that is no push may begin. `Retry` once the worker has handed over.
-    fn change(&self) -> Result<Call<'_>> {
+    pub(crate) fn change(&self) -> Result<Call<'_>> {
         self.changes.enter().ok_or_else(handed_over)
     }
 

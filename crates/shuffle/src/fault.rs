@@ -47,6 +47,8 @@ pub struct Unread {
     pub worker: ProcessId,
     /// The worker itself is gone, and all that it held.
     pub gone: bool,
+    /// The blocks were acknowledged as being in the object store: somebody may adopt them.
+    pub stored: bool,
 }
 
 impl ReadFault {
@@ -146,7 +148,7 @@ mod tests {
     fn a_fault_is_found_through_other_causes() {
         let worker = ProcessId::from_u128(7);
         let gone = WorkerGone::error(worker, "").context("connecting");
-        let holders = vec![Unread { worker, gone: true }];
+        let holders = vec![Unread { worker, gone: true, stored: false }];
         let fault = ReadFault::attach(gone, StageId(3), holders.clone(), Vec::new());
         assert_eq!((fault.kind(), fault.message().contains("gone")), (Kind::Lost, true));
         let outer = Error::lost("a task failed").with_source(fault);

@@ -101,6 +101,8 @@ pub struct WrittenOutput {
     pub inlined: bool,
     /// Where blocks are; the partitions name these by index.
     pub locations: Vec<Location>,
+    /// The least that was said of the blocks at each of these locations.
+    pub levels: Vec<Durability>,
     /// The least that a worker said of a block. `None` if nothing was pushed.
     pub durability: Option<Durability>,
 }
@@ -114,15 +116,17 @@ impl WrittenOutput {
         attempt: Attempt,
         epoch: StageEpoch,
     ) -> MapOutput {
-        let location = |location: &Location| output::Location {
+        let levels = self.levels.iter().copied().chain(std::iter::repeat(Durability::Memory));
+        let location = |(location, level): (&Location, Durability)| output::Location {
             worker: location.worker.to_string(),
             peer: location.peer.map(|peer| peer.to_string()).unwrap_or_default(),
+            in_object_store: level == Durability::Object,
         };
         MapOutput {
             first_slice: map,
             slice_count,
             attempt: attempt.0,
-            locations: self.locations.iter().map(location).collect(),
+            locations: self.locations.iter().zip(levels).map(location).collect(),
             partitions: self.partitions,
             stats: None,
             inline_blocks: self.inline_blocks,

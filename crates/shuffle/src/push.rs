@@ -50,14 +50,14 @@ struct State {
     locations: Vec<Known>,
     partitions: Vec<Route>,
     pending: BTreeMap<At, Pending>,
-    durability: Option<Durability>,
 }
 
 /// A location that was used.
+#[derive(Clone, Copy)]
 struct Known {
     location: Location,
-    /// Blocks were acknowledged here.
-    holds: bool,
+    /// The least that was said of the blocks that were acknowledged here; nothing before the first.
+    level: Option<Durability>,
 }
 
 /// Where one partition's blocks go, and went.
@@ -172,12 +172,9 @@ impl Pushing {
         outcome
     }
 
-    /// The locations that hold blocks, and the least that was said of their safety. Fills in the
-    /// places of the partitions.
-    pub(crate) fn places(
-        &self,
-        partitions: &mut [PartitionOutput],
-    ) -> (Vec<Location>, Option<Durability>) {
+    /// The locations that hold blocks, each with the least that was said of their safety there. Fills
+    /// in the places of the partitions.
+    pub(crate) fn places(&self, partitions: &mut [PartitionOutput]) -> Vec<(Location, Durability)> {
         let state = self.state.lock();
         let mut used = Vec::new();
         for output in partitions {
@@ -187,8 +184,16 @@ impl Pushing {
                 _ => output.parts = runs,
             }
         }
-        let location = |at: &At| state.locations[*at as usize].location;
-        (used.iter().map(location).collect(), state.durability)
+        let place = |at: &At| {
+            let Known { location, level } = state.locations[*at as usize];
+            (location, level.unwrap_or(Durability::Memory))
+        };
+        used.iter().map(place).collect()
+    }
+
+    /// The least that was said of the safety of any block; nothing if none was acknowledged.
+    pub(crate) fn durability(&self) -> Option<Durability> {
+        self.state.lock().locations.iter().filter_map(|known| known.level).min()
     }
 
     /// What of the blocks cannot travel inline any more.
@@ -324,10 +329,8 @@ impl Pushing {
 
     fn stored(&self, at: At, blocks: &[Block], ack: &Ack) {
         let mut state = self.state.lock();
-        let Known { holds, .. } = &mut state.locations[at as usize];
-        *holds = true;
-        let least = state.durability.map_or(ack.durability, |least| least.min(ack.durability));
-        state.durability = Some(least);
+        let Known { level, .. } = &mut state.locations[at as usize];
+        *level = Some(level.map_or(ack.durability, |least| least.min(ack.durability)));
         for block in blocks {
             let went = &mut state.partitions[block.id.partition.0 as usize].went;
             let batch = block.id.batch as usize;
@@ -338,11 +341,14 @@ impl Pushing {
         }
     }
 
-    /// True if the worker holds blocks that nobody else does.
+    /// True if the worker holds blocks that go with it: nobody else has them, and in the object store
+    /// they are not either, where they would be found again.
     fn has_only_copies(&self, worker: ProcessId) -> bool {
         let alone = Location { worker, peer: None };
+        let goes =
+            |level: Option<Durability>| level.is_some_and(|level| level < Durability::Object);
         let state = self.state.lock();
-        state.locations.iter().any(|known| known.holds && known.location == alone)
+        state.locations.iter().any(|known| known.location == alone && goes(known.level))
     }
 
     /// Takes a partition to its next location, if it is still at this one. Says where it is now.
@@ -387,7 +393,7 @@ impl State {
     fn at(&mut self, location: Location) -> At {
         let known = self.locations.iter().position(|known| known.location == location);
         let at = known.unwrap_or_else(|| {
-            self.locations.push(Known { location, holds: false });
+            self.locations.push(Known { location, level: None });
             self.locations.len() - 1
         });
         at as At

@@ -39,6 +39,8 @@ pub(crate) struct Source {
     ahead: Option<Block>,
     /// None: inline.
     shuffle: Option<ShuffleId>,
+    /// The blocks were acknowledged as being in the object store.
+    stored: bool,
 }
 
 impl Source {
@@ -52,6 +54,7 @@ impl Source {
             blocks: stream::empty().boxed(),
             ahead: None,
             shuffle: None,
+            stored: false,
         }
     }
 
@@ -61,7 +64,8 @@ impl Source {
         location: &Location,
         shuffle: ShuffleId,
     ) -> Result<Self> {
-        let mut source = Self { shuffle: Some(shuffle), ..Self::empty() };
+        let stored = location.in_object_store;
+        let mut source = Self { shuffle: Some(shuffle), stored, ..Self::empty() };
         // The last is tried first.
         for holder in [&location.peer, &location.worker] {
             if holder.is_empty() {
@@ -173,10 +177,10 @@ impl Source {
 
     /// Everybody who was to hold the blocks and could not be read from.
     pub(crate) fn holders(&self) -> Vec<Unread> {
-        let current = self.current.map(|worker| Unread { worker, gone: false });
+        let unread = |worker, gone| Unread { worker, gone, stored: self.stored };
+        let current = self.current.map(|worker| unread(worker, false));
         let gone = |error: &Error| find::<WorkerGone>(error).is_some();
-        let failed =
-            |(worker, error): &(ProcessId, Error)| Unread { worker: *worker, gone: gone(error) };
+        let failed = |(worker, error): &(ProcessId, Error)| unread(*worker, gone(error));
         self.failures.iter().map(failed).chain(current).collect()
     }
 

@@ -131,8 +131,9 @@ impl ShuffleWriter {
                 written.inlined = true;
             }
             None => {
-                (written.locations, written.durability) =
-                    self.sender.pushing.places(&mut partitions);
+                let places = self.sender.pushing.places(&mut partitions);
+                (written.locations, written.levels) = places.into_iter().unzip();
+                written.durability = self.sender.pushing.durability();
             }
         }
         Ok(WrittenOutput { partitions, ..written })

@@ -76,7 +76,10 @@ pub(super) const KEYS: [(&str, &str); 12] = [
         "once no disk takes data: write-on (to the next tier), evict (the oldest go there)",
     ),
     ("sync", "data leave memory only for files that are synced"),
-    ("sync-pushes", "pushes are acknowledged once their data are in synced files"),
+    (
+        "sync-pushes",
+        "pushes are acknowledged once their data are in synced files or in the object store",
+    ),
     ("split-soft", "a partition with more than this goes on at another worker soon"),
     ("split-hard", "a partition with more than this is refused if there is another worker"),
     ("flush-bytes", "a partition that was written once is written on in pieces of this"),

@@ -3,6 +3,7 @@
 //! The roles meet only in the metadata store and through the shuffle; the wiring hands each its
 //! parts and keeps the handles with which tests stop them one by one.
 
+mod adoption;
 mod decommission;
 mod options;
 mod runtimes;
@@ -28,6 +29,7 @@ use dunlin_shuffle_service::ShuffleWorker;
 use futures::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 
+pub use self::adoption::Adopter;
 use self::options::store_variables;
 pub use self::options::{EngineOptions, Wire, WireTls};
 use self::runtimes::{Runtimes, task_runtime};

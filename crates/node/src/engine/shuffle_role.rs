@@ -11,18 +11,21 @@ use dunlin_base::{Env, Result};
 use dunlin_metadata::StoreRef;
 use dunlin_metadata::blob::ObjectPlace;
 use dunlin_proto::queue::{Card, MachineSocket};
-use dunlin_queue::{Role, Seat, SeatOptions};
+use dunlin_queue::{LiveSet, Role, Seat, SeatOptions};
 use dunlin_shuffle::LocalWorkers;
 use dunlin_shuffle_service::{Bound, Door, DoorOptions, HandOver, ShuffleWorker};
 
+use super::adoption::Adopter;
 use super::options::Wire;
-use super::telling::{self, Teller};
-use super::{EngineOptions, storage};
+use super::telling::{self, ObjectsAt, Teller};
+use super::{EngineOptions, adoption, storage};
 
 pub(super) struct ShuffleRole {
     pub(super) worker: Arc<ShuffleWorker>,
     pub(super) teller: Arc<Teller>,
     telling: Task<()>,
+    /// Only where others may have left something in the same object store.
+    adopting: Option<Task<()>>,
     /// For other processes, if there are any.
     pub(super) door: Option<Arc<Door>>,
 }
@@ -38,7 +41,8 @@ impl ShuffleRole {
     ) -> Result<Self> {
         let limits = storage::limits(options, objects, (&options.scratch, env));
         let memory_limit = limits.memory_limit.0;
-        let object_folder = limits.objects.as_ref().map(|objects| objects.worker.clone());
+        let folder = limits.objects.as_ref().map(|objects| objects.worker.clone());
+        let place = ObjectsAt { folder, store: storage::object_place(options) };
         let worker = ShuffleWorker::new(limits, env.clone())?;
         // What a former process handed over is asked for by its ids.
         let former = worker.taken_over().processes.clone();
@@ -47,12 +51,17 @@ impl ShuffleRole {
             former: former.iter().map(ToString::to_string).collect(),
             ..Card::default()
         };
-        let told = telling::first_words(&worker, memory_limit, object_folder.clone());
+        adoption::reclaim(store, &worker, &place.store, &mut card).await;
+        let told = telling::first_words(&worker, memory_limit, &place);
         card.shuffle = Some(told.clone());
         let door = match &options.wire {
             Some(wire) => Some(open(wire, options, leases, &worker, &mut card).await?),
             None => None,
         };
+        if let Some(door) = &door {
+            let ids = card.adopted.iter().filter_map(|id| id.parse().ok());
+            ids.for_each(|id| door.answer_for(id));
+        }
         let role = SeatOptions { role: Role::Shuffle, card, ttl: options.lease_ttl };
         let joining = {
             let (workers, worker, door) = (Arc::clone(workers), Arc::clone(&worker), door.clone());
@@ -77,20 +86,22 @@ impl ShuffleRole {
             seat: Arc::new(seat),
             worker: Arc::clone(&worker),
             memory_limit,
-            object_folder,
+            place,
             admin: Default::default(),
             draining: AtomicBool::new(false),
         });
         let tells = telling::tell_for_ever(Arc::downgrade(&teller), told, env.clone());
         let telling = env.spawn("shuffle card", tells);
-        Ok(Self { worker, teller, telling, door })
+        let adopting = adopting(&teller, door.as_ref(), (store, env)).await?;
+        Ok(Self { worker, teller, telling, adopting, door })
     }
 
     /// Ends the role. With a limit, what it holds is handed over within that to the next process in
     /// its folders; its card stays for a while then, so that readers wait for that one.
     pub(super) async fn end(self, hand_over: Option<Duration>) {
-        let Self { worker, teller, telling, door } = self;
+        let Self { worker, teller, telling, adopting, door } = self;
         telling.abort();
+        adopting.iter().for_each(Task::abort);
         let seat = &teller.seat;
         let done = match hand_over {
             Some(limit) if worker.stats().blocks > 0 => worker.hand_over(limit).await,
@@ -101,7 +112,11 @@ impl ShuffleRole {
                 tracing::info!(tables, blocks, left, "shuffle data are handed over");
                 seat.leave_behind().await
             }
-            Ok(_) => seat.leave().await,
+            // What it holds in the object store is left to the others.
+            Ok(_) if worker.stats().blocks > 0 || teller.place.store.is_empty() => {
+                seat.leave().await
+            }
+            Ok(_) => seat.renounce().await.and(seat.leave().await),
             Err(error) => {
                 tracing::warn!(%error, "shuffle data are not handed over");
                 seat.leave().await
@@ -111,11 +126,32 @@ impl ShuffleRole {
             tracing::warn!(%error, "shuffle worker could not leave");
         }
         // The seat has a handle of the door.
-        drop((teller, worker, telling));
+        drop((teller, worker, telling, adopting));
         if let Some(door) = door.and_then(Arc::into_inner) {
             door.close().await;
         }
     }
+}
+
+/// The task that adopts what dead workers left, where they may have left something: in the same object
+/// store, and for others to ask for.
+async fn adopting(
+    teller: &Teller,
+    door: Option<&Arc<Door>>,
+    (store, env): (&StoreRef, &Env),
+) -> Result<Option<Task<()>>> {
+    let Some(door) = door.filter(|_| !teller.place.store.is_empty()) else { return Ok(None) };
+    let live = LiveSet::follow(Arc::clone(store), env, Role::Shuffle).await?;
+    // Weak: whoever ends the role closes the door.
+    let door = Arc::downgrade(door);
+    let answer = move |id| {
+        if let Some(door) = door.upgrade() {
+            door.answer_for(id);
+        }
+    };
+    let here = (Arc::clone(store), env.clone());
+    let adopter = Adopter::new((&teller.seat, &teller.worker), here, answer);
+    Ok(Some(env.spawn("shuffle adoption", adopter.adopt_for_ever(live))))
 }
 
 async fn open(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dunlin_base::{ByteCount, Env, ProcessId, Result};
 use dunlin_metadata::blob::{BlobsRef, ObjectPlace, open_objects};
+use dunlin_queue::Estate;
 use dunlin_shuffle_service::{DiskOptions, ObjectOptions, Options, Tier};
 
 use super::options::{EngineOptions, store_variables};
@@ -48,6 +49,16 @@ pub(super) async fn objects(options: &EngineOptions, env: &Env) -> Result<Option
         Some(_) => e.context("shuffle.objects"),
         None => e,
     })
+}
+
+/// The name of the object store as cards say it; empty unless a worker acknowledges blocks as being
+/// there and other processes reach both.
+pub(super) fn object_place(options: &EngineOptions) -> String {
+    let storage = &options.storage;
+    if !storage.has(Tier::Objects) || !storage.limits.sync_pushes || options.wire.is_none() {
+        return String::new();
+    }
+    Estate::place(storage.objects.as_ref().unwrap_or(&options.blobs))
 }
 
 /// Where gateways of this process look for objects of dead workers: in the store of the options,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dunlin_base::{Env, Result};
 use dunlin_metadata::StoreRef;
-use dunlin_proto::queue::{DiskClass, DiskState, ShuffleDisk, ShuffleStorage};
+use dunlin_proto::queue::{Card, DiskClass, DiskState, ShuffleDisk, ShuffleStorage};
 use dunlin_queue::{Peer, Role, Seat};
 use dunlin_shuffle_service::{self as service, DiskStats, ShuffleWorker};
 use parking_lot::Mutex;
@@ -31,15 +31,23 @@ pub(super) struct Teller {
     pub(super) seat: Arc<Seat>,
     pub(super) worker: Arc<ShuffleWorker>,
     pub(super) memory_limit: u64,
-    /// The folder of its objects, if there is an object store.
-    pub(super) object_folder: Option<String>,
+    pub(super) place: ObjectsAt,
     pub(super) admin: Mutex<String>,
     pub(super) draining: AtomicBool,
 }
 
+/// Where a worker's objects are.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ObjectsAt {
+    /// The folder, if there is an object store.
+    pub(super) folder: Option<String>,
+    /// The name of the store; empty: nobody is to adopt what lies there.
+    pub(super) store: String,
+}
+
 impl Teller {
     fn storage(&self) -> ShuffleStorage {
-        let first = first_words(&self.worker, self.memory_limit, self.object_folder.clone());
+        let first = first_words(&self.worker, self.memory_limit, &self.place);
         ShuffleStorage {
             draining: self.draining.load(Acquire),
             admin: self.admin.lock().clone(),
@@ -49,7 +57,15 @@ impl Teller {
 
     /// Has the card say what is so now. Errors are those of [`Seat::say`]; it is told later, then.
     pub(super) async fn tell(&self) -> Result<bool> {
-        self.seat.say(|card| card.shuffle = Some(self.storage()), None).await
+        let change = |card: &mut Card| {
+            let storage = self.storage();
+            // All that was adopted has gone with its queries.
+            if storage.object_folders.len() <= 1 {
+                card.adopted.clear();
+            }
+            card.shuffle = Some(storage);
+        };
+        self.seat.say(change, None).await
     }
 
     /// Says that the worker is to go, then has it refuse pushes. `unless_last`: if another worker
@@ -94,11 +110,11 @@ pub(crate) fn stays(peer: &Peer) -> bool {
 pub(super) fn first_words(
     worker: &ShuffleWorker,
     memory_limit: u64,
-    object_folder: Option<String>,
+    place: &ObjectsAt,
 ) -> ShuffleStorage {
     let stats = worker.stats();
     let former = stats.objects.iter().flat_map(|objects| objects.former.iter().cloned());
-    let object_folders = object_folder.into_iter().chain(former).collect();
+    let object_folders = place.folder.iter().cloned().chain(former).collect();
     ShuffleStorage {
         draining: false,
         memory_limit,
@@ -108,6 +124,7 @@ pub(super) fn first_words(
         object_folders,
         admin: String::new(),
         shuffles: stats.shuffles,
+        object_place: place.store.clone(),
     }
 }
 

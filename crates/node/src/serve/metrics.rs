@@ -38,6 +38,7 @@ pub(super) fn register(registry: &mut Registry, worker: &ShuffleWorker) {
     disks(registry, &stats.disks);
     if let Some(objects) = &stats.objects {
         object_store(registry, objects);
+        adoptions(registry, &stats);
     }
 }
 
@@ -152,6 +153,21 @@ fn object_store(registry: &mut Registry, objects: &ObjectStats) {
     let written = counted(objects.written);
     let about = "Shuffle data written to the object store";
     registry.register_with_unit("shuffle_object_written", about, Unit::Bytes, written);
+}
+
+fn adoptions(registry: &mut Registry, stats: &Stats) {
+    let outcomes = [("done", stats.adoptions), ("failed", stats.adoption_failures)];
+    let outcomes = outcomes.map(|(outcome, count)| (label("outcome", outcome), count));
+    let about =
+        "Times that objects of dead shuffle workers were taken in, or are to be tried again";
+    registry.register("shuffle_adoptions", about, counters(outcomes));
+    let counts: [(Named, u64); 2] = [
+        (("shuffle_adopted_blocks", "Blocks of dead shuffle workers found"), stats.adopted_blocks),
+        (("shuffle_adoption_refusals", "Objects of them left out"), stats.adoption_refusals),
+    ];
+    for ((name, help), count) in counts {
+        registry.register(name, help, counted(count));
+    }
 }
 
 fn bytes(registry: &mut Registry, (name, help): Named, value: u64) {

@@ -75,7 +75,9 @@ impl Losses {
         let name = |nth| format!("w{}", state.alive.iter().nth(nth).expect("as many as ever"));
         let next = (nth + 1) % WORKERS as usize;
         let peer = if twice { name(next) } else { String::new() };
-        output.locations = vec![Location { worker: name(nth), peer }];
+        // Of these, too, nobody may be left.
+        let in_object_store = peer.is_empty() && nth % 2 == 1;
+        output.locations = vec![Location { worker: name(nth), peer, in_object_store }];
         // The rows of a result may travel in its record: no worker's death takes them.
         let is_result = claim.stage.0 as usize + 1 == self.graph.stages.len();
         output.inlined = is_result && self.env.random_below(10) < 4;
@@ -101,7 +103,11 @@ impl Losses {
             let Some(first) = lost.first() else { continue };
             let what = if self.env.random_below(2) == 0 {
                 let at = &first.locations[0];
-                Lost::Workers(vec![at.worker.clone(), at.peer.clone()])
+                let gone = vec![at.worker.clone(), at.peer.clone()];
+                match at.in_object_store {
+                    true => Lost::Estates(gone),
+                    false => Lost::Workers(gone),
+                }
             } else {
                 let attempt = |map: &&MapOutput| MapAttempt {
                     map: map.first_slice,

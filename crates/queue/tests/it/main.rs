@@ -2,6 +2,7 @@
 
 mod builds;
 mod chaos;
+mod estates;
 mod life;
 mod losses;
 mod peers;

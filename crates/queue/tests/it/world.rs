@@ -245,7 +245,11 @@ pub(crate) fn output(claim: &ClaimedSlices, slices: std::ops::Range<u32>) -> Map
         slice_count: slices.end - slices.start,
         attempt: claim.attempt.0,
         epoch: claim.epoch.0,
-        locations: vec![Location { worker: "w".to_owned(), peer: String::new() }],
+        locations: vec![Location {
+            worker: "w".to_owned(),
+            peer: String::new(),
+            in_object_store: false,
+        }],
         partitions: vec![PartitionOutput {
             rows,
             bytes: 8 * rows,

@@ -91,12 +91,19 @@ pub(super) fn extents(root: &Path) -> io::Result<Vec<ExtentId>> {
 
 /// The extent of a file of this name.
 fn extent(query: QueryId, name: &str) -> Option<ExtentId> {
-    let mut numbers = name.strip_suffix(".blocks")?.split('.').map(str::parse::<u32>);
-    let mut next = || numbers.next()?.ok();
-    let (stage, epoch) = (StageId(next()?), StageEpoch(next()?));
-    let shuffle = ShuffleId { query, stage, epoch };
-    let id = ExtentId { shuffle, partition: PartitionId(next()?), extent: next()? };
-    numbers.next().is_none().then_some(id)
+    ExtentId::of_numbers(query, name.strip_suffix(".blocks")?)
+}
+
+impl ExtentId {
+    /// The extent whose numbers a name has: stage, epoch, partition, extent.
+    pub(crate) fn of_numbers(query: QueryId, name: &str) -> Option<Self> {
+        let mut numbers = name.split('.').map(str::parse::<u32>);
+        let mut next = || numbers.next()?.ok();
+        let (stage, epoch) = (StageId(next()?), StageEpoch(next()?));
+        let shuffle = ShuffleId { query, stage, epoch };
+        let id = Self { shuffle, partition: PartitionId(next()?), extent: next()? };
+        numbers.next().is_none().then_some(id)
+    }
 }
 
 /// Removes all but these files, and folders that hold none of them.

@@ -1,11 +1,13 @@
 //! The object store as a tier: extents that are objects. `tier` knows how it fares, `upload` writes,
-//! `ranges` reads. Every call has a deadline and is tried a bounded number of times; what fails then
+//! `ranges` reads, `find` says what lies there. Every call has a deadline and is tried a bounded number of times; what fails then
 //! is left to the caller, who has the data still.
 
+mod find;
 mod ranges;
 mod tier;
 mod upload;
 mod verifier;
 
+pub(crate) use find::Found;
 pub(crate) use tier::Objects;
 pub(crate) use upload::{Failed, Source};

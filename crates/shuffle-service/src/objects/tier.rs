@@ -60,17 +60,23 @@ impl Objects {
         self.root().join(self.options.worker.as_str()).join(query.to_string())
     }
 
-    fn root(&self) -> Path {
+    pub(super) fn root(&self) -> Path {
         Path::from(self.options.prefix.as_str()).join("shuffle")
     }
 
-    /// The path of an object that a former life wrote, by its name; the object will go with the query.
-    /// `None` if no life of a worker of this store can have written it.
+    /// The path of an object that another life of this or another worker wrote, by its name; the object
+    /// will go with the query. Its number there need not be the one here. `None` if no worker of this
+    /// store can have written it for this partition.
     pub(crate) fn adopt(&self, name: &str, id: ExtentId) -> Option<Path> {
         let path = Path::parse(name).ok()?;
         let folder = path.parent()?;
         let query = id.shuffle.query;
-        let named = path.filename() == self.path(id).filename()
+        let own = self.path(id);
+        let without_number = |path: &Path| {
+            let (name, number) = path.filename()?.rsplit_once('.')?;
+            number.parse::<u32>().ok().map(|_| name.to_owned())
+        };
+        let named = without_number(&path) == without_number(&own)
             && folder.filename() == Some(query.to_string().as_str())
             && folder.parent()?.parent()? == self.root();
         if !named {

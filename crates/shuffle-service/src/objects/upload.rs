@@ -23,19 +23,27 @@ const PART_LEN: u64 = 8 << 20;
 pub(crate) enum Source {
     /// Blocks that are in memory, and how many bytes they are.
     Memory(Vec<Bytes>, u64),
-    /// A file of so many bytes. They are verified on their way: a disk that gave other bytes once
-    /// may give the right ones to the next reader, and an object would have the wrong ones for ever.
-    File(Arc<Unit>, Arc<dyn DiskFile>, u64, Arc<Mutex<Verifier>>),
+    /// A file of so many bytes, and what comes behind them. They are verified on their way: a disk
+    /// that gave other bytes once may give the right ones to the next reader, and an object would
+    /// have the wrong ones for ever.
+    File(Arc<Unit>, Arc<dyn DiskFile>, u64, Arc<Mutex<Verifier>>, Bytes),
 }
 
 impl Source {
-    pub(crate) fn file(unit: &Arc<Unit>, file: &Arc<dyn DiskFile>, length: u64) -> Self {
-        Self::File(Arc::clone(unit), Arc::clone(file), length, Arc::default())
+    /// `index`: what comes behind the bytes of the file.
+    pub(crate) fn file(
+        unit: &Arc<Unit>,
+        file: &Arc<dyn DiskFile>,
+        length: u64,
+        index: Bytes,
+    ) -> Self {
+        Self::File(Arc::clone(unit), Arc::clone(file), length, Arc::default(), index)
     }
 
     pub(crate) fn length(&self) -> u64 {
         match self {
-            Self::Memory(_, length) | Self::File(_, _, length, _) => *length,
+            Self::Memory(_, length) => *length,
+            Self::File(_, _, length, _, index) => length + index.len() as u64,
         }
     }
 }
@@ -120,15 +128,22 @@ impl Objects {
     async fn piece(&self, source: &Source, at: u64, length: u64) -> io::Result<PutPayload> {
         match source {
             Source::Memory(bytes, _) => Ok(slice(bytes, at, length)),
-            Source::File(unit, file, total, verifier) => {
+            Source::File(unit, file, total, verifier, index) => {
                 let (file, verifier, total) = (Arc::clone(file), Arc::clone(verifier), *total);
+                let behind = |at: u64| at.saturating_sub(total) as usize;
+                let rest = index.slice(behind(at)..behind(at + length));
+                let of_file = length - rest.len() as u64;
                 let read = move |_: &dyn Disk| {
-                    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+                    let mut bytes = vec![0; usize::try_from(of_file).map_err(io::Error::other)?];
                     file.read_at(at, &mut bytes)?;
                     verifier.lock().take(at, &bytes, total)?;
                     Ok(bytes)
                 };
-                Ok(unit.call(&self.env, read).await?.into())
+                let bytes = match of_file {
+                    0 => Vec::new(),
+                    _ => unit.call(&self.env, read).await?,
+                };
+                Ok([Bytes::from(bytes), rest].into_iter().collect())
             }
         }
     }

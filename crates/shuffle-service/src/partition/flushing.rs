@@ -154,18 +154,22 @@ impl Inner {
     /// memory.
     fn take_in(&mut self, id: ExtentId, born: u64, written: Written) -> u64 {
         let Written { home, offsets, end, synced } = written;
-        if self.extents.last().is_none_or(|last| last.id != id) {
+        // Not always the last one: extents may have been adopted meanwhile.
+        let known = self.extents.iter().rposition(|extent| extent.id == id);
+        let index = known.unwrap_or_else(|| {
             self.extents.push(Extent { id, home, length: 0, synced: 0, born, stays: false });
-            self.next_extent = id.extent + 1;
-        }
-        if let Some(last) = self.extents.last_mut() {
-            last.length = end;
-            last.synced = if synced { end } else { last.synced };
+            self.next_extent = self.next_extent.max(id.extent + 1);
+            self.extents.len() - 1
+        });
+        if let Some(extent) = self.extents.get_mut(index) {
+            extent.length = end;
+            extent.synced = if synced { end } else { extent.synced };
         }
         // An object is whole when it is written.
-        self.open = self.extents.last().is_some_and(|last| last.home.disk().is_some());
+        let is_last = index + 1 == self.extents.len();
+        self.open = is_last && self.extents.last().is_some_and(|last| last.home.disk().is_some());
         self.shunned = None;
-        let index = u32::try_from(self.extents.len() - 1).unwrap_or(u32::MAX);
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
         let mut freed = 0;
         for (key, offset) in offsets {
             if let Some(stored) = self.blocks.get_mut(&key)

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use bytes::Bytes;
 use dunlin_base::PartitionId;
 use dunlin_proto::block::ShuffleId;
+use dunlin_proto::extent_index::ExtentIndex;
 use dunlin_proto::shuffle::{Durability, MapAttempt};
 use dunlin_proto::table::{Entry, ExtentEntry};
 
 use super::index::{Key, Partition, Place, Stored};
 use crate::disk::{DiskFile, ExtentId};
+use crate::evict::Old;
 use crate::extent::{Extent, Home, Target};
 
 /// A partition as it goes from one process to the next.
@@ -100,6 +103,23 @@ impl Partition {
             kept.blocks += count;
         }
         kept
+    }
+
+    /// What an object of this extent is to say of its blocks; nothing if it would be too long. Blocks
+    /// that were discarded are left out.
+    pub(crate) fn index_of(&self, old: &Old) -> Option<Bytes> {
+        let inner = self.inner.lock();
+        let mut blocks = Vec::new();
+        for (key, stored) in &inner.blocks {
+            match stored.place {
+                Place::Extent { index, offset } if index as usize == old.index => {
+                    blocks.push(entry(key, stored, offset));
+                }
+                _ => {}
+            }
+        }
+        let (shuffle, partition, length) = (self.shuffle, self.id, old.length);
+        ExtentIndex { shuffle, partition, length, blocks }.to_bytes()
     }
 
     /// The partition with these extents, by their numbers. None of them takes more. A block that two

@@ -3,11 +3,13 @@
 //! Everything here is synchronous and holds one lock for a few instructions; writing an extent
 //! happens between [`Partition::begin_flush`] and [`Partition::end_flush`], without the lock.
 
+mod adopting;
 mod evicting;
 mod flushing;
 mod index;
 mod kept;
 
+pub(crate) use adopting::Adopt;
 pub(crate) use evicting::Evicted;
 pub(crate) use flushing::{Aim, Landed, Outlook};
 pub(crate) use index::{Appended, Key, Located, Partition, Removed};

@@ -6,14 +6,17 @@ use std::time::Duration;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use dunlin_base::env::Task;
 use dunlin_base::{ByteCount, Error, Result};
 use dunlin_executor::{Executor, ExecutorOptions};
 use dunlin_gateway::{Gateway, GatewayOptions, MetadataCatalog, Session};
 use dunlin_metadata::StoreRef;
+use dunlin_metadata::blob::ObjectPlace;
+use dunlin_node::engine::Adopter;
 use dunlin_planner::{Contexts, Decider, ObjectStores, Planner, StoreLimits};
-use dunlin_proto::queue::Card;
+use dunlin_proto::queue::{Card, ShuffleStorage};
 use dunlin_queue::{LiveSet, Queue, Role, Seat, SeatOptions};
-use dunlin_shuffle_service::{Options, ShuffleWorker};
+use dunlin_shuffle_service::{ObjectOptions, Options, ShuffleWorker, Tier};
 use url::Url;
 
 use super::blobs::LinkedBlobs;
@@ -28,7 +31,14 @@ use super::wire::LinkedWorkers;
 enum Body {
     Gateway(Gateway, Arc<Planner>),
     Executor(Executor),
-    Shuffle(Seat),
+    Shuffle(Shuffle),
+}
+
+/// A shuffle worker.
+struct Shuffle {
+    seat: Arc<Seat>,
+    worker: Arc<ShuffleWorker>,
+    adopting: Option<Task<()>>,
 }
 
 /// One life of one process.
@@ -43,7 +53,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(20);
 
 impl Process {
     /// Starts a role. `Retry`: the store is out of reach.
-    pub(crate) async fn start(world: &World, role: Role, name: String) -> Result<Self> {
+    pub(crate) async fn start(world: &Arc<World>, role: Role, name: String) -> Result<Self> {
         let link = Arc::new(Link::new(world.env.clone()));
         let store: StoreRef = Arc::new(LinkedStore {
             name: name.clone(),
@@ -52,14 +62,14 @@ impl Process {
             checker: world.checker.clone(),
         });
         let body = match role {
-            Role::Shuffle => Body::Shuffle(shuffle(world, &link, store).await?),
+            Role::Shuffle => Body::Shuffle(shuffle(world, &link, store, &name).await?),
             Role::Executor => {
                 let (parts, _) = parts(world, &link, store).await?;
                 Body::Executor(Executor::start(parts, world.executor.clone()).await?)
             }
             Role::Gateway => {
                 let (parts, planner) = parts(world, &link, store).await?;
-                Body::Gateway(gateway(world, parts).await?, planner)
+                Body::Gateway(gateway(world, &link, parts).await?, planner)
             }
         };
         Ok(Self { name, link, body })
@@ -71,7 +81,10 @@ impl Process {
         match &self.body {
             Body::Gateway(gateway, _) => gateway.kill(),
             Body::Executor(executor) => executor.kill(),
-            Body::Shuffle(seat) => seat.abandon(),
+            Body::Shuffle(Shuffle { seat, adopting, .. }) => {
+                seat.abandon();
+                adopting.iter().for_each(Task::abort);
+            }
         }
     }
 
@@ -84,7 +97,13 @@ impl Process {
                     executor.retire(DRAIN_MAX / 2, DRAIN_MAX / 4).await;
                     Ok(())
                 }
-                Body::Shuffle(seat) => seat.leave().await,
+                Body::Shuffle(Shuffle { seat, worker, adopting }) => {
+                    adopting.iter().for_each(Task::abort);
+                    if adopting.is_some() && worker.stats().blocks == 0 {
+                        drop(seat.renounce().await);
+                    }
+                    seat.leave().await
+                }
             }
         };
         let left = self.link.unless_dead(left);
@@ -157,7 +176,19 @@ fn task_runtime(stores: &Arc<ObjectStores>, planning: &Arc<RuntimeEnv>) -> Resul
     Ok(Arc::new(runtime))
 }
 
-async fn gateway(world: &World, parts: dunlin_executor::Parts) -> Result<Gateway> {
+/// The shelf as one process reaches it.
+fn shelf(world: &World, link: &Arc<Link>) -> Option<ObjectPlace> {
+    let inner = Arc::clone(world.shelf.as_ref()?);
+    let (link, weather) = (Arc::clone(link), Arc::clone(&world.weather));
+    let store = Arc::new(Lake { inner, link, weather });
+    Some(ObjectPlace { store, root: Default::default() })
+}
+
+async fn gateway(
+    world: &World,
+    link: &Arc<Link>,
+    parts: dunlin_executor::Parts,
+) -> Result<Gateway> {
     let parts = dunlin_gateway::Parts {
         env: parts.env,
         cpu: parts.cpu,
@@ -171,6 +202,8 @@ async fn gateway(world: &World, parts: dunlin_executor::Parts) -> Result<Gateway
     let options = GatewayOptions {
         lease_ttl: world.executor.lease_ttl,
         sweep_every: SWEEP_EVERY,
+        shuffle_objects: shelf(world, link).map(|shelf| shelf.blobs(world.env.clone())),
+        shuffle_grace: world.tuning.grace,
         ..GatewayOptions::default()
     };
     Gateway::start(parts, options).await
@@ -191,19 +224,61 @@ async fn workers(world: &World, link: &Arc<Link>, store: &StoreRef) -> Result<Li
     })
 }
 
-async fn shuffle(world: &World, link: &Arc<Link>, store: StoreRef) -> Result<Seat> {
-    let worker = ShuffleWorker::new(Options::new(ByteCount::mib(64)), world.env.clone())?;
+async fn shuffle(
+    world: &Arc<World>,
+    link: &Arc<Link>,
+    store: StoreRef,
+    name: &str,
+) -> Result<Shuffle> {
+    let mut options = Options::new(ByteCount::mib(64));
+    let mut storage = None;
+    if let Some(ObjectPlace { store, root }) = shelf(world, link) {
+        options.objects = Some(ObjectOptions::new(store, root.as_ref(), name));
+        options.tiers = vec![Tier::Objects];
+        options.sync_pushes = true;
+        storage = Some(ShuffleStorage {
+            objects: true,
+            object_folders: vec![name.to_owned()],
+            object_place: "shelf".to_owned(),
+            ..ShuffleStorage::default()
+        });
+    }
+    let worker = ShuffleWorker::new(options, world.env.clone())?;
     worker.set_peers(Arc::new(workers(world, link, &store).await?));
-    let options = SeatOptions {
-        role: Role::Shuffle,
-        card: Card { build: dunlin_planner::BUILD.to_owned(), ..Card::default() },
-        ttl: world.executor.lease_ttl,
+    // Without a host: nobody knows which workers share one.
+    let address = format!(":{name}");
+    let card = Card {
+        build: dunlin_planner::BUILD.to_owned(),
+        address: address.clone(),
+        shuffle: storage,
+        ..Card::default()
     };
+    let seat = SeatOptions { role: Role::Shuffle, card, ttl: world.executor.lease_ttl };
     let joining = {
         let (network, link) = (Arc::clone(&world.network), Arc::clone(link));
-        move |id| network.insert(id, Arc::clone(&link), Arc::clone(&worker))
+        let worker = Arc::clone(&worker);
+        move |id| network.insert((&address, id), &link, &worker)
     };
-    Seat::take(store, world.env.clone(), options, joining).await
+    let joining = Arc::new(joining);
+    let answer = Arc::clone(&joining);
+    let joins = move |id| joining(id);
+    let seat = Seat::take(Arc::clone(&store), world.env.clone(), seat, joins).await?;
+    let seat = Arc::new(seat);
+    let adopting = match world.shelf {
+        Some(_) => {
+            let live = LiveSet::follow(Arc::clone(&store), &world.env, Role::Shuffle).await?;
+            let (of_world, who) = (Arc::clone(world), name.to_owned());
+            let answer = move |id| {
+                of_world.checker.note(&who, format!("has adopted {id}"));
+                of_world.tally.lock().adopted += 1;
+                answer(id);
+            };
+            let adopter = Adopter::new((&seat, &worker), (store, world.env.clone()), answer);
+            Some(world.env.spawn("adoption", adopter.adopt_for_ever(live)))
+        }
+        None => None,
+    };
+    Ok(Shuffle { seat, worker, adopting })
 }
 
 /// The options of executors that a seed may change.

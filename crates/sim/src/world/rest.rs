@@ -35,8 +35,16 @@ pub(crate) async fn nothing_is_left(world: &World) {
 
 async fn left(world: &World) -> Vec<String> {
     let stays = |key: &String| STAY.iter().any(|prefix| key.starts_with(prefix));
-    let mut left: Vec<String> = keys(world).await.into_iter().filter(|key| !stays(key)).collect();
+    let all = keys(world).await;
+    let card = |key: &str| key.strip_prefix("estate/").map(|id| format!("sh/{id}"));
+    let lives = |key: &String| card(key).is_some_and(|card| all.contains(&card));
+    let left = all.iter().filter(|key| !stays(key) && !lives(key));
+    let mut left: Vec<String> = left.cloned().collect();
     left.extend(world.heap.names().into_iter().map(|name| format!("blob {name}")));
+    if let Some(shelf) = &world.shelf {
+        let objects: Vec<_> = shelf.list(None).try_collect().await.unwrap_or_default();
+        left.extend(objects.into_iter().map(|object| format!("object {}", object.location)));
+    }
     let shuffles = world.network.shuffles().await;
     left.extend(shuffles.into_iter().map(|shuffle| format!("shuffle {shuffle}")));
     let files: Vec<_> = world.lake.list(None).try_collect().await.unwrap_or_default();
@@ -55,10 +63,11 @@ async fn keys(world: &World) -> Vec<String> {
 /// Waits until no process has a card, and complains if one stays.
 pub(crate) async fn no_card_is_left(world: &World) {
     world.env.sleep(2 * TTL).await;
+    let prefixes = ["ex/", "gw/", "sh/", "estate/"];
     let cards = keys(world)
         .await
         .into_iter()
-        .filter(|key| ["ex/", "gw/", "sh/"].iter().any(|prefix| key.starts_with(prefix)));
+        .filter(|key| prefixes.iter().any(|prefix| key.starts_with(prefix)));
     let cards: Vec<String> = cards.collect();
     if !cards.is_empty() {
         world.checker.complain(format!("cards of nobody: {cards:?}"));

@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) store: SimStore,
     pub(crate) heap: Arc<Heap>,
     pub(crate) lake: Arc<InMemory>,
+    /// Where shuffle workers of some seeds have their blocks, all of them.
+    pub(crate) shelf: Option<Arc<InMemory>>,
     pub(crate) network: Arc<Network>,
     pub(crate) weather: Arc<Weather>,
     pub(crate) checker: Checker,
@@ -87,6 +89,8 @@ impl World {
             checker,
             heap,
             lake,
+            // Not by chance: that would change what all seeds do.
+            shelf: seed.is_multiple_of(3).then(Arc::default),
             store,
             env,
         })

@@ -56,6 +56,8 @@ tally! {
     written: "tables made",
     /// Sealed stages that were opened again.
     reopened: "stages opened again",
+    /// Dead shuffle workers whose objects another one serves.
+    adopted: "shuffle workers adopted",
     /// Changes of the store.
     changes: "changes of the store",
 }

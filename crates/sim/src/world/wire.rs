@@ -1,7 +1,7 @@
 //! Shuffle workers as another process reaches them. Keeps what `dunlin_shuffle::TcpWorkers` says of
 //! its errors: a worker without a card is `Lost`, one out of reach `Retry`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,19 +29,29 @@ const ANSWER_MAX: Duration = Duration::from_secs(20);
 struct Peer {
     link: Arc<Link>,
     worker: Arc<ShuffleWorker>,
+    /// Whom clients may mean by it.
+    lives: BTreeSet<ProcessId>,
 }
 
-/// All workers of a world by the ids of their lives.
+/// All workers of a world by their addresses.
 #[derive(Default)]
-pub(crate) struct Network(Mutex<BTreeMap<ProcessId, Peer>>);
+pub(crate) struct Network(Mutex<BTreeMap<String, Peer>>);
 
 impl Network {
-    pub(crate) fn insert(&self, id: ProcessId, link: Arc<Link>, worker: Arc<ShuffleWorker>) {
-        self.0.lock().insert(id, Peer { link, worker });
+    /// A worker answers for an id at an address, too.
+    pub(crate) fn insert(
+        &self,
+        (address, id): (&str, ProcessId),
+        link: &Arc<Link>,
+        worker: &Arc<ShuffleWorker>,
+    ) {
+        let (link, worker) = (Arc::clone(link), Arc::clone(worker));
+        let new = || Peer { link, worker, lives: BTreeSet::new() };
+        self.0.lock().entry(address.to_owned()).or_insert_with(new).lives.insert(id);
     }
 
-    fn find(&self, id: ProcessId) -> Option<Peer> {
-        self.0.lock().get(&id).filter(|peer| !peer.link.is_dead()).cloned()
+    fn find(&self, address: &str) -> Option<Peer> {
+        self.0.lock().get(address).filter(|peer| !peer.link.is_dead()).cloned()
     }
 
     /// Forgets the workers of a process that has died, and with them their blocks.
@@ -103,12 +113,12 @@ struct Wire {
 }
 
 impl Wire {
-    fn look_up(&self) -> Result<()> {
-        match self.live.card_of(self.id) {
-            Some(_) => Ok(()),
-            None => Err(Error::lost(format!("shuffle worker {} is gone", self.id))
-                .with_source(WorkerGone(self.id))),
-        }
+    fn look_up(&self) -> Result<String> {
+        self.live.card_of(self.id).map(|card| card.address).ok_or_else(|| self.gone())
+    }
+
+    fn gone(&self) -> Error {
+        Error::lost(format!("shuffle worker {} is gone", self.id)).with_source(WorkerGone(self.id))
     }
 
     fn broken(&self, what: &str) -> Error {
@@ -119,11 +129,14 @@ impl Wire {
         &self,
         call: impl FnOnce(Arc<ShuffleWorker>) -> F,
     ) -> Result<T> {
-        self.look_up()?;
+        let address = self.look_up()?;
         let there = async {
-            let Some(peer) = self.network.find(self.id) else {
+            let Some(peer) = self.network.find(&address) else {
                 return Err(self.broken("the connection was refused"));
             };
+            if !peer.lives.contains(&self.id) {
+                return Err(self.gone());
+            }
             let answer = peer.link.through(Way::Wire, call(peer.worker));
             let answer = tokio::select! {
                 biased;
@@ -174,7 +187,7 @@ impl ShuffleApi for Wire {
     }
 
     async fn read(&self, request: ReadRequest) -> Result<BlockStream> {
-        let peer = self.network.find(self.id);
+        let peer = self.look_up().ok().and_then(|address| self.network.find(&address));
         let blocks = self.call(|worker| async move { worker.read(request).await }).await?;
         let Some(peer) = peer else { return Err(self.broken("the connection broke")) };
         let (this, peer) = (self.clone(), Arc::new(peer));

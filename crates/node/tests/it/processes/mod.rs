@@ -1,5 +1,6 @@
 //! A cluster of processes on a real etcd: right answers, whatever process is killed.
 
+mod adopted;
 mod certificates;
 mod drained;
 mod hostile;

@@ -1,5 +1,6 @@
 //! A worker that hands over, and the next one in its folders.
 
+mod adopted;
 mod damage;
 mod ends;
 mod fixture;
