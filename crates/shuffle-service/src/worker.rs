@@ -197,7 +197,8 @@ impl ShuffleWorker {
         }
         // Both at once. Blocks that only one of them has count for nothing: the writer's commit
         // will not name this location for them.
-        let (here, there) = join(self.keep(blocks.clone()), self.copy(peer, blocks)).await;
+        // The copy goes first: it is on its way while this one is verified and stored.
+        let (there, here) = join(self.copy(peer, blocks.clone()), self.keep(blocks)).await;
         here?;
         if let Err(error) = there {
             tracing::warn!(%peer, %error, "a worker does not take the second copy");
