@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use dunlin_base::{Attempt, ByteCount, Env, PartitionId};
+use dunlin_base::{Attempt, ByteCount, Env};
 use dunlin_proto::block::ShuffleId;
 use dunlin_proto::output::{MapOutput, StageOutput};
 use dunlin_shuffle::{Share, ShuffleWriter, WriterOptions, read_shares};
