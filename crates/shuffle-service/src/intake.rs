@@ -121,6 +121,11 @@ impl ShuffleWorker {
 
     /// The partitions of a push that hold more than this here.
     pub(crate) fn past(&self, of: &Of, threshold: ByteCount) -> Vec<PartitionId> {
+        // A look at each of thousands takes longer than to store their blocks.
+        let shuffle = of.shuffle.and_then(|id| self.core.registry.get(id));
+        if shuffle.is_none_or(|shuffle| shuffle.largest() <= threshold.0) {
+            return Vec::new();
+        }
         self.those(of, |partition| partition.bytes() > threshold.0)
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use dunlin_base::{Error, PartitionId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 
 use crate::bounded::BoundedSet;
 use crate::memory::{ENTRY_COST, Memory, Reservation};
-use crate::partition::{Adopt, Appended, Partition, Removed};
+use crate::partition::{Adopt, Appended, Partition, Removed, Sums};
 
 /// Discarded attempts that are remembered for one shuffle.
 const DISCARDED_MAX: usize = 4096;
@@ -22,10 +22,11 @@ pub(crate) struct Shuffle {
     id: ShuffleId,
     gate: RwLock<Gate>,
     partitions: RwLock<HashMap<PartitionId, Arc<Partition>>>,
-    /// Body bytes in memory.
-    memory_bytes: Arc<AtomicU64>,
-    /// Not all that was pushed to a former life, or to a worker whose objects were adopted, is there, and nobody knows what it was: who asks for
-    /// what a commit names sees what is missing, who follows would not.
+    /// What its partitions count in.
+    sums: Arc<Sums>,
+    /// Not all that was pushed to a former life, or to a worker whose objects were adopted, is there,
+    /// and nobody knows what it was: who asks for what a commit names sees what is missing, who follows
+    /// would not.
     holes: AtomicBool,
 }
 
@@ -67,20 +68,19 @@ impl Shuffle {
             id,
             gate: RwLock::new(gate),
             partitions: RwLock::default(),
-            memory_bytes: Arc::default(),
+            sums: Arc::default(),
             holes: AtomicBool::new(false),
         }
     }
 
-    /// The shuffle as a former life left it. `memory_bytes` is what its partitions count in.
+    /// The shuffle as a former life left it. `sums` is what its partitions count in.
     pub(crate) fn restored(
         id: ShuffleId,
         fate: Fate,
-        memory_bytes: Arc<AtomicU64>,
+        sums: Arc<Sums>,
         partitions: Vec<(PartitionId, Partition)>,
     ) -> Self {
-        let mut shuffle =
-            Self { holes: AtomicBool::new(fate.holes), memory_bytes, ..Self::new(id) };
+        let mut shuffle = Self { holes: AtomicBool::new(fate.holes), sums, ..Self::new(id) };
         let gate = shuffle.gate.get_mut();
         gate.sealed = fate.sealed;
         fate.discarded.into_iter().for_each(|attempt| gate.discarded.insert(attempt));
@@ -101,7 +101,12 @@ impl Shuffle {
 
     /// Body bytes in memory.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        self.memory_bytes.load(Relaxed)
+        self.sums.memory_bytes()
+    }
+
+    /// No partition has more body bytes than this.
+    pub(crate) fn largest(&self) -> u64 {
+        self.sums.largest()
     }
 
     pub(crate) fn has_holes(&self) -> bool {
@@ -134,9 +139,17 @@ impl Shuffle {
             Appended::Duplicate => taken.duplicates += 1,
         };
         let mut blocks = blocks.into_iter().peekable();
+        // Held for all of them: a push may have a block for each of thousands of partitions.
+        let mut known = self.partitions.read();
         while let Some(id) = blocks.peek().map(|block| block.id.partition) {
             let same = std::iter::from_fn(|| blocks.next_if(|block| block.id.partition == id));
+            if let Some(partition) = known.get(&id) {
+                partition.append(same, &mut took)?;
+                continue;
+            }
+            drop(known);
             self.partition_or_new(id).append(same, &mut took)?;
+            known = self.partitions.read();
         }
         Ok(())
     }
@@ -199,7 +212,7 @@ impl Shuffle {
         if let Some(partition) = self.partition(id) {
             return partition;
         }
-        let new = || Arc::new(Partition::new(self.id, id, Arc::clone(&self.memory_bytes)));
+        let new = || Arc::new(Partition::new(self.id, id, Arc::clone(&self.sums)));
         Arc::clone(self.partitions.write().entry(id).or_insert_with(new))
     }
 

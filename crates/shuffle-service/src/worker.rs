@@ -198,8 +198,9 @@ impl ShuffleWorker {
         }
         // Both at once. Blocks that only one of them has count for nothing: the writer's commit
         // will not name this location for them.
-        let (here, there) =
-            join(self.keep(blocks.clone()), self.copy(peer, blocks, user.clone())).await;
+        // The copy goes first: it is on its way while this one is verified and stored.
+        let copy = self.copy(peer, blocks.clone(), user.clone());
+        let (there, here) = join(copy, self.keep(blocks)).await;
         here?;
         self.is_for(&of, user.as_ref());
         if let Err(error) = there {

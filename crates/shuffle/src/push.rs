@@ -178,10 +178,10 @@ impl Pushing {
         let state = self.state.lock();
         let mut used = Vec::new();
         for output in partitions {
-            let runs = state.partitions[output.partition as usize].runs(&mut used);
-            match runs.as_slice() {
-                [one] => output.location = one.location,
-                _ => output.parts = runs,
+            let route = &state.partitions[output.partition as usize];
+            match route.only(&mut used) {
+                Some(location) => output.location = location,
+                None => output.parts = route.runs(&mut used),
             }
         }
         let place = |at: &At| {
@@ -418,15 +418,17 @@ impl State {
 }
 
 impl Route {
-    /// The blocks by location, in order. `used` is the table that the result's indices are of.
+    /// Where all blocks are, if they are at one location. `used` is the table that it is an index of.
+    fn only(&self, used: &mut Vec<At>) -> Option<u32> {
+        let first = self.went.first()?;
+        self.went.iter().all(|at| at == first).then(|| place(*first, used))
+    }
+
+    /// The blocks by location, in order.
     fn runs(&self, used: &mut Vec<At>) -> Vec<Part> {
         let mut parts: Vec<Part> = Vec::new();
         for at in &self.went {
-            let known = used.iter().position(|other| other == at);
-            let location = known.unwrap_or_else(|| {
-                used.push(*at);
-                used.len() - 1
-            }) as u32;
+            let location = place(*at, used);
             match parts.last_mut() {
                 Some(last) if last.location == location => last.blocks += 1,
                 _ => parts.push(Part { blocks: 1, location }),
@@ -434,6 +436,16 @@ impl Route {
         }
         parts
     }
+}
+
+/// The index of a location in a table of those that were used.
+fn place(at: At, used: &mut Vec<At>) -> u32 {
+    let known = used.iter().position(|other| *other == at);
+    let place = known.unwrap_or_else(|| {
+        used.push(at);
+        used.len() - 1
+    });
+    place as u32
 }
 
 /// What a block takes where it is held or sent.

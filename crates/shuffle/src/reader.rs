@@ -25,8 +25,25 @@ pub(crate) struct Reader {
 /// One map's share of a partition: what it must give, and where its blocks are.
 struct Map {
     expected: Expected,
-    /// Sources in the order of the blocks, each with the number of the first block after its own.
-    route: Vec<(u32, usize)>,
+    route: Route,
+}
+
+/// Sources in the order of the blocks, each with the number of the first block after its own.
+enum Route {
+    /// Mostly there is one.
+    One([(u32, usize); 1]),
+    Many(Vec<(u32, usize)>),
+}
+
+impl std::ops::Deref for Route {
+    type Target = [(u32, usize)];
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::One(one) => one,
+            Self::Many(many) => many,
+        }
+    }
 }
 
 impl Map {
@@ -164,20 +181,6 @@ fn is_due(later: &[Map], source: usize, block: &Block) -> bool {
     later.iter().rev().any(wants)
 }
 
-/// Where the blocks of a partition are: the number of the first block after each place, and it.
-fn places<'a>(map: &'a MapOutput, written: &PartitionOutput) -> Vec<(u32, Option<&'a Location>)> {
-    let at = |index: u32| map.locations.get(index as usize);
-    if written.parts.is_empty() {
-        return vec![(written.blocks, at(written.location))];
-    }
-    let mut end = 0_u32;
-    let part = |part: &dunlin_proto::output::Part| {
-        end = end.saturating_add(part.blocks);
-        (end, at(part.location))
-    };
-    written.parts.iter().map(part).collect()
-}
-
 /// What a map wrote of a share, if it has rows.
 fn written<'a>(map: &'a MapOutput, share: &Share) -> Option<&'a PartitionOutput> {
     if !share.has(map.first_slice) {
@@ -238,14 +241,13 @@ impl Opening<'_> {
         expected: &Expected,
         map: &MapOutput,
         written: &PartitionOutput,
-    ) -> Result<Vec<(u32, usize)>> {
+    ) -> Result<Route> {
         if map.inlined {
             let source = Source::inline(expected, &map.inline_blocks)?;
-            return Ok(vec![(written.blocks, self.add(source))]);
+            return Ok(Route::One([(written.blocks, self.add(source))]));
         }
-        let mut route = Vec::new();
-        for (end, location) in places(map, written) {
-            let location = location.ok_or_else(|| {
+        let mut to = |(end, index): (u32, u32)| {
+            let location = map.locations.get(index as usize).ok_or_else(|| {
                 Error::invalid(format!("{}: it names no location", expected.place()))
             })?;
             let alike = |(known, _): &&((Location, u32), usize)| {
@@ -256,9 +258,17 @@ impl Opening<'_> {
                 None => self.source(shuffle, expected, location)?,
             };
             self.reader.sources[source].want((expected.partition, expected.attempt));
-            route.push((end, source));
+            Ok((end, source))
+        };
+        if written.parts.is_empty() {
+            return Ok(Route::One([to((written.blocks, written.location))?]));
         }
-        Ok(route)
+        let mut end = 0_u32;
+        let parts = written.parts.iter().map(|part| {
+            end = end.saturating_add(part.blocks);
+            to((end, part.location))
+        });
+        Ok(Route::Many(parts.collect::<Result<_>>()?))
     }
 
     /// The source of a location, opened with its first map.

@@ -10,7 +10,7 @@ use arrow::record_batch::RecordBatch;
 use crate::measure::batch_bytes;
 
 /// Rows are put in order in chunks of about this, so that what is sorted is not held twice.
-const CHUNK_BYTES: usize = 4 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// What a row costs beside its values: its partition, and its place in the order.
 const ROW_COST: usize = size_of::<u32>() + size_of::<(u32, u32)>();

@@ -11,6 +11,13 @@ use super::decode::{Carrier, Parsed, parse};
 use super::frame::{CHECK_LEN, FrameType, HEADER_LEN_MAX, PREAMBLE_LEN, Preamble};
 use super::message::{Answer, Ask, Message, RequestId};
 
+/// Bodies of a read up to this many bytes come in one piece with those after them. They share its
+/// memory, as they share the reader; what is pushed stays for long, each body as long as it likes.
+const SMALL_BODY: usize = 8 << 10;
+
+/// Bytes of such a piece.
+const PIECE_MAX: usize = 256 << 10;
+
 /// What a decoder takes and an encoder makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -55,7 +62,37 @@ struct Bodies {
     lengths: Vec<usize>,
     /// Blocks that have their body.
     done: usize,
+    /// Those that get it with the next piece, and the length of that.
+    due: usize,
+    piece: usize,
     total: usize,
+}
+
+impl Bodies {
+    /// Finds what comes next. False if nothing does.
+    fn go_on(&mut self) -> bool {
+        let left = &self.lengths[self.done..];
+        let (mut due, mut piece) = (1, left.first().copied().unwrap_or(0));
+        if matches!(self.of, Carrier::Read) && piece <= SMALL_BODY {
+            for length in &left[1.min(left.len())..] {
+                if *length > SMALL_BODY || piece + length > PIECE_MAX {
+                    break;
+                }
+                due += 1;
+                piece += length;
+            }
+        }
+        (self.due, self.piece) = (due, piece);
+        !left.is_empty()
+    }
+
+    fn take(&mut self, mut piece: Bytes) {
+        let lengths = &self.lengths[self.done..self.done + self.due];
+        for (block, length) in self.blocks[self.done..].iter_mut().zip(lengths) {
+            block.body = piece.split_to(*length);
+        }
+        self.done += self.due;
+    }
 }
 
 impl Decoder {
@@ -75,7 +112,7 @@ impl Decoder {
         match &self.state {
             State::Preamble => PREAMBLE_LEN,
             State::Header(_, preamble) => preamble.header_len as usize,
-            State::Bodies(bodies) => bodies.lengths.get(bodies.done).copied().unwrap_or(0),
+            State::Bodies(bodies) => bodies.piece,
             State::Broken => 0,
         }
     }
@@ -106,11 +143,17 @@ impl Decoder {
             self.state = State::Broken;
             return Err(Error::bug("a frame decoder was fed what it did not ask for"));
         }
+        // Where it is: there may be very many of them.
+        if let State::Bodies(bodies) = &mut self.state {
+            bodies.take(piece);
+            return Ok(if bodies.go_on() { None } else { self.end() });
+        }
         match std::mem::replace(&mut self.state, State::Broken) {
             State::Preamble => self.preamble(&piece).map(|()| None),
             State::Header(kind, preamble) => self.header(kind, preamble, piece),
-            State::Bodies(bodies) => Ok(self.body(bodies, piece)),
-            State::Broken => Err(Error::invalid("the stream of frames is broken")),
+            State::Bodies(_) | State::Broken => {
+                Err(Error::invalid("the stream of frames is broken"))
+            }
         }
     }
 
@@ -157,25 +200,20 @@ impl Decoder {
                     let text = format!("a {kind:?} frame of {body_len} bytes names {total}");
                     return Err(Error::invalid(text));
                 }
-                Ok(self.next(Bodies { of, request, blocks, lengths, done: 0, total }))
+                let (done, due, piece) = (0, 0, 0);
+                let mut bodies = Bodies { of, request, blocks, lengths, done, due, piece, total };
+                let some = bodies.go_on();
+                self.state = State::Bodies(bodies);
+                Ok(if some { None } else { self.end() })
             }
         }
     }
 
-    fn body(&mut self, mut bodies: Bodies, piece: Bytes) -> Option<Message> {
-        if let Some(block) = bodies.blocks.get_mut(bodies.done) {
-            block.body = piece;
-            bodies.done += 1;
-        }
-        self.next(bodies)
-    }
-
-    fn next(&mut self, bodies: Bodies) -> Option<Message> {
-        if bodies.done < bodies.blocks.len() {
-            self.state = State::Bodies(bodies);
+    /// The message whose bodies have all come.
+    fn end(&mut self) -> Option<Message> {
+        let State::Bodies(bodies) = std::mem::replace(&mut self.state, State::Preamble) else {
             return None;
-        }
-        self.state = State::Preamble;
+        };
         let Bodies { of, request, blocks, .. } = bodies;
         Some(match of {
             Carrier::Push { peer, wants_pushed, last_resort, user } => {

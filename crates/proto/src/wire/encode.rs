@@ -33,13 +33,20 @@ impl Message {
                 frame(kind, &v1::Goodbye { failure: Some(to_wire(error)) }, &[], limits)
             }
             Self::Ping => frame(kind, &v1::Ping {}, &[], limits),
-            Self::Ask(request, ask) => encode_ask(*request, ask, kind, limits),
+            Self::Ask(request, ask) => ask.encode(*request, limits),
             Self::Answer(request, answer) => encode_answer(*request, answer, kind, limits),
             Self::Credit(request, bytes) => {
                 frame(kind, &v1::Amount { request: request.0, bytes: *bytes }, &[], limits)
             }
             Self::Cancel(request) => frame(kind, &v1::Plain { request: request.0 }, &[], limits),
         }
+    }
+}
+
+impl Ask {
+    /// The frame of [`Message::Ask`], without giving the request away.
+    pub fn encode(&self, id: RequestId, limits: &Limits) -> Result<Vec<Bytes>> {
+        encode_ask(id, self, self.frame_type(), limits)
     }
 }
 

@@ -132,14 +132,7 @@ impl Message {
             Self::Welcome(_) => FrameType::Welcome,
             Self::Goodbye(_) => FrameType::Goodbye,
             Self::Ping => FrameType::Ping,
-            Self::Ask(_, ask) => match ask {
-                Ask::Push(..) => FrameType::Push,
-                Ask::Seal(_) => FrameType::Seal,
-                Ask::Read(..) | Ask::ReadMany(..) => FrameType::Read,
-                Ask::Discard(..) => FrameType::Discard,
-                Ask::DeleteQuery(_) => FrameType::DeleteQuery,
-                Ask::Shuffles => FrameType::Shuffles,
-            },
+            Self::Ask(_, ask) => ask.frame_type(),
             Self::Answer(_, answer) => match answer {
                 Answer::Done => FrameType::Done,
                 Answer::Failed(_) => FrameType::Failed,
@@ -151,6 +144,19 @@ impl Message {
             },
             Self::Credit(..) => FrameType::Credit,
             Self::Cancel(_) => FrameType::Cancel,
+        }
+    }
+}
+
+impl Ask {
+    pub(super) fn frame_type(&self) -> FrameType {
+        match self {
+            Self::Push(..) => FrameType::Push,
+            Self::Seal(_) => FrameType::Seal,
+            Self::Read(..) | Self::ReadMany(..) => FrameType::Read,
+            Self::Discard(..) => FrameType::Discard,
+            Self::DeleteQuery(_) => FrameType::DeleteQuery,
+            Self::Shuffles => FrameType::Shuffles,
         }
     }
 }

@@ -244,3 +244,30 @@ fn a_frame_over_the_limit_is_refused_by_its_sender() {
     let error = Message::Goodbye(Error::retry("x".repeat(200)));
     assert_eq!(error.encode(&small).expect_err("too large").kind(), Kind::Exhausted);
 }
+
+#[test]
+fn small_bodies_of_a_read_come_in_one_piece_and_those_of_a_push_by_themselves() {
+    let chance = &mut Chance(5);
+    let sized = |chance: &mut Chance, length: usize| {
+        let id = block(chance).id;
+        Block::new(id, 1, Codec::Columns, Bytes::from(vec![chance.below(256) as u8; length]))
+    };
+    let lengths = [3, 0, 8 << 10, 20 << 10, 5, 1, 9 << 10, 0];
+    let blocks: Vec<_> = lengths.iter().map(|length| sized(chance, *length)).collect();
+    let read = Message::Answer(RequestId(1), Answer::Blocks(blocks.clone()));
+    let push = Message::Ask(RequestId(1), Ask::Push(Push::plain(blocks), true));
+    let joined = [3 + (8 << 10), 20 << 10, 6, 9 << 10, 0];
+    for (message, expected) in [(read, joined.as_slice()), (push, lengths.as_slice())] {
+        let bytes = bytes_of(&message);
+        let (mut left, mut decoder) = (bytes.as_slice(), Decoder::new(LIMITS));
+        let (mut pieces, mut came) = (Vec::new(), None);
+        while came.is_none() {
+            let (piece, rest) = left.split_at(decoder.wants());
+            left = rest;
+            pieces.push(piece.len());
+            came = decoder.feed(Bytes::copy_from_slice(piece)).expect("an own frame");
+        }
+        assert_eq!(pieces[2..], *expected, "after preamble and header");
+        assert_eq!(came.map(|came| bytes_of(&came)), Some(bytes));
+    }
+}

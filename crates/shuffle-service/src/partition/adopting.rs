@@ -1,7 +1,5 @@
 //! What takes objects of another worker into a partition. Called by `adopt`.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use dunlin_base::{Error, PartitionId, Result};
 use dunlin_proto::shuffle::MapAttempt;
 use dunlin_proto::table::Entry;
@@ -72,7 +70,7 @@ impl Partition {
                 (count, bytes) = (count + 1, bytes + length);
             }
         }
-        self.bytes.fetch_add(bytes, Relaxed);
+        self.grown(bytes);
         drop(inner);
         self.arrived.notify_waiters();
         Ok(count)

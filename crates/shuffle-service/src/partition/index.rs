@@ -17,6 +17,8 @@ use crate::flush::Ticket;
 use crate::inspect::PartitionStats;
 use crate::memory::{ENTRY_COST, Memory};
 
+use super::Sums;
+
 /// Position of a block in its partition; the order is that of reads and of extents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
@@ -68,10 +70,10 @@ pub(crate) struct Partition {
     pub(super) id: PartitionId,
     /// Body bytes in memory: what a flush would free. Read without the lock to find the largest.
     memory_bytes: AtomicU64,
-    /// The same of all partitions of the shuffle.
-    of_shuffle: Arc<AtomicU64>,
+    /// Of all partitions of the shuffle.
+    of_shuffle: Arc<Sums>,
     /// Body bytes of all blocks.
-    pub(super) bytes: AtomicU64,
+    bytes: AtomicU64,
     pub(super) inner: Mutex<Inner>,
     /// Woken when blocks have come and when the shuffle is sealed or deleted.
     pub(crate) arrived: Notify,
@@ -137,8 +139,8 @@ pub(crate) struct Removed {
 }
 
 impl Partition {
-    /// `of_shuffle` counts the body bytes in memory of all partitions of the shuffle.
-    pub(crate) fn new(shuffle: ShuffleId, id: PartitionId, of_shuffle: Arc<AtomicU64>) -> Self {
+    /// `of_shuffle` is what all partitions of the shuffle count in.
+    pub(crate) fn new(shuffle: ShuffleId, id: PartitionId, of_shuffle: Arc<Sums>) -> Self {
         Self {
             shuffle,
             id,
@@ -166,7 +168,12 @@ impl Partition {
     /// So many body bytes are not in memory any more.
     pub(super) fn left_memory(&self, bytes: u64) {
         self.memory_bytes.fetch_sub(bytes, Relaxed);
-        self.of_shuffle.fetch_sub(bytes, Relaxed);
+        self.of_shuffle.left_memory(bytes);
+    }
+
+    /// It has so many body bytes more.
+    pub(super) fn grown(&self, bytes: u64) {
+        self.of_shuffle.has(self.bytes.fetch_add(bytes, Relaxed) + bytes);
     }
 
     /// Body bytes held here, wherever they are.
@@ -200,8 +207,8 @@ impl Partition {
                 }
             }
             self.memory_bytes.fetch_add(bytes, Relaxed);
-            self.of_shuffle.fetch_add(bytes, Relaxed);
-            self.bytes.fetch_add(bytes, Relaxed);
+            self.of_shuffle.came(bytes);
+            self.grown(bytes);
         }
         self.arrived.notify_waiters();
         outcome

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use dunlin_base::PartitionId;
@@ -12,6 +11,7 @@ use dunlin_proto::extent_index::ExtentIndex;
 use dunlin_proto::shuffle::{Durability, MapAttempt};
 use dunlin_proto::table::{Entry, ExtentEntry};
 
+use super::Sums;
 use super::index::{Key, Partition, Place, Stored};
 use crate::disk::{DiskFile, ExtentId};
 use crate::evict::Old;
@@ -127,7 +127,7 @@ impl Partition {
     pub(crate) fn restored(
         shuffle: ShuffleId,
         id: PartitionId,
-        of_shuffle: Arc<AtomicU64>,
+        of_shuffle: Arc<Sums>,
         next_extent: u32,
         extents: BTreeMap<u32, KeptExtent>,
     ) -> (Self, u64) {
@@ -155,7 +155,7 @@ impl Partition {
         inner.next_extent = inner.next_extent.max(next_extent);
         let count = inner.blocks.len() as u64;
         drop(inner);
-        partition.bytes.store(bytes, Relaxed);
+        partition.grown(bytes);
         (partition, count)
     }
 }

@@ -8,9 +8,11 @@ mod evicting;
 mod flushing;
 mod index;
 mod kept;
+mod sums;
 
 pub(crate) use adopting::Adopt;
 pub(crate) use evicting::Evicted;
 pub(crate) use flushing::{Aim, Landed, Outlook};
 pub(crate) use index::{Appended, Key, Located, Partition, Removed};
 pub(crate) use kept::{Kept, KeptExtent};
+pub(crate) use sums::Sums;

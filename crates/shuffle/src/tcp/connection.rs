@@ -101,7 +101,7 @@ impl Connection {
 
     /// Asks and waits for the end. Dropping the future after the request was sent leaves the
     /// worker to do it.
-    pub(super) async fn call(&self, ask: Ask) -> Result<Reply, Fault> {
+    pub(super) async fn call(&self, ask: &Ask) -> Result<Reply, Fault> {
         let (caller, answer) = oneshot::channel();
         self.link.ask(ask, Waiting::Call(caller, Vec::new())).await?;
         let gone = || Err(Fault::Broken(Error::retry("the connection has ended")));
@@ -118,7 +118,7 @@ impl Drop for Connection {
 
 impl Link {
     /// Sends a request as soon as the worker's terms allow it.
-    pub(super) async fn ask(&self, ask: Ask, waiting: Waiting) -> Result<RequestId, Fault> {
+    pub(super) async fn ask(&self, ask: &Ask, waiting: Waiting) -> Result<RequestId, Fault> {
         let slots = self.up().await?;
         let is_read = matches!(ask, Ask::Read(..) | Ask::ReadMany(..));
         let of_kind = if is_read { &slots.reads } else { &slots.calls };
@@ -126,7 +126,7 @@ impl Link {
         let slot = slot.map_err(|_| self.ended())?;
         let id = RequestId(self.next_request.fetch_add(1, Relaxed));
         let is_bulk = matches!(ask, Ask::Push(..));
-        let pieces = Message::Ask(id, ask).encode(&slots.limits()).map_err(Fault::Answered)?;
+        let pieces = ask.encode(id, &slots.limits()).map_err(Fault::Answered)?;
         let permits = slots.permits(&pieces)?;
         let bytes = Arc::clone(&slots.bytes).acquire_many_owned(permits).await;
         let bytes = bytes.map_err(|_| self.ended())?;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use dunlin_base::Result;
 use dunlin_proto::block::Block;
-use dunlin_proto::wire::{block_size, blocks_size};
+use dunlin_proto::wire::blocks_size;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -27,8 +27,8 @@ struct State {
 
 /// What a reader finds.
 pub(super) enum Found {
-    /// The next block.
-    Block(Block),
+    /// The next blocks, at least one.
+    Blocks(VecDeque<Block>),
     /// Nothing yet: see [`Inbox::changed`].
     Nothing,
     /// No more blocks, as it should be.
@@ -69,20 +69,24 @@ impl Inbox {
         self.changed.notify_one();
     }
 
-    /// Takes the next block, and says how much credit is to be granted.
-    pub(super) fn take(&self) -> (Found, u64) {
+    /// Takes all blocks that are there. They stay part of the window until they are consumed.
+    pub(super) fn take(&self) -> Found {
         let mut state = self.state.lock();
-        let found = match (state.blocks.pop_front(), &state.ended) {
-            (Some(block), _) => {
-                state.window.consume(block_size(&block));
-                Found::Block(block)
-            }
-            (None, Some(Ok(()))) => Found::End,
-            (None, Some(Err(fault))) => Found::Failed(fault.clone()),
-            (None, None) => Found::Nothing,
-        };
-        let grant = if state.ended.is_none() { state.window.grant() } else { 0 };
-        (found, grant)
+        if !state.blocks.is_empty() {
+            return Found::Blocks(std::mem::take(&mut state.blocks));
+        }
+        match &state.ended {
+            Some(Ok(())) => Found::End,
+            Some(Err(fault)) => Found::Failed(fault.clone()),
+            None => Found::Nothing,
+        }
+    }
+
+    /// So many bytes of blocks that were taken are consumed. Says how much credit is to be granted.
+    pub(super) fn consume(&self, bytes: u64) -> u64 {
+        let mut state = self.state.lock();
+        state.window.consume(bytes);
+        if state.ended.is_none() { state.window.grant() } else { 0 }
     }
 
     /// Returns when the read has begun, or with the reason why it did not. For one waiter.

@@ -1,11 +1,12 @@
 //! One read, from its request to its last block.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dunlin_base::{Error, Result};
 use dunlin_proto::block::Block;
 use dunlin_proto::shuffle::{BlockStream, ReadRequest};
-use dunlin_proto::wire::{Ask, Message, RequestId};
+use dunlin_proto::wire::{Ask, Message, RequestId, block_size};
 use futures::{StreamExt, stream};
 
 use super::calls::Waiting;
@@ -20,7 +21,15 @@ struct Reading {
     id: RequestId,
     /// At least one; only a single one may follow.
     requests: Vec<ReadRequest>,
+    /// The one that the last block was of.
+    at: usize,
+    /// Blocks that have come, and the bytes of those given out that the inbox does not know of.
+    ahead: VecDeque<Block>,
+    consumed: u64,
 }
+
+/// Small blocks are counted as consumed together, so many to a window.
+const COUNTS_A_WINDOW: u64 = 16;
 
 /// Asks for a read of one or several partitions and waits until it has begun. The stream verifies
 /// every block.
@@ -35,10 +44,11 @@ pub(super) async fn read(
         [one] => Ask::Read(one.clone(), window),
         _ => Ask::ReadMany(requests.clone(), window),
     };
-    let id = connection.link.ask(ask, waiting).await?;
-    let reading = Reading { connection, inbox, id, requests };
+    let id = connection.link.ask(&ask, waiting).await?;
+    let (at, ahead, consumed) = (0, VecDeque::new(), 0);
+    let reading = Reading { connection, inbox, id, requests, at, ahead, consumed };
     reading.inbox.opened().await?;
-    let blocks = stream::try_unfold(reading, |reading| async move {
+    let blocks = stream::try_unfold(reading, |mut reading| async move {
         Ok(reading.next().await?.map(|block| (block, reading)))
     });
     Ok(blocks.boxed())
@@ -47,20 +57,33 @@ pub(super) async fn read(
 impl Reading {
     /// The next block, verified. `Lost` names what is corrupt or missing; `Retry`: the connection
     /// broke, or the worker takes too long.
-    async fn next(&self) -> Result<Option<Block>> {
-        let link = &self.connection.link;
+    async fn next(&mut self) -> Result<Option<Block>> {
         loop {
-            let (found, grant) = self.inbox.take();
-            if grant > 0 {
-                link.tell(&Message::Credit(self.id, grant));
+            if let Some(block) = self.ahead.pop_front() {
+                self.consumed += block_size(&block);
+                if self.consumed >= self.connection.link.options.read_window.0 / COUNTS_A_WINDOW {
+                    self.count();
+                }
+                return self.check(block).map(Some);
             }
-            match found {
-                Found::Block(block) => return self.check(block).map(Some),
+            self.count();
+            match self.inbox.take() {
+                Found::Blocks(blocks) => self.ahead = blocks,
                 Found::End => return Ok(None),
-                Found::Failed(Fault::Answered(error)) => return Err(link.at(error)),
+                Found::Failed(Fault::Answered(error)) => {
+                    return Err(self.connection.link.at(error));
+                }
                 Found::Failed(fault) => return Err(fault.into()),
                 Found::Nothing => self.wait().await?,
             }
+        }
+    }
+
+    /// Lets the worker send as much as was consumed.
+    fn count(&mut self) {
+        let grant = self.inbox.consume(std::mem::take(&mut self.consumed));
+        if grant > 0 {
+            self.connection.link.tell(&Message::Credit(self.id, grant));
         }
     }
 
@@ -89,14 +112,18 @@ impl Reading {
         }
     }
 
-    fn check(&self, block: Block) -> Result<Block> {
+    fn check(&mut self, block: Block) -> Result<Block> {
         let link = &self.connection.link;
         let asked = |request: &ReadRequest| {
             (block.id.shuffle, block.id.partition) == (request.shuffle, request.partition)
         };
-        if !self.requests.iter().any(asked) {
-            let text = format!("got {} instead of {}", block.place(), self.wanted());
-            return Err(link.at(Error::lost(text)));
+        // They come in the order of the requests.
+        if !self.requests.get(self.at).is_some_and(asked) {
+            let Some(at) = self.requests.iter().position(asked) else {
+                let text = format!("got {} instead of {}", block.place(), self.wanted());
+                return Err(link.at(Error::lost(text)));
+            };
+            self.at = at;
         }
         block.verify().map_err(|e| link.at(e))?;
         Ok(block)

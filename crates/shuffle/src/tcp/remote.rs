@@ -67,11 +67,11 @@ impl Remote {
     }
 
     async fn call_twice(&self, ask: Ask) -> Result<Reply> {
-        match self.connection()?.call(ask.clone()).await {
+        match self.connection()?.call(&ask).await {
             Err(fault) if may_repeat(&fault, &ask) => self.pause(fault).await,
             outcome => return outcome.map_err(|fault| self.name(fault)),
         }
-        self.connection()?.call(ask).await.map_err(|fault| self.name(fault))
+        self.connection()?.call(&ask).await.map_err(|fault| self.name(fault))
     }
 
     async fn read_twice(&self, requests: Vec<ReadRequest>) -> Result<BlockStream> {

@@ -10,6 +10,7 @@ mod limits;
 mod lines;
 mod move_blocks;
 mod rows;
+mod streams;
 mod usage;
 mod whole;
 

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use dunlin_base::{Attempt, ByteCount, Env, PartitionId};
+use dunlin_base::{Attempt, ByteCount, Env};
 use dunlin_proto::block::ShuffleId;
 use dunlin_proto::output::{MapOutput, StageOutput};
-use dunlin_shuffle::{ShuffleWriter, WriterOptions, read_partition};
+use dunlin_shuffle::{Share, ShuffleWriter, WriterOptions, read_shares};
 use dunlin_shuffle_service::Options;
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -18,6 +18,7 @@ use super::held::unsplit;
 use super::limits::{disk_s, forget_cached};
 use super::lines::{Line, Lines, Target, gb_s};
 use super::rows::{Rows, schema};
+use super::streams::streams;
 use crate::clock::Stopwatch;
 use crate::measure::Times;
 
@@ -67,7 +68,7 @@ impl Shape {
         Ok(writer.finish().await?.into_map_output((map, 1), ATTEMPT, shuffle.epoch))
     }
 
-    /// All partitions, some at once. Fails unless all rows come.
+    /// All partitions, as tasks of the engine read them, some at once. Fails unless all rows come.
     async fn read(
         &self,
         env: &Env,
@@ -76,11 +77,10 @@ impl Shape {
         output: StageOutput,
     ) -> Result<()> {
         let (of, output) = ((shuffle.query, shuffle.stage), Arc::new(output));
-        let partition = |partition| {
+        let stream = |shares: Vec<Share>| {
             let (bed, output) = (Arc::clone(bed), Arc::clone(&output));
             let task = env.spawn("reduce", async move {
-                let client = bed.client.as_ref();
-                let rows = read_partition(client, of, PartitionId(partition), output, schema());
+                let rows = read_shares(bed.client.as_ref(), of, &shares, output, schema());
                 let count = |sum, batch: arrow::record_batch::RecordBatch| async move {
                     Ok(sum + batch.num_rows() as u64)
                 };
@@ -92,7 +92,8 @@ impl Shape {
                     .map_err(anyhow::Error::from)
             }
         };
-        let rows = stream::iter(0..self.partitions).map(partition).buffered(self.threads);
+        let streams = streams(&output, self.partitions, self.threads);
+        let rows = stream::iter(streams).map(stream).buffered(self.threads);
         let rows: u64 = rows.try_fold(0, |sum, rows| async move { Ok(sum + rows) }).await?;
         let expected = self.rows.rows * u64::from(self.maps);
         ensure!(rows == expected, "{rows} rows were read, {expected} were written");
@@ -222,6 +223,11 @@ pub(super) async fn many_partitions(
         name(&shapes[1]),
         super::rows::ROW_BYTES
     ));
+    lines.says(
+        "Partitions are read as the engine's tasks read them: neighbours below 1 MiB together are one \
+         slice, and a stream of rows asks a worker at once for those of up to four slices."
+            .to_owned(),
+    );
     Ok(())
 }
 
