@@ -12,20 +12,20 @@ use super::*;
 
 const GIB: u64 = 1 << 30;
 
-fn disk(class: Class) -> DiskOptions {
+pub(crate) fn disk(class: Class) -> DiskOptions {
     DiskOptions { class, reserve: ByteCount(0), ..DiskOptions::new("moody") }
 }
 
 /// The first disk is the first choice.
-fn fast_and_slow() -> [DiskOptions; 2] {
+pub(crate) fn fast_and_slow() -> [DiskOptions; 2] {
     [disk(Class::Ssd), disk(Class::Hdd)]
 }
 
-fn states(ward: &Ward) -> Vec<DiskState> {
+pub(crate) fn states(ward: &Ward) -> Vec<DiskState> {
     ward.worker.stats().disks.iter().map(|disk| disk.state).collect()
 }
 
-async fn assert_reads(ward: &Ward, partition: u32, batches: std::ops::Range<u32>, length: usize) {
+pub(crate) async fn assert_reads(ward: &Ward, partition: u32, batches: std::ops::Range<u32>, length: usize) {
     let map = attempt(0, 0);
     let expected: Vec<_> = batches.map(|n| block(partition, map, n, length)).collect();
     let blocks = read(&ward.worker, partition, Some(&[map])).await.expect("all there");

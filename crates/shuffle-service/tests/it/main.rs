@@ -4,6 +4,7 @@
 mod bed;
 mod contract;
 mod disks;
+mod eio;
 mod faults;
 mod model;
 mod moody;
