@@ -25,7 +25,12 @@ pub(crate) fn states(ward: &Ward) -> Vec<DiskState> {
     ward.worker.stats().disks.iter().map(|disk| disk.state).collect()
 }
 
-pub(crate) async fn assert_reads(ward: &Ward, partition: u32, batches: std::ops::Range<u32>, length: usize) {
+pub(crate) async fn assert_reads(
+    ward: &Ward,
+    partition: u32,
+    batches: std::ops::Range<u32>,
+    length: usize,
+) {
     let map = attempt(0, 0);
     let expected: Vec<_> = batches.map(|n| block(partition, map, n, length)).collect();
     let blocks = read(&ward.worker, partition, Some(&[map])).await.expect("all there");

@@ -3,9 +3,11 @@
 
 mod bed;
 mod contract;
+mod cut;
 mod disks;
 mod eio;
 mod faults;
+mod late;
 mod model;
 mod moody;
 mod objects;

@@ -4,6 +4,7 @@
 mod codec;
 mod congestion;
 mod copies;
+mod damaged;
 mod data;
 mod end_to_end;
 mod faults;
