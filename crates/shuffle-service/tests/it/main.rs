@@ -17,6 +17,7 @@ mod shutdown;
 mod sick_model;
 mod syncs;
 mod tiers;
+mod waits;
 mod wire;
 
 use std::sync::Arc;
