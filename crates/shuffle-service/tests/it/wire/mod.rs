@@ -2,12 +2,15 @@
 
 mod breaks;
 mod credits;
+mod deaf;
 mod ends;
+mod half;
 mod hostile;
 mod identity;
 mod limits;
 mod machine;
 mod many;
+mod pool;
 mod proxy;
 mod raw;
 mod stub;
