@@ -9,6 +9,7 @@ mod data;
 mod end_to_end;
 mod faults;
 mod fuzz;
+mod golden;
 mod shares;
 mod sorted;
 mod writer;

@@ -7,6 +7,7 @@ mod ends;
 mod half;
 mod hostile;
 mod identity;
+mod later;
 mod limits;
 mod machine;
 mod many;
