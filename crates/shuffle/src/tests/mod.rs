@@ -1,6 +1,7 @@
 //! Tests of the client half: bodies alone, then writers and readers on a worker that misbehaves,
 //! then all of it on the real worker.
 
+mod chaos;
 mod codec;
 mod congestion;
 mod copies;
@@ -10,6 +11,7 @@ mod end_to_end;
 mod faults;
 mod fuzz;
 mod golden;
+mod network;
 mod shares;
 mod sorted;
 mod writer;
