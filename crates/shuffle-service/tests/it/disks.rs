@@ -66,6 +66,32 @@ async fn the_faster_class_takes_data_first_then_the_emptier_disk() {
     ward.ends_clean().await;
 }
 
+/// In real time, since that is what is measured.
+#[tokio::test]
+async fn a_slow_disk_gets_less_than_a_fast_one_of_its_class() {
+    let ward = Ward::with_moods(
+        Options::new(ByteCount(4 << 20)),
+        &[disk(Class::Ssd), disk(Class::Ssd)],
+        |index, mood| {
+            // More room does not make up for what it is slower.
+            mood.free.store([3 * GIB, GIB][index], SeqCst);
+            mood.slow_ms.store([100, 0][index], SeqCst);
+        },
+    );
+    let map = attempt(0, 0);
+    for partition in 0..60 {
+        ward.worker.push(vec![block(partition, map, 0, 100_000)]).await.expect("fits");
+        ward.worker.flush().await.expect("the disks work");
+    }
+    let used = ward.used();
+    assert_eq!(used[0] + used[1], 60 * 100_072);
+    assert!(used[0] > 0, "the emptier one is chosen before anything was measured: {used:?}");
+    assert!(used[0] * 2 < used[1], "{used:?}");
+    let speeds: Vec<_> = ward.worker.stats().disks.iter().map(|disk| disk.speed).collect();
+    assert!(0 < speeds[0] && speeds[0] < 1_000_000 && speeds[1] > speeds[0], "{speeds:?}");
+    ward.ends_clean().await;
+}
+
 #[tokio::test]
 async fn an_extent_ends_at_its_size_and_at_the_capacity_of_its_disk() {
     let [mut fast, slow] = fast_and_slow();

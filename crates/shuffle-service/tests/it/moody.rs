@@ -66,6 +66,8 @@ pub(crate) struct Mood {
     pub(crate) flips: Fault,
     /// The free space that it claims, if not 0.
     pub(crate) free: AtomicU64,
+    /// Milliseconds that each write takes longer.
+    pub(crate) slow_ms: AtomicU64,
     /// Syncs that went well.
     pub(crate) synced: AtomicU32,
     /// Calls that waited.
@@ -202,6 +204,7 @@ impl Disk for Moody {
 impl DiskFile for MoodyFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.1.wait();
+        std::thread::sleep(Duration::from_millis(self.1.slow_ms.load(SeqCst)));
         if self.1.full.load(SeqCst) {
             // Half of it arrives, as on a real full disk.
             self.0.write_at(offset, &bytes[..bytes.len() / 2])?;

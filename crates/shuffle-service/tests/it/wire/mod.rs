@@ -14,6 +14,7 @@ mod many;
 mod pool;
 mod proxy;
 mod raw;
+mod shared;
 mod stub;
 mod tls;
 
