@@ -335,26 +335,32 @@ impl Gateway {
         for query in swept.queries {
             self.delete_shuffles(query).await;
         }
+        // A worker with a sick disk does not keep the rest from being swept.
+        let mut outcome = Ok(());
         for (worker, _) in self.inner.shuffles.cards() {
             let Ok(api) = parts.workers.connect(worker) else { continue };
-            self.sweep_blocks(api.as_ref()).await?;
+            let swept = self.sweep_blocks(api.as_ref()).await;
+            outcome = outcome.and(swept);
         }
-        match &self.inner.orphans {
+        let orphans = match &self.inner.orphans {
             Some(orphans) => orphans.sweep(parts).await,
             None => Ok(()),
-        }
+        };
+        outcome.and(orphans)
     }
 
     async fn sweep_blocks(&self, worker: &dyn ShuffleApi) -> Result<()> {
         let mut queries: Vec<QueryId> =
             worker.shuffles().await?.into_iter().map(|s| s.query).collect();
         queries.dedup();
+        let mut outcome = Ok(());
         for query in queries {
             // The records are written before the first block and removed after the last.
             if self.parts().queue.status(query).await?.is_none() {
-                worker.delete_query(query).await?;
+                let deleted = worker.delete_query(query).await;
+                outcome = outcome.and(deleted);
             }
         }
-        Ok(())
+        outcome
     }
 }

@@ -168,7 +168,8 @@ pub trait ShuffleApi: Send + Sync {
     /// Removes everything of a query, from memory and disk, and refuses later pushes for it.
     async fn delete_query(&self, query: QueryId) -> Result<()>;
 
-    /// All shuffles that the worker holds, for the sweeper.
+    /// All shuffles that the worker holds, for the sweeper. Of a query that was removed, and of which
+    /// files or objects are left, there is one: removing it again is what it wants.
     async fn shuffles(&self) -> Result<Vec<ShuffleId>>;
 }
 

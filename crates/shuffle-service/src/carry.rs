@@ -141,7 +141,9 @@ impl Core {
 
 async fn remove(core: &Core, unit: &Unit, query: QueryId) -> io::Result<()> {
     let remove = move |disk: &dyn Disk| disk.remove_query(query).map(|()| disk.space());
-    if let Ok(space) = unit.call(&core.env, remove).await? {
+    let removed = unit.call(&core.env, remove).await;
+    let removed = removed.inspect_err(|cause| unit.failed_to_remove(core.env.now(), cause));
+    if let Ok(space) = removed? {
         unit.measured(space);
         unit.has_room();
     }

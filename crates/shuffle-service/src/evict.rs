@@ -141,7 +141,11 @@ impl Core {
                 unit.measured(space);
                 unit.has_room();
             }
-            Err(error) => tracing::warn!(%error, "a file that was evicted is still there"),
+            // It goes with its query.
+            Err(error) => {
+                unit.failed_to_remove(self.env.now(), &error);
+                tracing::warn!(%error, "a file that was evicted is still there");
+            }
         }
         old.length
     }

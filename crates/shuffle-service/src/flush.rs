@@ -70,9 +70,12 @@ impl Flush {
                 Ok(Written { home, offsets, end, synced: sync })
             }
             Err(error) => {
-                // If this fails too, remains lie behind the last whole block: nothing is appended
-                // to an extent that has failed, and nothing points there.
+                // If this fails too, remains lie behind the last whole block, or in a file of their
+                // own: nothing is appended to an extent that has failed, and nothing points there.
                 drop(file.truncate(self.start));
+                if self.file.is_none() {
+                    drop(disk.remove(self.ticket.id));
+                }
                 Err(error)
             }
         }

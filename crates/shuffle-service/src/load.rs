@@ -86,17 +86,20 @@ async fn from_object(
         start..start + stored_len(located.length)
     };
     let ranges: Vec<_> = wanted.iter().map(range).collect();
-    let read = objects.ranges(&path, &ranges).await?;
+    let read = objects.ranges(&path, &ranges).await.map_err(|error| match wanted.first() {
+        Some((_, first)) => error.context(first.block.place()),
+        None => error,
+    })?;
     let block = |((at, located), (range, bytes)): (Wanted, (Range<u64>, Bytes))| {
-        let (header, body) = bytes.split_at(HEADER_LEN);
+        let (header, body) = bytes.split_at_checked(HEADER_LEN).unwrap_or_default();
         // A copy: it does not hold the whole range, and is aligned for every Arrow type.
         let block = whole(&located.block, header, Bytes::from(body.to_vec()));
         let block = block.ok_or_else(|| {
             let place = located.block.place();
             let offset = range.start;
-            Error::lost(format!(
-                "{place} in object {path} at offset {offset}: corrupt shuffle block"
-            ))
+            let cut = (bytes.len() as u64) < range.end - range.start;
+            let what = if cut { "the object ends before it does" } else { "corrupt shuffle block" };
+            Error::lost(format!("{place} in object {path} at offset {offset}: {what}"))
         });
         Ok((at, block?))
     };

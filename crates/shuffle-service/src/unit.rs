@@ -195,9 +195,18 @@ impl Unit {
 
     /// A read failed, or gave other bytes than were written.
     pub(crate) fn failed_to_read(&self, now: Duration, cause: &io::Error) {
+        self.failed_to("read shuffle data from", now, cause);
+    }
+
+    /// A file, or all of a query, could not be removed.
+    pub(crate) fn failed_to_remove(&self, now: Duration, cause: &io::Error) {
+        self.failed_to("remove shuffle data from", now, cause);
+    }
+
+    fn failed_to(&self, what: &str, now: Duration, cause: &io::Error) {
         let mut meter = self.meter.lock();
         meter.errors += 1;
-        let text = format!("cannot read shuffle data from disk in {}: {cause}", self.place());
+        let text = format!("cannot {what} disk in {}: {cause}", self.place());
         meter.trouble = Some(Error::exhausted(text).with_hint(ROOM));
         meter.health.failed(now);
     }

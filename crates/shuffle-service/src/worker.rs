@@ -1,13 +1,13 @@
 //! The shuffle worker: the contract of [`ShuffleApi`], call by call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use dunlin_base::env::Task;
-use dunlin_base::{Env, Error, ProcessId, QueryId, Result};
+use dunlin_base::{Env, Error, ProcessId, QueryId, Result, StageEpoch, StageId};
 use dunlin_proto::block::{Block, ShuffleId};
 use dunlin_proto::shuffle::{
     Ack, BlockStream, Durability, MapAttempt, Peers, Push, Pushed, ReadRequest, Refusal, ShuffleApi,
@@ -287,6 +287,14 @@ impl ShuffleApi for ShuffleWorker {
     }
 
     async fn shuffles(&self) -> Result<Vec<ShuffleId>> {
-        Ok(self.core.registry.ids())
+        let mut ids = self.core.registry.ids();
+        // A query that has ended, and of which files or objects could not be removed: who sweeps has
+        // to ask once more.
+        let left = self.core.places.lock().keys().copied().collect::<Vec<_>>();
+        let known: BTreeSet<_> = ids.iter().map(|id| id.query).collect();
+        let left = left.into_iter().filter(|query| !known.contains(query));
+        let (stage, epoch) = (StageId(0), StageEpoch(0));
+        ids.extend(left.map(|query| ShuffleId { query, stage, epoch }));
+        Ok(ids)
     }
 }

@@ -1,7 +1,9 @@
 //! What a shuffle worker counts, as metrics. Made anew for each reader of `/metrics`.
 
 use dunlin_shuffle::TrafficStats;
-use dunlin_shuffle_service::{Class, DiskState, DiskStats, ObjectStats, ShuffleWorker, Stats};
+use dunlin_shuffle_service::{
+    Class, DiskState, DiskStats, DoorStats, ObjectStats, ShuffleWorker, Stats,
+};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -25,8 +27,8 @@ pub(super) fn gauge(registry: &mut Registry, (name, help): Named, value: u64) {
     registry.register(name, help, filled(value));
 }
 
-/// Everything of a worker.
-pub(super) fn register(registry: &mut Registry, worker: &ShuffleWorker) {
+/// Everything of a worker, and of its door, if it has one.
+pub(super) fn register(registry: &mut Registry, worker: &ShuffleWorker, door: Option<DoorStats>) {
     let stats = worker.stats();
     bytes(registry, ("shuffle_memory", "Shuffle blocks in memory"), stats.memory_bytes);
     bytes(registry, ("shuffle_disk", "Shuffle blocks on disk"), stats.disk_bytes);
@@ -39,6 +41,9 @@ pub(super) fn register(registry: &mut Registry, worker: &ShuffleWorker) {
     if let Some(objects) = &stats.objects {
         object_store(registry, objects);
         adoptions(registry, &stats);
+    }
+    if let Some(door) = &door {
+        super::door_metrics::register(registry, door);
     }
 }
 
@@ -170,7 +175,7 @@ fn adoptions(registry: &mut Registry, stats: &Stats) {
     }
 }
 
-fn bytes(registry: &mut Registry, (name, help): Named, value: u64) {
+pub(super) fn bytes(registry: &mut Registry, (name, help): Named, value: u64) {
     registry.register_with_unit(name, help, Unit::Bytes, filled(value));
 }
 
@@ -184,7 +189,7 @@ fn filled(value: u64) -> Gauge {
     gauge
 }
 
-fn counted(value: u64) -> Counter {
+pub(super) fn counted(value: u64) -> Counter {
     let counter: Counter = Counter::default();
     counter.inc_by(value);
     counter
@@ -232,7 +237,7 @@ mod tests {
         let push = dunlin_proto::shuffle::Push::plain(Vec::new());
         dunlin_proto::shuffle::ShuffleApi::store(worker.as_ref(), push).await.expect("an answer");
         let mut registry = Registry::default();
-        register(&mut registry, &worker);
+        register(&mut registry, &worker, None);
         let mut text = String::new();
         encode(&mut text, &registry).expect("encoded");
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));

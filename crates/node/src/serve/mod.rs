@@ -3,6 +3,7 @@
 
 mod admin;
 mod crowd;
+mod door_metrics;
 mod drain;
 mod held;
 mod listeners;
@@ -10,6 +11,8 @@ mod metrics;
 mod options;
 mod stop;
 mod tls;
+#[cfg(test)]
+mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;

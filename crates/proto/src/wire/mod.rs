@@ -11,6 +11,8 @@ mod failure;
 mod frame;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod golden;
 mod message;
 #[cfg(test)]
 mod tests;

@@ -143,11 +143,13 @@ impl Inner {
             // Nothing was tried.
             None => return,
             Some(Target::Disk(disk)) => self.shunned = Some(disk),
-            // A put that was given up may arrive yet: not over other bytes.
-            Some(Target::Objects) => self.next_extent = self.next_extent.max(id.extent + 1),
+            Some(Target::Objects) => {}
         }
-        // An extent that has failed is never continued.
+        // An extent that has failed is never continued, and its name is not used again: a put that
+        // was given up may arrive yet, and a file that could not be removed may be on one disk while
+        // the next of its name would be on another. After a kill nobody could tell them apart.
         self.open = false;
+        self.next_extent = self.next_extent.max(id.extent + 1);
     }
 
     /// Notes what was written and where its blocks are now. Returns the body bytes that have left

@@ -123,7 +123,7 @@ impl Partition {
     }
 
     /// The partition with these extents, by their numbers. None of them takes more. A block that two
-    /// of them have is that of the first.
+    /// of them have is that of the last: the first are remains of writes that failed.
     pub(crate) fn restored(
         shuffle: ShuffleId,
         id: PartitionId,
@@ -145,10 +145,10 @@ impl Partition {
                 let (checksum, length) = (block.checksum, block.length as usize);
                 let place = Place::Extent { index, offset: block.offset };
                 let stored = Stored { rows, codec, checksum, length, place };
-                if let std::collections::btree_map::Entry::Vacant(free) = inner.blocks.entry(key) {
-                    free.insert(stored);
-                    inner.arrivals.push(key);
-                    bytes += block.length;
+                bytes += block.length;
+                match inner.blocks.insert(key, stored) {
+                    Some(remains) => bytes -= remains.length as u64,
+                    None => inner.arrivals.push(key),
                 }
             }
         }

@@ -12,20 +12,25 @@ use super::*;
 
 const GIB: u64 = 1 << 30;
 
-fn disk(class: Class) -> DiskOptions {
+pub(crate) fn disk(class: Class) -> DiskOptions {
     DiskOptions { class, reserve: ByteCount(0), ..DiskOptions::new("moody") }
 }
 
 /// The first disk is the first choice.
-fn fast_and_slow() -> [DiskOptions; 2] {
+pub(crate) fn fast_and_slow() -> [DiskOptions; 2] {
     [disk(Class::Ssd), disk(Class::Hdd)]
 }
 
-fn states(ward: &Ward) -> Vec<DiskState> {
+pub(crate) fn states(ward: &Ward) -> Vec<DiskState> {
     ward.worker.stats().disks.iter().map(|disk| disk.state).collect()
 }
 
-async fn assert_reads(ward: &Ward, partition: u32, batches: std::ops::Range<u32>, length: usize) {
+pub(crate) async fn assert_reads(
+    ward: &Ward,
+    partition: u32,
+    batches: std::ops::Range<u32>,
+    length: usize,
+) {
     let map = attempt(0, 0);
     let expected: Vec<_> = batches.map(|n| block(partition, map, n, length)).collect();
     let blocks = read(&ward.worker, partition, Some(&[map])).await.expect("all there");
@@ -58,6 +63,32 @@ async fn the_faster_class_takes_data_first_then_the_emptier_disk() {
         assert_reads(&ward, partition, 0..2, 1000).await;
     }
     assert_eq!(ward.used()[0], 2 * 1072);
+    ward.ends_clean().await;
+}
+
+/// In real time, since that is what is measured.
+#[tokio::test]
+async fn a_slow_disk_gets_less_than_a_fast_one_of_its_class() {
+    let ward = Ward::with_moods(
+        Options::new(ByteCount(4 << 20)),
+        &[disk(Class::Ssd), disk(Class::Ssd)],
+        |index, mood| {
+            // More room does not make up for what it is slower.
+            mood.free.store([3 * GIB, GIB][index], SeqCst);
+            mood.slow_ms.store([100, 0][index], SeqCst);
+        },
+    );
+    let map = attempt(0, 0);
+    for partition in 0..60 {
+        ward.worker.push(vec![block(partition, map, 0, 100_000)]).await.expect("fits");
+        ward.worker.flush().await.expect("the disks work");
+    }
+    let used = ward.used();
+    assert_eq!(used[0] + used[1], 60 * 100_072);
+    assert!(used[0] > 0, "the emptier one is chosen before anything was measured: {used:?}");
+    assert!(used[0] * 2 < used[1], "{used:?}");
+    let speeds: Vec<_> = ward.worker.stats().disks.iter().map(|disk| disk.speed).collect();
+    assert!(0 < speeds[0] && speeds[0] < 1_000_000 && speeds[1] > speeds[0], "{speeds:?}");
     ward.ends_clean().await;
 }
 

@@ -34,13 +34,14 @@ async fn a_full_disk_refuses_by_name_and_loses_nothing() {
     let place = directory.path().display().to_string();
     assert!(error.message().contains(&place), "{error}");
     assert!(error.hint().is_some_and(|hint| hint.contains("--scratch")), "{error:?}");
-    let left = std::fs::metadata(only_file(directory.path())).expect("was created").len();
+    let query = directory.path().join("dunlin-shuffle").join(shuffle(1).query.to_string());
+    let left = std::fs::read_dir(query).expect("was created").count();
     assert_eq!(left, 0, "a failed write gives its space back");
     let expected = |n| (0..n).map(|n| block(1, map, n, 20_000)).collect::<Vec<_>>();
     let blocks = read(&worker, 1, Some(&[map])).await.expect("acknowledged blocks stay");
     assert!(same(&blocks, &expected(4)));
 
-    // Once there is room again, the same file takes over from the last whole block.
+    // Once there is room again, the next file takes all that is in memory.
     mood.full.store(false, SeqCst);
     let env = Env::seeded(1);
     let bounded = env.timeout(LONG, async {

@@ -3,8 +3,11 @@
 
 mod bed;
 mod contract;
+mod cut;
 mod disks;
+mod eio;
 mod faults;
+mod late;
 mod model;
 mod moody;
 mod objects;
@@ -15,6 +18,7 @@ mod sick_model;
 mod syncs;
 mod tiers;
 mod users;
+mod waits;
 mod wire;
 
 use std::sync::Arc;

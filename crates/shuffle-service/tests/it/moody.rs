@@ -56,12 +56,18 @@ pub(crate) struct Mood {
     pub(crate) syncs: Fault,
     pub(crate) reads: Fault,
     pub(crate) probes: Fault,
+    pub(crate) creates: Fault,
+    pub(crate) truncates: Fault,
+    /// Of files, and of the folders of queries.
+    pub(crate) removals: Fault,
     /// Tables: half of one is written beside its place.
     pub(crate) tables: Fault,
     /// Reads give other bytes.
     pub(crate) flips: Fault,
     /// The free space that it claims, if not 0.
     pub(crate) free: AtomicU64,
+    /// Milliseconds that each write takes longer.
+    pub(crate) slow_ms: AtomicU64,
     /// Syncs that went well.
     pub(crate) synced: AtomicU32,
     /// Calls that waited.
@@ -84,7 +90,9 @@ impl Mood {
 
     pub(crate) fn heal(&self) {
         let Self { writes, syncs, reads, probes, flips, tables, .. } = self;
-        [writes, syncs, reads, probes, flips, tables].iter().for_each(|fault| fault.fail(0));
+        let Self { creates, truncates, removals, .. } = self;
+        let all = [writes, syncs, reads, probes, flips, tables, creates, truncates, removals];
+        all.iter().for_each(|fault| fault.fail(0));
         self.full.store(false, SeqCst);
         self.stall(false);
     }
@@ -109,6 +117,7 @@ impl Moody {
 
 impl Disk for Moody {
     fn create(&self, id: ExtentId) -> io::Result<Arc<dyn DiskFile>> {
+        self.mood.creates.meet()?;
         let file = self.inner.create(id)?;
         Ok(Arc::new(MoodyFile(file, Arc::clone(&self.mood))))
     }
@@ -163,10 +172,12 @@ impl Disk for Moody {
     }
 
     fn remove(&self, id: ExtentId) -> io::Result<()> {
+        self.mood.removals.meet()?;
         self.inner.remove(id)
     }
 
     fn remove_query(&self, query: QueryId) -> io::Result<()> {
+        self.mood.removals.meet()?;
         self.inner.remove_query(query)
     }
 
@@ -193,6 +204,7 @@ impl Disk for Moody {
 impl DiskFile for MoodyFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.1.wait();
+        std::thread::sleep(Duration::from_millis(self.1.slow_ms.load(SeqCst)));
         if self.1.full.load(SeqCst) {
             // Half of it arrives, as on a real full disk.
             self.0.write_at(offset, &bytes[..bytes.len() / 2])?;
@@ -225,6 +237,7 @@ impl DiskFile for MoodyFile {
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
+        self.1.truncates.meet()?;
         self.0.truncate(length)
     }
 

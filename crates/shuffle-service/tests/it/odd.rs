@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use async_trait::async_trait;
 use dunlin_shuffle_service::ObjectOptions;
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, stream};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, UploadPart,
+    CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, UploadPart,
 };
 use tokio::sync::Notify;
 
@@ -34,6 +34,14 @@ pub(crate) struct Inner {
     pub(crate) gets: Fault,
     /// Reads that are told that there is no such object.
     pub(crate) absent: Fault,
+    /// Reads whose body ends after its half.
+    pub(crate) ends: Fault,
+    /// Reads whose body fails after its half.
+    pub(crate) breaks: Fault,
+    /// Reads whose body goes on for ever after its half.
+    pub(crate) hangs: Fault,
+    /// Parts that are never answered.
+    pub(crate) silent: Fault,
     pub(crate) deletes: Fault,
     /// Puts do not answer, and are done at the end of it.
     pub(crate) stalled: AtomicBool,
@@ -64,7 +72,8 @@ impl Odd {
 
     pub(crate) fn heal(&self) {
         let Inner { puts, lost, parts, gets, absent, deletes, .. } = self.0.as_ref();
-        for fault in [puts, lost, parts, gets, absent, deletes] {
+        let Inner { ends, breaks, hangs, silent, .. } = self.0.as_ref();
+        for fault in [puts, lost, parts, gets, absent, deletes, ends, breaks, hangs, silent] {
             fault.fail(0);
         }
         self.0.stalled.store(false, SeqCst);
@@ -72,9 +81,34 @@ impl Odd {
     }
 }
 
+impl Odd {
+    /// The half of a body, and what comes of the rest.
+    async fn body(&self, got: GetResult) -> object_store::Result<GetResult> {
+        let Inner { ends, breaks, hangs, .. } = self.0.as_ref();
+        let rest = if ends.strikes() {
+            stream::empty().boxed()
+        } else if breaks.strikes() {
+            stream::once(async { Err(generic("connection reset")) }).boxed()
+        } else if hangs.strikes() {
+            stream::pending().boxed()
+        } else {
+            return Ok(got);
+        };
+        let GetResult { meta, range, attributes, .. } = &got;
+        let (meta, range, attributes) = (meta.clone(), range.clone(), attributes.clone());
+        let bytes = got.bytes().await?;
+        let half = bytes.slice(..bytes.len() / 2);
+        let payload = stream::once(async { Ok(half) }).chain(rest).boxed();
+        Ok(GetResult { payload: GetResultPayload::Stream(payload), meta, range, attributes })
+    }
+}
+
+fn generic(text: &str) -> object_store::Error {
+    object_store::Error::Generic { store: "odd", source: text.into() }
+}
+
 fn meet(fault: &Fault) -> object_store::Result<()> {
-    let busy = || object_store::Error::Generic { store: "odd", source: "503 Slow Down".into() };
-    if fault.strikes() { Err(busy()) } else { Ok(()) }
+    if fault.strikes() { Err(generic("503 Slow Down")) } else { Ok(()) }
 }
 
 impl fmt::Display for Odd {
@@ -133,7 +167,9 @@ impl ObjectStore for Odd {
         if let Some(GetRange::Bounded(Range { start, end })) = &options.range {
             self.0.largest_get.fetch_max(end - start, SeqCst);
         }
-        self.0.store.get_opts(path, options).await
+        let head = options.head;
+        let got = self.0.store.get_opts(path, options).await?;
+        if head { Ok(got) } else { self.body(got).await }
     }
 
     fn delete_stream(
@@ -172,6 +208,9 @@ impl MultipartUpload for OddUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         if let Err(error) = meet(&self.1.0.parts) {
             return async { Err(error) }.boxed();
+        }
+        if self.1.0.silent.strikes() {
+            return std::future::pending().boxed();
         }
         self.0.put_part(data)
     }

@@ -45,9 +45,12 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-const FAULTS: usize = 12;
+const FAULTS: usize = 16;
 
-/// All that can strike: those after the sixth at reads.
+/// The first one that strikes at reads.
+const READS: usize = 10;
+
+/// All that can strike: those from [`READS`] on at reads.
 fn faults<'a>(ward: &'a Ward, odd: &'a Odd) -> [&'a Fault; FAULTS] {
     let [one, two] = [&ward.moods[0], &ward.moods[1]];
     let store = &odd.0;
@@ -56,6 +59,10 @@ fn faults<'a>(ward: &'a Ward, odd: &'a Odd) -> [&'a Fault; FAULTS] {
         &two.writes,
         &one.syncs,
         &two.syncs,
+        &one.creates,
+        &two.creates,
+        &one.truncates,
+        &two.truncates,
         &store.puts,
         &store.lost,
         &one.reads,
@@ -98,7 +105,7 @@ impl Bench {
 
     /// How often reads were struck.
     fn struck(&self) -> u32 {
-        faults(&self.ward, &self.odd)[6..].iter().map(|fault| fault.fired()).sum()
+        faults(&self.ward, &self.odd)[READS..].iter().map(|fault| fault.fired()).sum()
     }
 
     async fn meet(&mut self, event: Event) {

@@ -1,13 +1,17 @@
 //! Tests of the client half: bodies alone, then writers and readers on a worker that misbehaves,
 //! then all of it on the real worker.
 
+mod chaos;
 mod codec;
 mod congestion;
 mod copies;
+mod damaged;
 mod data;
 mod end_to_end;
 mod faults;
 mod fuzz;
+mod golden;
+mod network;
 mod shares;
 mod sorted;
 mod writer;

@@ -4,13 +4,13 @@ use async_trait::async_trait;
 use dunlin_base::{ByteCount, PartitionId};
 use dunlin_proto::block::Block;
 use dunlin_proto::output::StageOutput;
-use dunlin_proto::shuffle::{BlockStream, MapAttempt, ReadRequest};
+use dunlin_proto::shuffle::{BlockStream, MapAttempt, Push, Pushed, ReadRequest};
 use dunlin_shuffle_service::{Options, ShuffleWorker};
 use futures::TryStreamExt;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::{Share, read_shares};
+use crate::{Location, Placement, Share, read_shares};
 
 const PARTITIONS: u32 = 100;
 const MAPS: u32 = 6;
@@ -25,6 +25,10 @@ struct Asked {
 impl ShuffleApi for Asked {
     async fn push(&self, blocks: Vec<Block>) -> Result<()> {
         self.inner.push(blocks).await
+    }
+
+    async fn store(&self, push: Push) -> Result<Pushed> {
+        self.inner.store(push).await
     }
 
     async fn seal(&self, shuffle: ShuffleId) -> Result<()> {
@@ -78,6 +82,80 @@ async fn written() -> (LocalWorkers, Arc<Asked>, Arc<StageOutput>) {
         maps.push(written.into_map_output((map, 1), Attempt(1), shuffle().epoch));
     }
     (workers, worker, Arc::new(StageOutput { maps }))
+}
+
+/// Maps that wrote to one of two workers, and one that moved from the first to the second between its
+/// batches; and what these workers are asked.
+async fn scattered() -> (LocalWorkers, [Arc<Asked>; 2], Arc<StageOutput>) {
+    let workers = LocalWorkers::new();
+    let asked = [1, 2].map(|id| {
+        let inner = ShuffleWorker::new(Options::new(ByteCount::mib(64)), Env::seeded(1));
+        let inner = inner.expect("no disk");
+        let worker = Arc::new(Asked { inner, reads: Mutex::default() });
+        workers.insert(process(id), Arc::clone(&worker) as _);
+        worker
+    });
+    let workers = Arc::new(workers);
+    let mut maps = Vec::new();
+    for map in 0..MAPS {
+        let options = WriterOptions { block_rows: 5, push_bytes: 1, ..options(map, 2) };
+        let placement = Arc::new(Moving(map));
+        let writer = ShuffleWriter::new(Arc::clone(&workers) as _, placement, options);
+        let first = i64::from(map * 1000);
+        for from in [first, first + 5] {
+            writer.write(PartitionId(1), data::rows(from, from + 5)).await.expect("stored");
+            if map == 3 {
+                asked[0].inner.drain();
+            }
+        }
+        let written = writer.finish().await.expect("stored");
+        asked[0].inner.resume();
+        maps.push(written.into_map_output((map, 1), Attempt(1), shuffle().epoch));
+    }
+    let workers = Arc::into_inner(workers).expect("the writers have ended");
+    (workers, asked, Arc::new(StageOutput { maps }))
+}
+
+/// Even maps go to worker 1, odd ones to worker 2; map 3 to worker 1 first.
+struct Moving(u32);
+
+#[async_trait]
+impl Placement for Moving {
+    async fn locate(&self, _: PartitionId, moves: u32) -> Result<Location> {
+        let second = if self.0 == 3 { moves > 0 } else { self.0 % 2 == 1 };
+        Ok(Location::one(process(1 + u128::from(second))))
+    }
+}
+
+#[tokio::test]
+async fn who_holds_none_of_the_wanted_maps_is_not_asked() {
+    let (workers, asked, output) = scattered().await;
+    let locations = output.maps[3].partitions[0].parts.len();
+    assert_eq!(locations, 2, "map 3 has moved: {:?}", output.maps[3]);
+    let rows_of = |map: u32| i64::from(map * 1000)..i64::from(map * 1000) + 10;
+    // Maps, and how often each worker is asked.
+    for (maps, times) in [
+        (0..1, [1, 0]),
+        (1..2, [0, 1]),
+        (2..3, [1, 0]),
+        (3..4, [1, 1]),
+        (4..6, [1, 1]),
+        (0..u32::MAX, [1, 1]),
+        (MAPS..u32::MAX, [0, 0]),
+    ] {
+        let share = Share { partition: PartitionId(1), maps: Some(maps.clone()) };
+        let rows = read(&workers, &output, &[share]).await;
+        let mine = (0..MAPS).filter(|map| maps.contains(map));
+        assert_eq!(rows, mine.flat_map(rows_of).collect::<Vec<_>>(), "{maps:?}");
+        let reads = asked.each_ref().map(|worker| std::mem::take(&mut *worker.reads.lock()));
+        assert_eq!(reads.each_ref().map(Vec::len), times, "{maps:?}");
+        let wanted =
+            reads.iter().flatten().flatten().flat_map(|request| request.maps.iter().flatten());
+        assert!(wanted.into_iter().all(|of| maps.contains(&of.map)), "{maps:?}");
+    }
+    // A partition that nobody wrote.
+    let rows = read(&workers, &output, &[Share::whole(PartitionId(0))]).await;
+    assert!(rows.is_empty() && asked.iter().all(|worker| worker.reads.lock().is_empty()));
 }
 
 async fn read(workers: &LocalWorkers, output: &Arc<StageOutput>, shares: &[Share]) -> Vec<i64> {

@@ -2,14 +2,19 @@
 
 mod breaks;
 mod credits;
+mod deaf;
 mod ends;
+mod half;
 mod hostile;
 mod identity;
+mod later;
 mod limits;
 mod machine;
 mod many;
+mod pool;
 mod proxy;
 mod raw;
+mod shared;
 mod stub;
 mod tls;
 
