@@ -1,13 +1,13 @@
 //! The shuffle worker: the contract of [`ShuffleApi`], call by call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use dunlin_base::env::Task;
-use dunlin_base::{Env, Error, ProcessId, QueryId, Result};
+use dunlin_base::{Env, Error, ProcessId, QueryId, Result, StageEpoch, StageId};
 use dunlin_proto::block::{Block, ShuffleId};
 use dunlin_proto::shuffle::{
     Ack, BlockStream, Durability, MapAttempt, Peers, Push, Pushed, ReadRequest, Refusal, ShuffleApi,
@@ -283,6 +283,12 @@ impl ShuffleApi for ShuffleWorker {
     }
 
     async fn shuffles(&self) -> Result<Vec<ShuffleId>> {
-        Ok(self.core.registry.ids())
+        let mut ids = self.core.registry.ids();
+        // Of a query that has ended and left something: who asks has it removed again.
+        let known: BTreeSet<_> = ids.iter().map(|id| id.query).collect();
+        let left = self.core.places.lock().keys().copied().collect::<Vec<_>>();
+        let left = left.into_iter().filter(|query| !known.contains(query));
+        ids.extend(left.map(|query| ShuffleId { query, stage: StageId(0), epoch: StageEpoch(0) }));
+        Ok(ids)
     }
 }
