@@ -262,11 +262,15 @@ async fn shuffle(
     let joining = Arc::new(joining);
     let answer = Arc::clone(&joining);
     let joins = move |id| joining(id);
+    // Before it takes its seat: what fails after that leaves a card behind.
+    let live = match world.shelf {
+        Some(_) => Some(LiveSet::follow(Arc::clone(&store), &world.env, Role::Shuffle).await?),
+        None => None,
+    };
     let seat = Seat::take(Arc::clone(&store), world.env.clone(), seat, joins).await?;
     let seat = Arc::new(seat);
-    let adopting = match world.shelf {
-        Some(_) => {
-            let live = LiveSet::follow(Arc::clone(&store), &world.env, Role::Shuffle).await?;
+    let adopting = match live {
+        Some(live) => {
             let (of_world, who) = (Arc::clone(world), name.to_owned());
             let answer = move |id| {
                 of_world.checker.note(&who, format!("has adopted {id}"));
