@@ -36,6 +36,7 @@ pub(super) fn register(registry: &mut Registry, worker: &ShuffleWorker, door: Op
     let draining = u64::from(worker.is_draining());
     gauge(registry, ("shuffle_draining", "The worker refuses pushes: it is to go"), draining);
     tiers(registry, &stats);
+    transit(registry, &stats, door);
     answers(registry, &stats);
     disks(registry, &stats.disks);
     if let Some(objects) = &stats.objects {
@@ -71,6 +72,18 @@ fn tiers(registry: &mut Registry, stats: &Stats) {
     let values = tiers.into_iter().filter_map(|(tier, bytes)| Some((label("tier", tier), bytes?)));
     let family = gauges(values);
     registry.register_with_unit("shuffle_tier", "Shuffle data by tier", Unit::Bytes, family);
+}
+
+fn transit(registry: &mut Registry, stats: &Stats, door: Option<DoorStats>) {
+    let pushes = door.map(|door| ("pushes", door.bytes_held, door.bytes_held_max));
+    let all = stats.transit.iter().map(|share| (share.what, share.used, share.limit));
+    let all: Vec<_> = all.chain(pushes).collect();
+    let now = gauges(all.iter().map(|(what, used, _)| (label("of", what), *used)));
+    let about = "Shuffle data on their way, beside what is stored";
+    registry.register_with_unit("shuffle_transit", about, Unit::Bytes, now);
+    let most = gauges(all.iter().map(|(what, _, limit)| (label("of", what), *limit)));
+    let about = "How much may be on its way; who needs more waits";
+    registry.register_with_unit("shuffle_transit_limit", about, Unit::Bytes, most);
 }
 
 fn answers(registry: &mut Registry, stats: &Stats) {
@@ -245,6 +258,8 @@ mod tests {
         for line in [
             "shuffle_draining 1".to_owned(),
             "shuffle_tier_bytes{tier=\"disks\"} 0".to_owned(),
+            "shuffle_transit_bytes{of=\"reads\"} 0".to_owned(),
+            format!("shuffle_transit_limit_bytes{{of=\"uploads\"}} {}", 16 << 20),
             "shuffle_refusals_total{reason=\"draining\"} 1".to_owned(),
             "shuffle_acks_total{level=\"memory\"} 0".to_owned(),
             "shuffle_splits_total{kind=\"soft\"} 0".to_owned(),

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::Objects;
 use super::verifier::Verifier;
 use crate::disk::{Disk, DiskFile};
+use crate::transit::Charge;
 use crate::unit::Unit;
 
 /// Above this an extent is uploaded in parts, of this size each.
@@ -62,7 +63,7 @@ impl Objects {
     pub(crate) async fn put(&self, path: &Path, source: &Source) -> Result<(), Failed> {
         let length = source.length();
         let put = if length <= PART_LEN {
-            let payload = self.piece(source, 0, length).await.map_err(Failed::Source)?;
+            let (payload, _room) = self.piece(source, 0, length).await?;
             let put = || self.store().put(path, payload.clone());
             let put = self.try_often(&format!("put of {path}"), put).await;
             put.map(drop).map_err(Failed::Store)
@@ -108,7 +109,7 @@ impl Objects {
         let mut at = 0;
         while at < source.length() {
             let length = PART_LEN.min(source.length() - at);
-            let payload = self.piece(source, at, length).await.map_err(Failed::Source)?;
+            let (payload, _room) = self.piece(source, at, length).await?;
             self.in_time(self.env.timeout(limit, upload.put_part(payload)).await)?;
             at += length;
         }
@@ -125,10 +126,16 @@ impl Objects {
         Err(Failed::Store(failed))
     }
 
-    async fn piece(&self, source: &Source, at: u64, length: u64) -> io::Result<PutPayload> {
+    async fn piece(
+        &self,
+        source: &Source,
+        at: u64,
+        length: u64,
+    ) -> Result<(PutPayload, Option<Charge>), Failed> {
         match source {
-            Source::Memory(bytes, _) => Ok(slice(bytes, at, length)),
+            Source::Memory(bytes, _) => Ok((slice(bytes, at, length), None)),
             Source::File(unit, file, total, verifier, index) => {
+                let room = self.room(length).await?;
                 let (file, verifier, total) = (Arc::clone(file), Arc::clone(verifier), *total);
                 let behind = |at: u64| at.saturating_sub(total) as usize;
                 let rest = index.slice(behind(at)..behind(at + length));
@@ -141,11 +148,19 @@ impl Objects {
                 };
                 let bytes = match of_file {
                     0 => Vec::new(),
-                    _ => unit.call(&self.env, read).await?,
+                    _ => unit.call(&self.env, read).await.map_err(Failed::Source)?,
                 };
-                Ok([Bytes::from(bytes), rest].into_iter().collect())
+                Ok(([Bytes::from(bytes), rest].into_iter().collect(), Some(room)))
             }
         }
+    }
+
+    /// Room for a piece of a file. Not there in time: the store holds what it was given before.
+    async fn room(&self, length: u64) -> Result<Charge, Failed> {
+        let limit = self.options.call_max * self.options.tries.max(1);
+        let room = self.env.timeout(limit, self.room.take_in_turn(length)).await;
+        let late = || Failed::Store(Error::retry("other uploads do not end"));
+        room.ok_or_else(late)
     }
 }
 

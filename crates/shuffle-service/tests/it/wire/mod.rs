@@ -17,6 +17,7 @@ mod raw;
 mod shared;
 mod stub;
 mod tls;
+mod transit;
 
 use std::time::Duration;
 
