@@ -114,7 +114,8 @@ impl Link {
             }
             self.pass(way).await;
             let answer = call.await;
-            if doomed.is_some() {
+            // Calm may have come meanwhile, and with it pardon.
+            if doomed.is_some() && self.doom.lock().is_some() {
                 self.cut();
             }
             self.pass(way).await;
@@ -129,7 +130,7 @@ impl Link {
     fn meet_doom(&self) -> Option<Doom> {
         let mut doom = self.doom.lock();
         match doom.as_mut() {
-            Some(Doom { after: 0, .. }) => doom.take(),
+            Some(Doom { after: 0, .. }) => *doom,
             Some(doom) => {
                 doom.after -= 1;
                 None
