@@ -20,3 +20,27 @@ pub fn keep_freed_memory() {
     // SAFETY: sets an option of the allocator, before there are other threads.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
 }
+
+/// Gives freed memory back at once, and has the system give no memory in large pages: for a process
+/// that moves bytes and does not compute. It has a thread for each call of a disk that is under way,
+/// each with pages of the allocator for each size of block, and most of such a page is never used: as
+/// a large page of the system it is resident all the same. May be called later than
+/// [`keep_freed_memory`]; memory that was touched before stays as it is.
+pub fn give_back_freed_memory() {
+    // SAFETY: sets options of the allocator, which are read whenever something is freed.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
+    #[cfg(target_os = "linux")]
+    // SAFETY: changes how the system maps memory of this process, and none that is mapped.
+    unsafe {
+        prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+    };
+}
+
+/// `PR_SET_THP_DISABLE` of Linux: no transparent huge pages in this process from now on.
+#[cfg(target_os = "linux")]
+const PR_SET_THP_DISABLE: c_int = 41;
+
+#[cfg(target_os = "linux")]
+unsafe extern "C" {
+    fn prctl(option: c_int, ...) -> c_int;
+}

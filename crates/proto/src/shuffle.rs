@@ -2,6 +2,8 @@
 //! (shuffle workers). One process hands the trait object over; between processes a transport
 //! implements it on both ends.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use dunlin_base::{Attempt, Error, PartitionId, ProcessId, QueryId, Result};
 use futures::StreamExt;
@@ -114,6 +116,24 @@ impl std::fmt::Display for Refusal {
 /// A stream of blocks, ordered by the request's maps, then by batch.
 pub type BlockStream = BoxStream<'static, Result<Block>>;
 
+/// How much of a read a reader can take now. Implemented by a transport: what waits for a reader that
+/// takes nothing should not be looked up.
+#[async_trait]
+pub trait Pace: Send + Sync {
+    /// Who takes the bytes: reads with the same number share what a worker has for bytes that are on
+    /// their way.
+    fn holder(&self) -> u64;
+
+    /// Takes `bytes` of what the reader can take now, or nothing and gives false.
+    fn try_allow(&self, bytes: u64) -> bool;
+
+    /// The same, waiting for the reader. Not bounded: how fast it consumes is its own business.
+    async fn allow(&self, bytes: u64);
+
+    /// Nothing comes of what was allowed.
+    fn give_back(&self, bytes: u64);
+}
+
 /// A shuffle worker as its clients see it.
 ///
 /// All calls may be repeated: a block pushed twice (same [`crate::block::BlockId`]) is stored once,
@@ -157,6 +177,25 @@ pub trait ShuffleApi: Send + Sync {
         Ok(stream::iter(streams).flatten().boxed())
     }
 
+    /// As [`ShuffleApi::read_many`], one request or several, for a reader that cannot take everything
+    /// at once: `pace` is asked for [`crate::wire::block_size`] of each block, in order, before that
+    /// is looked up. A worker that cannot do that ignores it.
+    async fn read_paced(
+        &self,
+        requests: Vec<ReadRequest>,
+        pace: Arc<dyn Pace>,
+    ) -> Result<BlockStream> {
+        drop(pace);
+        let mut requests = requests;
+        match (requests.len(), requests.pop()) {
+            (1, Some(one)) => self.read(one).await,
+            (_, last) => {
+                requests.extend(last);
+                self.read_many(requests).await
+            }
+        }
+    }
+
     /// Forgets the blocks of one attempt that did not win.
     async fn discard(&self, shuffle: ShuffleId, attempt: MapAttempt) -> Result<()>;
 
@@ -183,5 +222,5 @@ impl Pushed {
 /// together; called for each push that names a peer.
 pub trait Peers: Send + Sync {
     /// The worker of this process. Does no I/O. `Lost` if it is known to be gone.
-    fn peer(&self, id: ProcessId) -> Result<std::sync::Arc<dyn ShuffleApi>>;
+    fn peer(&self, id: ProcessId) -> Result<Arc<dyn ShuffleApi>>;
 }

@@ -18,6 +18,7 @@ use crate::options::{DiskOptions, Options};
 use crate::pump::{Flights, LOOK_AGAIN};
 use crate::registry::Registry;
 use crate::stats::{Counters, DiskStats, ObjectStats, Stats};
+use crate::transit::Transit;
 use crate::unit::Unit;
 
 /// The shared state.
@@ -26,6 +27,7 @@ pub(crate) struct Core {
     pub(crate) env: Env,
     pub(crate) registry: Registry,
     pub(crate) memory: Memory,
+    pub(crate) transit: Transit,
     pub(crate) counters: Counters,
     pub(crate) disks: Vec<Arc<Unit>>,
     pub(crate) flights: Mutex<Flights>,
@@ -45,15 +47,19 @@ impl Core {
         disks: Vec<(DiskOptions, Arc<dyn Disk>)>,
         env: Env,
     ) -> Self {
+        let transit = Transit::new(&options);
+        let room = Arc::clone(&transit.uploads);
+        let objects = options.objects.clone();
         let unit = |(options, disk)| Arc::new(Unit::new(disk, options));
         Self {
             registry: Registry::new(options.tombstones),
             memory: Memory::new(options.memory_limit.0, options.memory_mark_percent),
+            transit,
             counters: Counters::default(),
             disks: disks.into_iter().map(unit).collect(),
             flights: Mutex::default(),
             landed: Notify::new(),
-            objects: options.objects.clone().map(|options| Objects::new(options, env.clone())),
+            objects: objects.map(|options| Objects::new(options, env.clone(), room)),
             places: Mutex::default(),
             evictions: Evictions::default(),
             unnamed: AtomicBool::new(false),
@@ -128,6 +134,14 @@ impl Core {
         drop(flights);
         let disk_bytes = disks.iter().map(|disk| disk.used).sum();
         let shuffles = self.registry.ids().len() as u64;
-        Stats { shuffles, disks, disk_bytes, objects, ..self.counters.snapshot(self.memory.used()) }
+        let transit = self.transit.stats();
+        Stats {
+            shuffles,
+            disks,
+            disk_bytes,
+            objects,
+            transit,
+            ..self.counters.snapshot(self.memory.used())
+        }
     }
 }

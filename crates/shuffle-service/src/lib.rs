@@ -5,7 +5,7 @@
 //! serves any such store to other processes. Inside the worker, from the outside in: `worker` and
 //! `intake` (the contract), `registry` (shuffles by id, tombstones), `shuffle` (one shuffle and its
 //! gate), `partition` (the index of one partition), `core` (what all share), `fair` (who is to push more slowly), `read` and `load`
-//! (block streams).
+//! (block streams), `transit` (bounds what is on its way).
 //!
 //! Data leave memory so: `pump` says which partition is next, `aim` on which disk (`health` and
 //! `choose` decide, as pure functions), `carry` sees the write through, `flush` does it, and
@@ -49,6 +49,7 @@ mod settle;
 mod shuffle;
 mod stats;
 mod take_over;
+mod transit;
 mod unit;
 mod worker;
 
@@ -56,7 +57,7 @@ pub use door::{Bound, Door, DoorOptions, DoorStats};
 pub use hand_over::HandOver;
 pub use health::DiskState;
 pub use inspect::PartitionStats;
-pub use options::{Class, DiskOptions, ObjectOptions, Options, Tier, WhenFull};
-pub use stats::{Answers, DiskStats, ObjectStats, Stats};
+pub use options::{Class, DiskOptions, ObjectOptions, Options, Shares, Tier, WhenFull};
+pub use stats::{Answers, DiskStats, ObjectStats, Stats, TransitStats};
 pub use take_over::TakenOver;
 pub use worker::ShuffleWorker;

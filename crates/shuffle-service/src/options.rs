@@ -99,11 +99,31 @@ impl ObjectOptions {
     }
 }
 
+/// Shares of [`Options::transit`]. They are apart since what makes room must never wait for who needs
+/// it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// Blocks until sockets have taken them.
+    pub reads: ByteCount,
+    /// Bytes of files until the object store has them.
+    pub uploads: ByteCount,
+    /// Pushes until they are stored: for [`crate::DoorOptions::door_bytes_max`].
+    pub pushes: ByteCount,
+}
+
+/// The least default of [`Options::transit`].
+const TRANSIT_LEAST: ByteCount = ByteCount::mib(64);
+
 /// Limits and places of one [`crate::ShuffleWorker`].
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Block bodies held in memory never exceed this: a push waits, then is refused.
     pub memory_limit: ByteCount,
+    /// Bytes that are on their way are bounded by this, beside `memory_limit`: half of it for reads
+    /// until sockets have taken them, a quarter for what goes from disks to the object store, and a
+    /// quarter for pushes until they are stored ([`Options::shares`]). Who finds it used up waits.
+    /// Default: an eighth of `memory_limit`, and at least 64 MiB.
+    pub transit: ByteCount,
     /// Above this share of `memory_limit` (in percent) the largest partitions go to disk.
     /// Default: 75.
     pub memory_mark_percent: u8,
@@ -156,6 +176,7 @@ impl Options {
     pub fn new(memory_limit: ByteCount) -> Self {
         Self {
             memory_limit,
+            transit: Self::usual_transit(memory_limit),
             memory_mark_percent: 75,
             disks: Vec::new(),
             objects: None,
@@ -174,6 +195,18 @@ impl Options {
             verify_pushes: true,
             tombstones: 65_536,
         }
+    }
+
+    /// What [`Options::transit`] is by default.
+    pub fn usual_transit(memory_limit: ByteCount) -> ByteCount {
+        ByteCount((memory_limit.0 / 8).max(TRANSIT_LEAST.0))
+    }
+
+    /// What [`Options::transit`] is divided into.
+    pub fn shares(&self) -> Shares {
+        let quarter = self.transit.0 / 4;
+        let reads = ByteCount(self.transit.0 - 2 * quarter);
+        Shares { reads, uploads: ByteCount(quarter), pushes: ByteCount(quarter) }
     }
 
     /// The defaults for this much memory and one folder to write to.

@@ -33,10 +33,25 @@ pub struct Stats {
     pub peer_failures: u64,
     /// Pushes with an answer, by what it said.
     pub answers: Answers,
+    /// Bytes that are on their way, by what for.
+    pub transit: [TransitStats; 2],
     /// Each disk, in the order of the options.
     pub disks: Vec<DiskStats>,
     /// The object store, if there is one.
     pub objects: Option<ObjectStats>,
+}
+
+/// Bytes on their way: one share of [`crate::Options::transit`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransitStats {
+    /// What for: `reads` or `uploads`.
+    pub what: &'static str,
+    /// Bytes now.
+    pub used: u64,
+    /// The most that there were since the start of the worker.
+    pub peak: u64,
+    /// There are never more; but one block or part that is larger, alone.
+    pub limit: u64,
 }
 
 /// One disk of a worker. `written` and `errors` count from the start of the worker.

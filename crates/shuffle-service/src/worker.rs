@@ -10,7 +10,8 @@ use dunlin_base::env::Task;
 use dunlin_base::{Env, Error, ProcessId, QueryId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
 use dunlin_proto::shuffle::{
-    Ack, BlockStream, Durability, MapAttempt, Peers, Push, Pushed, ReadRequest, Refusal, ShuffleApi,
+    Ack, BlockStream, Durability, MapAttempt, Pace, Peers, Push, Pushed, ReadRequest, Refusal,
+    ShuffleApi,
 };
 use futures::future::join;
 use futures::{StreamExt, stream};
@@ -23,7 +24,7 @@ use crate::intake::Of;
 use crate::options::{DiskOptions, Options};
 use crate::partition::Removed;
 use crate::probe::probe_for_ever;
-use crate::read;
+use crate::read::{self, Paced};
 use crate::stats::Stats;
 use crate::take_over::{TakenOver, take_over};
 
@@ -217,6 +218,34 @@ impl ShuffleWorker {
         }
     }
 
+    /// The blocks of the requests in turn. One that follows ends what is read by maps.
+    fn open_reads(&self, requests: Vec<ReadRequest>, pace: Paced) -> Result<BlockStream> {
+        let core = &self.core;
+        let (mut streams, mut by_maps) = (Vec::new(), Vec::new());
+        for ReadRequest { shuffle: id, partition, maps } in requests {
+            let unknown = || Error::lost(format!("shuffle {id} is not on this worker"));
+            let Some(maps) = maps else {
+                // A follower may come before the first block.
+                let shuffle = core.registry.open(id).map_err(|_| unknown())?;
+                if shuffle.has_holes() {
+                    return Err(Error::lost(format!("shuffle {id} was not wholly handed over")));
+                }
+                let before = std::mem::take(&mut by_maps);
+                streams.push(read::by_maps(Arc::clone(core), before, pace.clone()));
+                let of = (id, partition);
+                streams.push(read::follow(Arc::clone(core), shuffle, of, pace.clone()));
+                continue;
+            };
+            let shuffle = core.registry.get(id).ok_or_else(unknown)?;
+            by_maps.extend(shuffle.partition(partition).map(|partition| (partition, maps)));
+        }
+        streams.push(read::by_maps(Arc::clone(core), by_maps, pace));
+        match streams.len() {
+            1 => Ok(streams.remove(0)),
+            _ => Ok(stream::iter(streams).flatten().boxed()),
+        }
+    }
+
     fn count_removed(&self, removed: &Removed) {
         self.core.counters.blocks.fetch_sub(removed.blocks.cast_signed(), Relaxed);
         self.core.release(&removed.extents);
@@ -248,22 +277,19 @@ impl ShuffleApi for ShuffleWorker {
     }
 
     async fn read(&self, request: ReadRequest) -> Result<BlockStream> {
-        let ReadRequest { shuffle: id, partition, maps } = request;
-        let core = Arc::clone(&self.core);
-        let unknown = || Error::lost(format!("shuffle {id} is not on this worker"));
-        let Some(maps) = maps else {
-            // A follower may come before the first block.
-            let shuffle = core.registry.open(id).map_err(|_| unknown())?;
-            if shuffle.has_holes() {
-                return Err(Error::lost(format!("shuffle {id} was not wholly handed over")));
-            }
-            return Ok(read::follow(core, shuffle, id, partition));
-        };
-        let shuffle = core.registry.get(id).ok_or_else(unknown)?;
-        match shuffle.partition(partition) {
-            Some(partition) => Ok(read::by_maps(core, partition, &maps)),
-            None => Ok(stream::empty().boxed()),
-        }
+        self.open_reads(vec![request], None)
+    }
+
+    async fn read_many(&self, requests: Vec<ReadRequest>) -> Result<BlockStream> {
+        self.open_reads(requests, None)
+    }
+
+    async fn read_paced(
+        &self,
+        requests: Vec<ReadRequest>,
+        pace: Arc<dyn Pace>,
+    ) -> Result<BlockStream> {
+        self.open_reads(requests, Some(pace))
     }
 
     async fn discard(&self, shuffle: ShuffleId, attempt: MapAttempt) -> Result<()> {

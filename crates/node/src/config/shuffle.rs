@@ -23,6 +23,9 @@ pub(crate) struct Shuffle {
     /// URL of the object store; without one it is that of the blobs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) objects: Option<String>,
+    /// Bytes on their way; without it an eighth of the memory, and at least 64 MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) transit: Option<FromText<ByteCount>>,
     /// What happens once no disk takes data.
     pub(crate) when_full: WhenFullName,
     /// Blocks leave memory for a file only when that is synced.
@@ -64,13 +67,17 @@ pub(crate) enum WhenFullName {
 }
 
 /// The keys in the order of [`Shuffle`], each with what it is for.
-pub(super) const KEYS: [(&str, &str); 12] = [
+pub(super) const KEYS: [(&str, &str); 13] = [
     (
         "disks",
         "FOLDER[:ssd|:hdd][:reserve=BYTES][:capacity=BYTES], ...; the scratch folder if none",
     ),
     ("tiers", "what data that leave memory are offered to, in this order: disks, objects"),
     ("objects", "URL of the object store for shuffled data; that of the blobs if not set"),
+    (
+        "transit",
+        "bytes on their way, beside shuffle-memory; an eighth of that, at least 64MiB, if not set",
+    ),
     (
         "when-full",
         "once no disk takes data: write-on (to the next tier), evict (the oldest go there)",
@@ -88,6 +95,9 @@ pub(super) const KEYS: [(&str, &str); 12] = [
 /// Least bytes of a piece: smaller ones cost a call each.
 const PIECE_MIN: ByteCount = ByteCount(4 << 10);
 
+/// Least bytes on their way: a quarter is one part of an upload.
+const TRANSIT_MIN: ByteCount = ByteCount::mib(32);
+
 /// Longest wait of a worker that is wished away: a day.
 const DRAIN_LIMIT_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -98,6 +108,7 @@ impl Default for Shuffle {
             disks: Vec::new(),
             tiers: vec![TierName::Disks],
             objects: None,
+            transit: None,
             when_full: WhenFullName::WriteOn,
             sync: usual.sync,
             sync_pushes: usual.sync_pushes,
@@ -122,6 +133,11 @@ impl Shuffle {
             if *bytes < PIECE_MIN {
                 return bad(key, format!("must be at least {PIECE_MIN}, not {bytes}"));
             }
+        }
+        if let Some(FromText(transit)) = &self.transit
+            && *transit < TRANSIT_MIN
+        {
+            return bad("transit", format!("must be at least {TRANSIT_MIN}, not {transit}"));
         }
         let pairs = [
             ("extent-bytes", &self.extent_bytes, "flush-bytes", &self.flush_bytes),
@@ -195,7 +211,8 @@ impl Shuffle {
             ..Options::new(ByteCount(0))
         };
         let (objects, drain_limit) = (self.objects.clone(), self.drain_limit.0.0);
-        StorageOptions { limits, objects, drain_limit }
+        let transit = self.transit.as_ref().map(|transit| transit.0);
+        StorageOptions { limits, objects, transit, drain_limit }
     }
 }
 

@@ -12,7 +12,7 @@ mod telling;
 mod workers;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dunlin_base::{Env, Error, Result};
@@ -24,7 +24,7 @@ use dunlin_planner::{Contexts, Decider, ObjectStores, Planner};
 use dunlin_proto::queue::Card;
 use dunlin_queue::Queue;
 use dunlin_shuffle::{LocalWorkers, Workers};
-use dunlin_shuffle_service::ShuffleWorker;
+use dunlin_shuffle_service::{Door, ShuffleWorker};
 use futures::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 
@@ -178,6 +178,11 @@ impl Engine {
     /// Where other processes reach the shuffle worker, if they do.
     pub fn shuffle_address(&self) -> Option<SocketAddr> {
         self.shuffle.lock().as_ref()?.door.as_ref().map(|door| door.address())
+    }
+
+    /// The door of the shuffle worker, if other processes reach it. Not to be kept from its end.
+    pub fn shuffle_door(&self) -> Option<Weak<Door>> {
+        self.shuffle.lock().as_ref()?.door.as_ref().map(Arc::downgrade)
     }
 
     fn teller(&self) -> Option<Arc<Teller>> {

@@ -119,6 +119,11 @@ pub(super) fn store_variables() -> Vec<(String, String)> {
 }
 
 impl EngineOptions {
+    /// The process stores shuffled data and does nothing else.
+    pub fn is_shuffle_only(&self) -> bool {
+        self.shuffle && !self.gateway && self.executors == 0
+    }
+
     /// A process that keeps nothing: state in memory, scratch data in `scratch`.
     pub fn ephemeral(scratch: impl Into<PathBuf>) -> Self {
         let scratch = scratch.into();

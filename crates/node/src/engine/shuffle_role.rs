@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dunlin_base::env::Task;
 use dunlin_base::net::machine;
-use dunlin_base::{Env, Result};
+use dunlin_base::{ByteCount, Env, Result};
 use dunlin_metadata::StoreRef;
 use dunlin_metadata::blob::ObjectPlace;
 use dunlin_proto::queue::{Card, MachineSocket};
@@ -37,7 +37,7 @@ impl ShuffleRole {
         objects: Option<&ObjectPlace>,
     ) -> Result<Self> {
         let limits = storage::limits(options, objects, (&options.scratch, env));
-        let memory_limit = limits.memory_limit.0;
+        let (memory_limit, pushes) = (limits.memory_limit.0, limits.shares().pushes);
         let object_folder = limits.objects.as_ref().map(|objects| objects.worker.clone());
         let worker = ShuffleWorker::new(limits, env.clone())?;
         // What a former process handed over is asked for by its ids.
@@ -50,7 +50,7 @@ impl ShuffleRole {
         let told = telling::first_words(&worker, memory_limit, object_folder.clone());
         card.shuffle = Some(told.clone());
         let door = match &options.wire {
-            Some(wire) => Some(open(wire, options, leases, &worker, &mut card).await?),
+            Some(wire) => Some(open(wire, options, leases, (&worker, pushes), &mut card).await?),
             None => None,
         };
         let role = SeatOptions { role: Role::Shuffle, card, ttl: options.lease_ttl };
@@ -122,10 +122,11 @@ async fn open(
     wire: &Wire,
     options: &EngineOptions,
     env: &Env,
-    worker: &Arc<ShuffleWorker>,
+    (worker, pushes): (&Arc<ShuffleWorker>, ByteCount),
     card: &mut Card,
 ) -> Result<Arc<Door>> {
     let mut door = DoorOptions::new(wire.listen.clone());
+    door.door_bytes_max = pushes;
     door.tls = wire.tls.as_ref().map(|tls| Arc::clone(&tls.server));
     let machine = machine().filter(|_| wire.machine_sockets);
     if machine.is_some() {

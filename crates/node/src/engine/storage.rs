@@ -18,6 +18,8 @@ pub struct StorageOptions {
     pub limits: Options,
     /// URL of the object store, if it is a tier; `None`: that of the blobs.
     pub objects: Option<String>,
+    /// Bytes on their way ([`Options::transit`]); `None`: its default for the memory.
+    pub transit: Option<ByteCount>,
     /// How long a worker that is wished away waits for the queries whose data it has.
     pub drain_limit: Duration,
 }
@@ -25,7 +27,7 @@ pub struct StorageOptions {
 impl Default for StorageOptions {
     fn default() -> Self {
         let limits = Options { tiers: vec![Tier::Disks], ..Options::new(ByteCount(0)) };
-        Self { limits, objects: None, drain_limit: Duration::from_secs(900) }
+        Self { limits, objects: None, transit: None, drain_limit: Duration::from_secs(900) }
     }
 }
 
@@ -78,6 +80,8 @@ pub(super) fn limits(
     let storage = &options.storage;
     let mut limits = storage.limits.clone();
     limits.memory_limit = options.shuffle_memory;
+    let usual = || Options::usual_transit(options.shuffle_memory);
+    limits.transit = storage.transit.unwrap_or_else(usual);
     // Where writer and worker share the process, every read verifies.
     limits.verify_pushes = options.wire.is_some();
     match storage.has(Tier::Disks) {

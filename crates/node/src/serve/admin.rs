@@ -2,8 +2,8 @@
 //! show`. It tells counts and no data.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,7 +15,7 @@ use dunlin_base::env::Task;
 use dunlin_base::{Env, Error, Result};
 use dunlin_executor::Executor;
 use dunlin_metadata::StoreRef;
-use dunlin_shuffle_service::ShuffleWorker;
+use dunlin_shuffle_service::{Door, ShuffleWorker};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -47,6 +47,7 @@ struct Facts {
     store: StoreRef,
     executors: Vec<Arc<Executor>>,
     shuffle: Option<Arc<ShuffleWorker>>,
+    door: Option<Weak<Door>>,
     ready: AtomicBool,
 }
 
@@ -61,6 +62,7 @@ impl Admin {
             store: Arc::clone(engine.store()),
             executors: engine.executors(),
             shuffle: engine.shuffle_worker(),
+            door: engine.shuffle_door(),
             ready: AtomicBool::new(true),
         });
         let listener = bind(address).await.map_err(bad)?;
@@ -135,7 +137,8 @@ async fn metrics(State(facts): State<Arc<Facts>>) -> impl IntoResponse {
     gauge(&mut registry, ("free_slots", "Task slots that are free"), free.into());
     traffic(&mut registry, facts.executors.iter().map(|executor| executor.traffic()));
     if let Some(worker) = &facts.shuffle {
-        register(&mut registry, worker);
+        let door = facts.door.as_ref().and_then(Weak::upgrade);
+        register(&mut registry, worker, door.map(|door| door.stats()));
     }
     let mut text = String::new();
     match encode(&mut text, &registry) {

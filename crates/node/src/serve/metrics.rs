@@ -1,7 +1,9 @@
 //! What a shuffle worker counts, as metrics. Made anew for each reader of `/metrics`.
 
 use dunlin_shuffle::TrafficStats;
-use dunlin_shuffle_service::{Class, DiskState, DiskStats, ObjectStats, ShuffleWorker, Stats};
+use dunlin_shuffle_service::{
+    Class, DiskState, DiskStats, DoorStats, ObjectStats, ShuffleWorker, Stats,
+};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -25,8 +27,8 @@ pub(super) fn gauge(registry: &mut Registry, (name, help): Named, value: u64) {
     registry.register(name, help, filled(value));
 }
 
-/// Everything of a worker.
-pub(super) fn register(registry: &mut Registry, worker: &ShuffleWorker) {
+/// Everything of a worker, and what waits in its door, if it has one.
+pub(super) fn register(registry: &mut Registry, worker: &ShuffleWorker, door: Option<DoorStats>) {
     let stats = worker.stats();
     bytes(registry, ("shuffle_memory", "Shuffle blocks in memory"), stats.memory_bytes);
     bytes(registry, ("shuffle_disk", "Shuffle blocks on disk"), stats.disk_bytes);
@@ -34,6 +36,7 @@ pub(super) fn register(registry: &mut Registry, worker: &ShuffleWorker) {
     let draining = u64::from(worker.is_draining());
     gauge(registry, ("shuffle_draining", "The worker refuses pushes: it is to go"), draining);
     tiers(registry, &stats);
+    transit(registry, &stats, door);
     answers(registry, &stats);
     disks(registry, &stats.disks);
     if let Some(objects) = &stats.objects {
@@ -65,6 +68,18 @@ fn tiers(registry: &mut Registry, stats: &Stats) {
     let values = tiers.into_iter().filter_map(|(tier, bytes)| Some((label("tier", tier), bytes?)));
     let family = gauges(values);
     registry.register_with_unit("shuffle_tier", "Shuffle data by tier", Unit::Bytes, family);
+}
+
+fn transit(registry: &mut Registry, stats: &Stats, door: Option<DoorStats>) {
+    let pushes = door.map(|door| ("pushes", door.bytes_held, door.bytes_held_max));
+    let all = stats.transit.iter().map(|share| (share.what, share.used, share.limit));
+    let all: Vec<_> = all.chain(pushes).collect();
+    let now = gauges(all.iter().map(|(what, used, _)| (label("of", what), *used)));
+    let about = "Shuffle data on their way, beside what is stored";
+    registry.register_with_unit("shuffle_transit", about, Unit::Bytes, now);
+    let most = gauges(all.iter().map(|(what, _, limit)| (label("of", what), *limit)));
+    let about = "How much may be on its way; who needs more waits";
+    registry.register_with_unit("shuffle_transit_limit", about, Unit::Bytes, most);
 }
 
 fn answers(registry: &mut Registry, stats: &Stats) {
@@ -216,7 +231,7 @@ mod tests {
         let push = dunlin_proto::shuffle::Push::plain(Vec::new());
         dunlin_proto::shuffle::ShuffleApi::store(worker.as_ref(), push).await.expect("an answer");
         let mut registry = Registry::default();
-        register(&mut registry, &worker);
+        register(&mut registry, &worker, None);
         let mut text = String::new();
         encode(&mut text, &registry).expect("encoded");
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));
@@ -224,6 +239,8 @@ mod tests {
         for line in [
             "shuffle_draining 1".to_owned(),
             "shuffle_tier_bytes{tier=\"disks\"} 0".to_owned(),
+            "shuffle_transit_bytes{of=\"reads\"} 0".to_owned(),
+            format!("shuffle_transit_limit_bytes{{of=\"uploads\"}} {}", 16 << 20),
             "shuffle_refusals_total{reason=\"draining\"} 1".to_owned(),
             "shuffle_acks_total{level=\"memory\"} 0".to_owned(),
             "shuffle_splits_total{kind=\"soft\"} 0".to_owned(),

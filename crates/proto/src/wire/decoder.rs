@@ -94,6 +94,13 @@ impl Decoder {
         }
     }
 
+    /// While the bodies of a push are due: whether another worker is to store them, too, before it is
+    /// answered.
+    pub fn names_peer(&self) -> bool {
+        let State::Bodies(bodies) = &self.state else { return false };
+        matches!(bodies.of, Carrier::Push { peer: Some(_), .. })
+    }
+
     /// The length of the frame that ended with the last message.
     pub fn frame_len(&self) -> usize {
         self.frame_len

@@ -157,7 +157,12 @@ impl Message {
 
 /// What a block uses of a read's credit: head and body.
 pub fn block_size(block: &Block) -> u64 {
-    (HEADER_LEN + block.body.len()) as u64
+    size_of_body(block.body.len())
+}
+
+/// [`block_size`] of a block whose body has this length.
+pub fn size_of_body(length: usize) -> u64 {
+    (HEADER_LEN + length) as u64
 }
 
 /// [`block_size`], summed.

@@ -130,7 +130,8 @@ impl Door {
 
     /// The counters now.
     pub fn stats(&self) -> DoorStats {
-        self.shared.counters.snapshot(self.shared.connections.lock().len())
+        let connections = self.shared.connections.lock().len();
+        self.shared.counters.snapshot(connections, self.shared.options.door_bytes_max.0)
     }
 
     /// Lets nobody in any more and closes the connections, saying why (`Retry`): requests in

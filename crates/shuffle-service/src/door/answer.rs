@@ -5,8 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use async_trait::async_trait;
 use dunlin_base::{Error, Result, env::panic_text};
-use dunlin_proto::shuffle::BlockStream;
+use dunlin_proto::shuffle::{BlockStream, Pace, ReadRequest};
 use dunlin_proto::wire::{Answer, Ask, Message, RequestId, block_size, blocks_size};
 use futures::stream::Peekable;
 use futures::{FutureExt, StreamExt};
@@ -80,10 +81,8 @@ impl Request {
             Ask::Discard(shuffle, attempt) => api.discard(shuffle, attempt).await,
             Ask::DeleteQuery(query) => api.delete_query(query).await,
             Ask::Shuffles => self.list().await,
-            Ask::Read(read, bytes) => self.send_read(api.read(read), bytes, credit).await,
-            Ask::ReadMany(reads, bytes) => {
-                self.send_read(api.read_many(reads), bytes, credit).await
-            }
+            Ask::Read(read, bytes) => self.send_read(vec![read], bytes, credit).await,
+            Ask::ReadMany(reads, bytes) => self.send_read(reads, bytes, credit).await,
         };
         done.map(|()| Answer::Done)
     }
@@ -101,11 +100,14 @@ impl Request {
     /// Sends what is read until that is cancelled.
     async fn send_read(
         &self,
-        read: impl Future<Output = Result<BlockStream>> + Send,
+        reads: Vec<ReadRequest>,
         bytes: u64,
         credit: Option<Arc<Credit>>,
     ) -> Result<()> {
         let credit = credit.unwrap_or_else(|| Arc::new(Credit::new(bytes)));
+        let (connection, id) = (Arc::clone(&self.connection), self.id);
+        let pace = OfCredit { request: Request { connection, id }, credit: Arc::clone(&credit) };
+        let read = self.connection.shared.api.read_paced(reads, Arc::new(pace));
         tokio::select! {
             read = self.send_blocks(read, &credit) => read,
             () = credit.cancelled() => Err(Error::retry("the read was cancelled")),
@@ -121,7 +123,8 @@ impl Request {
         let mut blocks = read.await?.peekable();
         self.post(Answer::Opened)?;
         loop {
-            // Without credit nothing is looked up: a block that waits here would hold memory.
+            // Without credit nothing is looked up: a block that waits here would hold memory. A worker
+            // that asks for its pace goes by the size of each block.
             credit.at_least(1).await;
             let size = match Pin::new(&mut blocks).peek().await {
                 None => return Ok(()),
@@ -156,6 +159,44 @@ impl Request {
     async fn send(&self, answer: Answer) -> Result<()> {
         let Connection { shared, out, .. } = self.connection.as_ref();
         out.send(Message::Answer(self.id, answer).encode(&shared.limits())?).await
+    }
+}
+
+/// The reader of a read, for the worker.
+struct OfCredit {
+    request: Request,
+    credit: Arc<Credit>,
+}
+
+#[async_trait]
+impl Pace for OfCredit {
+    fn holder(&self) -> u64 {
+        // What one socket holds up is one's own.
+        Arc::as_ptr(&self.request.connection).addr() as u64
+    }
+
+    fn try_allow(&self, bytes: u64) -> bool {
+        self.credit.try_promise(bytes)
+    }
+
+    async fn allow(&self, bytes: u64) {
+        // What is looked up goes first: a reader lets a block in that is larger than its window when
+        // it has nothing else.
+        let mut allowed = false;
+        let ready = || {
+            allowed = self.credit.try_promise(bytes);
+            allowed || self.credit.is_unpromised()
+        };
+        self.credit.until(ready).await;
+        if !allowed {
+            // A connection that has ended ends this, too.
+            drop(self.request.send(Answer::Want(bytes)).await);
+            self.credit.until(|| self.credit.try_promise(bytes)).await;
+        }
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.credit.give_back(bytes);
     }
 }
 

@@ -80,7 +80,7 @@ impl Receiver {
                 && let Some((frame_len, bodies)) = self.decoder.bodies_due()
             {
                 requests.check_bytes(frame_len as u64)?;
-                room = Some(shared.room(bodies).await?);
+                room = Some(shared.room(bodies, self.decoder.names_peer()).await?);
                 shared.counters.bytes_received.fetch_add(bodies as u64, Relaxed);
                 // The wait was ours, not the peer's.
                 self.deadline = self.env.now() + self.frame_wait;

@@ -9,7 +9,7 @@ use dunlin_base::{Env, Error, ProcessId, Result};
 use dunlin_proto::shuffle::ShuffleApi;
 use dunlin_proto::wire::{Limits, Terms};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::options::DoorOptions;
 use super::stats::Counters;
@@ -30,18 +30,22 @@ pub(super) struct Shared {
     pub(super) connections: Mutex<HashMap<u64, Option<Task<()>>>>,
     /// Room for the bodies of pushes, in units of [`PERMIT`].
     room: Arc<Semaphore>,
+    /// As much of it as pushes may take that wait for another worker. Their copies need room there,
+    /// and those of that worker's pushes need room here: there is always some left for these.
+    room_with_peer: Arc<Semaphore>,
 }
 
 /// Room that one pushed frame has taken, given back when it is dropped.
 pub(super) struct Room {
     shared: Arc<Shared>,
     bytes: u64,
-    _permit: OwnedSemaphorePermit,
+    _permits: [Option<OwnedSemaphorePermit>; 2],
 }
 
 impl Shared {
     pub(super) fn new(env: Env, api: Arc<dyn ShuffleApi>, options: DoorOptions) -> Self {
         let room = permits(options.door_bytes_max.as_usize());
+        let with_peer = (room / 4 * 3).max(1);
         Self {
             env,
             api,
@@ -51,6 +55,7 @@ impl Shared {
             closing: watch::Sender::new(false),
             connections: Mutex::default(),
             room: Arc::new(Semaphore::new(room)),
+            room_with_peer: Arc::new(Semaphore::new(with_peer)),
         }
     }
 
@@ -68,20 +73,30 @@ impl Shared {
     }
 
     /// Room for the bodies of a frame; one that is larger than all room takes all of it.
-    /// `Exhausted` if none is free in time.
-    pub(super) async fn room(self: &Arc<Self>, bytes: usize) -> Result<Room> {
-        let most = permits(self.options.door_bytes_max.as_usize());
-        let count = u32::try_from(permits(bytes).min(most)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room).acquire_many_owned(count);
+    /// `names_peer`: another worker is to store them, too. `Exhausted` if none is free in time.
+    pub(super) async fn room(self: &Arc<Self>, bytes: usize, names_peer: bool) -> Result<Room> {
+        let all = permits(self.options.door_bytes_max.as_usize());
+        let take = |room: &Arc<Semaphore>, all: usize| {
+            let count = u32::try_from(permits(bytes).min(all)).unwrap_or(u32::MAX);
+            Arc::clone(room).acquire_many_owned(count)
+        };
+        let both = async {
+            let with_peer = match names_peer {
+                true => Some(take(&self.room_with_peer, (all / 4 * 3).max(1)).await?),
+                false => None,
+            };
+            let permit = take(&self.room, all).await?;
+            Ok::<_, AcquireError>([with_peer, Some(permit)])
+        };
         let limit = self.options.room_wait;
-        let permit = self.env.timeout(limit, room).await.and_then(|permit| permit.ok());
-        let Some(permit) = permit else {
+        let permits = self.env.timeout(limit, both).await.and_then(Result::ok);
+        let Some(permits) = permits else {
             let (limit, max) = (limit.as_secs(), self.options.door_bytes_max);
             let text = format!("no room for a push within {limit} s: {max} are in flight");
             return Err(Error::exhausted(text));
         };
         self.counters.bytes_held.fetch_add(bytes as u64, Relaxed);
-        Ok(Room { shared: Arc::clone(self), bytes: bytes as u64, _permit: permit })
+        Ok(Room { shared: Arc::clone(self), bytes: bytes as u64, _permits: permits })
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// A snapshot of a door's counters. All but `connections`, `requests` and `bytes_held` count from
-/// its start.
+/// A snapshot of a door's counters. All but `connections`, `requests` and what is held count from its
+/// start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DoorStats {
     /// Connections open now.
@@ -12,6 +12,8 @@ pub struct DoorStats {
     pub requests: u64,
     /// Bytes of pushed bodies in flight now.
     pub bytes_held: u64,
+    /// There are never more; but one push that is larger, alone.
+    pub bytes_held_max: u64,
     /// Connections that were let in by the system.
     pub accepted: u64,
     /// Those of them that came from processes of this machine, past the network.
@@ -46,11 +48,12 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    pub(super) fn snapshot(&self, connections: usize) -> DoorStats {
+    pub(super) fn snapshot(&self, connections: usize, bytes_held_max: u64) -> DoorStats {
         DoorStats {
             connections: connections as u64,
             requests: self.requests.load(Relaxed),
             bytes_held: self.bytes_held.load(Relaxed),
+            bytes_held_max,
             accepted: self.accepted.load(Relaxed),
             on_machine: self.on_machine.load(Relaxed),
             turned_away: self.turned_away.load(Relaxed),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin_base::{Env, Error, Kind, QueryId, Result};
@@ -13,6 +14,7 @@ use parking_lot::Mutex;
 use crate::disk::ExtentId;
 use crate::options::ObjectOptions;
 use crate::stats::ObjectStats;
+use crate::transit::Pool;
 
 /// A store that failed is not tried again for this long; pushes that need it are refused meanwhile.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -24,6 +26,8 @@ const BACKOFF: Duration = Duration::from_millis(50);
 pub(crate) struct Objects {
     pub(crate) options: ObjectOptions,
     pub(super) env: Env,
+    /// For bytes of files that are on their way to the store.
+    pub(super) room: Arc<Pool>,
     meter: Mutex<Meter>,
     /// Folders of former lives that hold objects of a query.
     former: Mutex<BTreeMap<QueryId, BTreeSet<Path>>>,
@@ -41,8 +45,8 @@ struct Meter {
 }
 
 impl Objects {
-    pub(crate) fn new(options: ObjectOptions, env: Env) -> Self {
-        Self { options, env, meter: Mutex::default(), former: Mutex::default() }
+    pub(crate) fn new(options: ObjectOptions, env: Env, room: Arc<Pool>) -> Self {
+        Self { options, env, room, meter: Mutex::default(), former: Mutex::default() }
     }
 
     pub(super) fn store(&self) -> &dyn ObjectStore {

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::Objects;
 use super::verifier::Verifier;
 use crate::disk::{Disk, DiskFile};
+use crate::transit::{Charge, charged};
 use crate::unit::Unit;
 
 /// Above this an extent is uploaded in parts, of this size each.
@@ -54,7 +55,7 @@ impl Objects {
     pub(crate) async fn put(&self, path: &Path, source: &Source) -> Result<(), Failed> {
         let length = source.length();
         let put = if length <= PART_LEN {
-            let payload = self.piece(source, 0, length).await.map_err(Failed::Source)?;
+            let payload = self.piece(source, 0, length).await?;
             let put = || self.store().put(path, payload.clone());
             let put = self.try_often(&format!("put of {path}"), put).await;
             put.map(drop).map_err(Failed::Store)
@@ -100,7 +101,7 @@ impl Objects {
         let mut at = 0;
         while at < source.length() {
             let length = PART_LEN.min(source.length() - at);
-            let payload = self.piece(source, at, length).await.map_err(Failed::Source)?;
+            let payload = self.piece(source, at, length).await?;
             self.in_time(self.env.timeout(limit, upload.put_part(payload)).await)?;
             at += length;
         }
@@ -117,10 +118,11 @@ impl Objects {
         Err(Failed::Store(failed))
     }
 
-    async fn piece(&self, source: &Source, at: u64, length: u64) -> io::Result<PutPayload> {
+    async fn piece(&self, source: &Source, at: u64, length: u64) -> Result<PutPayload, Failed> {
         match source {
             Source::Memory(bytes, _) => Ok(slice(bytes, at, length)),
             Source::File(unit, file, total, verifier) => {
+                let charge = Arc::new(self.room(length).await?);
                 let (file, verifier, total) = (Arc::clone(file), Arc::clone(verifier), *total);
                 let read = move |_: &dyn Disk| {
                     let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
@@ -128,9 +130,19 @@ impl Objects {
                     verifier.lock().take(at, &bytes, total)?;
                     Ok(bytes)
                 };
-                Ok(unit.call(&self.env, read).await?.into())
+                let bytes = unit.call(&self.env, read).await.map_err(Failed::Source)?;
+                // The charge stays until the store has let go of them, whoever waits for it.
+                Ok(charged(bytes, &charge).into())
             }
         }
+    }
+
+    /// Room for a piece of a file. Not there in time: the store holds what it was given before.
+    async fn room(&self, length: u64) -> Result<Charge, Failed> {
+        let limit = self.options.call_max * self.options.tries.max(1);
+        let room = self.env.timeout(limit, self.room.take_in_turn(length)).await;
+        let late = || Failed::Store(Error::retry("other uploads do not end"));
+        room.ok_or_else(late)
     }
 }
 

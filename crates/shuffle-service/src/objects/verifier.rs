@@ -5,6 +5,9 @@ use std::io;
 use bytes::BytesMut;
 use dunlin_proto::block::{Block, HEADER_LEN};
 
+/// Bytes that are looked at together: what is not a whole block yet is copied.
+const STEP: usize = 64 << 10;
+
 /// What has passed by of an extent, as far as its last block is not whole yet.
 #[derive(Default)]
 pub(crate) struct Verifier {
@@ -17,6 +20,14 @@ impl Verifier {
         if at == 0 {
             self.pending.clear();
         }
+        bytes.chunks(STEP).try_for_each(|some| self.step(some))?;
+        if at + bytes.len() as u64 == total && !self.pending.is_empty() {
+            return Err(io::Error::other("the last block of the extent is not whole"));
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.pending.extend_from_slice(bytes);
         let corrupt = |_| io::Error::other("corrupt shuffle block");
         while self.pending.len() >= HEADER_LEN {
@@ -33,9 +44,6 @@ impl Verifier {
             if header != block.header()[..] {
                 return Err(io::Error::other("corrupt shuffle block"));
             }
-        }
-        if at + bytes.len() as u64 == total && !self.pending.is_empty() {
-            return Err(io::Error::other("the last block of the extent is not whole"));
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ fn values_that_do_not_fit_name_their_key() {
         ("disks", Shuffle { disks: vec![disk("/a"), disk("/a:hdd")], ..usual() }),
         ("disks", Shuffle { disks: vec![disk("/a")], tiers: vec![objects], ..usual() }),
         ("objects", Shuffle { objects: Some("s3://b/x".into()), ..usual() }),
+        ("transit", Shuffle { transit: Some(FromText(ByteCount::mib(31))), ..usual() }),
         ("when-full", Shuffle { when_full: WhenFullName::Evict, ..usual() }),
         ("sync-pushes", Shuffle { sync_pushes: true, tiers: Vec::new(), ..usual() }),
         ("flush-bytes", Shuffle { flush_bytes: bytes(1), ..usual() }),
@@ -45,6 +46,7 @@ fn what_is_configured_is_what_a_worker_is_given() {
         disks = ["/a", "/b:hdd:capacity=1GiB"]
         tiers = ["disks", "objects"]
         objects = "s3://bucket/x"
+        transit = "256MiB"
         when-full = "evict"
         sync = true
         sync-pushes = true
@@ -57,7 +59,8 @@ fn what_is_configured_is_what_a_worker_is_given() {
     "#;
     let shuffle: Shuffle = toml::from_str(text).expect("a section");
     shuffle.validate().expect("it fits");
-    let StorageOptions { limits, objects, drain_limit } = shuffle.storage();
+    let StorageOptions { limits, objects, transit, drain_limit } = shuffle.storage();
+    assert_eq!(transit, Some(ByteCount::mib(256)));
     assert_eq!(objects.as_deref(), Some("s3://bucket/x"));
     let paths: Vec<_> = limits.disks.iter().map(|d| d.path.to_str().expect("a text")).collect();
     assert_eq!(paths, ["/a", "/b"]);
