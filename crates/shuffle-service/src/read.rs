@@ -24,6 +24,9 @@ use crate::transit::charged;
 /// Bytes located and read at once.
 const CHUNK_BYTES: usize = 1 << 20;
 
+/// The same while much is on its way to others.
+const TIGHT_BYTES: usize = 128 << 10;
+
 /// Chunks that are read while those before them go out: disks and sockets work at the same time.
 const AHEAD: usize = 3;
 
@@ -62,7 +65,7 @@ impl Cursor {
 
     /// The next chunk, as much of it as the pace allows; of several partitions if they are small. `None`
     /// at the end. It has at least one block. `Lost` if the next one is not there any more.
-    async fn chunk(&mut self, pace: &Paced) -> Option<Chunk> {
+    async fn chunk(&mut self, pace: &Paced, most: impl Fn() -> usize) -> Option<Chunk> {
         // Only its size is kept while the reader takes nothing.
         let first = self.first()?.map_or(0, |located| size_of_body(located.length));
         if let Some(pace) = pace
@@ -70,10 +73,10 @@ impl Cursor {
         {
             pace.allow(first).await;
         }
-        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        let (mut chunk, mut bytes, most) = (Vec::new(), 0, most());
         while let Some((partition, keys)) = self.rest() {
             let shuffle = partition.shuffle();
-            for located in partition.locate(keys, CHUNK_BYTES - bytes) {
+            for located in partition.locate(keys, most - bytes) {
                 let Some(located) = located else {
                     if chunk.is_empty()
                         && let Some(pace) = pace
@@ -91,7 +94,7 @@ impl Cursor {
                 self.next += 1;
                 chunk.push(located);
             }
-            if bytes >= CHUNK_BYTES {
+            if bytes >= most {
                 break;
             }
         }
@@ -111,13 +114,24 @@ pub(crate) fn by_maps(
         (partition, keys)
     };
     let cursor = Cursor { left: reads.into_iter().rev().map(keys).collect(), next: 0 };
-    let start = (cursor, pace.clone());
-    let located = stream::unfold(start, |(mut cursor, pace)| async move {
-        let chunk = cursor.chunk(&pace).await?;
-        Some((chunk, (cursor, pace)))
+    let start = (cursor, pace.clone(), Arc::clone(&core));
+    let located = stream::unfold(start, |(mut cursor, pace, core)| async move {
+        let chunk = cursor.chunk(&pace, || most(&core)).await?;
+        if chunk.is_err() {
+            // What comes after a block that is gone is of no use.
+            cursor.left.clear();
+        }
+        Some((chunk, (cursor, pace, core)))
     });
     let fetched = located.map(move |chunk| bring(&core, chunk, &pace));
     flatten(fetched.buffered(AHEAD))
+}
+
+/// Bytes of the next chunk: less if much is on its way, or if little may be.
+fn most(core: &Core) -> usize {
+    let pool = &core.transit.reads;
+    let bytes = if pool.is_tight() { TIGHT_BYTES } else { CHUNK_BYTES };
+    bytes.min(pool.share_of(16)).max(1)
 }
 
 /// The blocks of a chunk with their bodies. For a reader with a pace, room for them is asked for at
@@ -167,7 +181,7 @@ pub(crate) fn follow(
             match cursor.first() {
                 // Discarded meanwhile: not the follower's business.
                 Some(None) => cursor.next += 1,
-                Some(Some(_)) => match cursor.chunk(&pace).await {
+                Some(Some(_)) => match cursor.chunk(&pace, || most(&core)).await {
                     Some(Ok(chunk)) => break chunk,
                     Some(Err(_)) | None => {}
                 },

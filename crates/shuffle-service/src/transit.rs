@@ -90,6 +90,16 @@ impl Pool {
         Arc::new(Self { limit, alone: AtomicU64::new(0), state: Mutex::default() })
     }
 
+    /// The limit divided by `parts`.
+    pub(crate) fn share_of(&self, parts: u64) -> usize {
+        usize::try_from(self.limit / parts).unwrap_or(usize::MAX)
+    }
+
+    /// More than half is in use: pieces should be small.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.state.lock().used > self.limit / 2
+    }
+
     /// Asks for bytes, at once, and gives what to wait for. Those of one holder are granted in the
     /// order in which they were asked for; dropping the future takes the wish back. More than the
     /// limit are granted to one that has the whole pool for itself.
@@ -164,14 +174,17 @@ impl State {
     }
 }
 
-/// Who has something gets no more than what is free after that: so who never gives back (a socket
-/// that nobody reads) leaves something to the next. Who has nothing is never passed over.
+/// Who has something gets no more than half of what is free beside it, and half of all is only for
+/// who has nothing: so those who never give back (sockets that nobody reads) leave something to the
+/// next. Who has nothing is never passed over.
 fn turn(limit: u64, used: u64, held: u64, bytes: u64) -> Turn {
     let free = limit.saturating_sub(used);
     match held {
         0 if bytes <= free || used == 0 => Turn::Now,
         0 => Turn::Next,
-        _ if held.saturating_add(bytes) <= free => Turn::Now,
+        _ if bytes.saturating_add(limit / 2) <= free && held.saturating_add(bytes) <= free / 2 => {
+            Turn::Now
+        }
         _ => Turn::Later,
     }
 }
@@ -233,13 +246,13 @@ mod tests {
     fn who_never_gives_back_leaves_something_to_the_next() {
         let pool = Pool::new(1000);
         let mut stuck = Vec::new();
-        for holder in 0..9 {
+        for holder in 0..24 {
             while let Some(charge) = now(pool.take(holder, 10)) {
                 stuck.push(charge);
             }
         }
         assert!(used(&pool) < 1000, "{}", used(&pool));
-        let first = now(pool.take(9, 1)).expect("the tenth gets some");
+        let first = now(pool.take(99, 1)).expect("the next gets some");
         drop(first);
         drop(stuck);
         assert_eq!((used(&pool), pool.state.lock().held.len()), (0, 0));

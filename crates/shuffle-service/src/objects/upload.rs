@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::Objects;
 use super::verifier::Verifier;
 use crate::disk::{Disk, DiskFile};
-use crate::transit::{Charge, charged};
+use crate::transit::Charge;
 use crate::unit::Unit;
 
 /// Above this an extent is uploaded in parts, of this size each.
@@ -55,7 +55,7 @@ impl Objects {
     pub(crate) async fn put(&self, path: &Path, source: &Source) -> Result<(), Failed> {
         let length = source.length();
         let put = if length <= PART_LEN {
-            let payload = self.piece(source, 0, length).await?;
+            let (payload, _room) = self.piece(source, 0, length).await?;
             let put = || self.store().put(path, payload.clone());
             let put = self.try_often(&format!("put of {path}"), put).await;
             put.map(drop).map_err(Failed::Store)
@@ -101,7 +101,7 @@ impl Objects {
         let mut at = 0;
         while at < source.length() {
             let length = PART_LEN.min(source.length() - at);
-            let payload = self.piece(source, at, length).await?;
+            let (payload, _room) = self.piece(source, at, length).await?;
             self.in_time(self.env.timeout(limit, upload.put_part(payload)).await)?;
             at += length;
         }
@@ -118,11 +118,16 @@ impl Objects {
         Err(Failed::Store(failed))
     }
 
-    async fn piece(&self, source: &Source, at: u64, length: u64) -> Result<PutPayload, Failed> {
+    async fn piece(
+        &self,
+        source: &Source,
+        at: u64,
+        length: u64,
+    ) -> Result<(PutPayload, Option<Charge>), Failed> {
         match source {
-            Source::Memory(bytes, _) => Ok(slice(bytes, at, length)),
+            Source::Memory(bytes, _) => Ok((slice(bytes, at, length), None)),
             Source::File(unit, file, total, verifier) => {
-                let charge = Arc::new(self.room(length).await?);
+                let room = self.room(length).await?;
                 let (file, verifier, total) = (Arc::clone(file), Arc::clone(verifier), *total);
                 let read = move |_: &dyn Disk| {
                     let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
@@ -131,8 +136,7 @@ impl Objects {
                     Ok(bytes)
                 };
                 let bytes = unit.call(&self.env, read).await.map_err(Failed::Source)?;
-                // The charge stays until the store has let go of them, whoever waits for it.
-                Ok(charged(bytes, &charge).into())
+                Ok((bytes.into(), Some(room)))
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use dunlin_base::Kind;
 use dunlin_proto::shuffle::{Durability, Push, Pushed};
-use dunlin_shuffle_service::{Class, DiskOptions, Tier, WhenFull};
+use dunlin_shuffle_service::{Class, DiskOptions, ObjectOptions, Tier, WhenFull};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
@@ -244,6 +244,46 @@ async fn full_disks_are_written_past_or_emptied_from_the_oldest_on() {
         assert_ends_clean(&ward.worker, &odd).await;
         ward.ends_clean().await;
     }
+}
+
+#[tokio::test]
+async fn files_on_their_way_to_a_store_that_hangs_are_bounded_and_all_arrive() {
+    let odd = Odd::default();
+    let objects = Some(ObjectOptions { uploads: 16, ..odd.options() });
+    let options = Options {
+        when_full: WhenFull::Evict,
+        extent_bytes: ByteCount(1072),
+        transit: ByteCount(16 << 10),
+        objects,
+        ..Options::new(ByteCount(1 << 20))
+    };
+    let ward = Ward::new(options, &[disk(20 * 1072)]);
+    for batch in 0..20 {
+        push(&ward.worker, 1, batch, 1000).await;
+        ward.worker.flush().await.expect("the disk takes it");
+    }
+    odd.0.stalled.store(true, SeqCst);
+    // As much as all that is there.
+    push(&ward.worker, 2, 0, 19_000).await;
+    let mut flush = Box::pin(ward.worker.flush());
+    let uploads = || ward.worker.stats().transit[1];
+    let env = Env::seeded(1);
+    while odd.0.stalls.load(SeqCst) < 3 {
+        assert!(env.timeout(Duration::from_millis(1), &mut flush).await.is_none());
+    }
+    assert_eq!((uploads().limit, uploads().used), (4096, 3 * 1000 + 3 * 72));
+    // The others wait for these, which the store still has.
+    assert!(env.timeout(Duration::from_millis(50), &mut flush).await.is_none());
+    assert_eq!(odd.0.stalls.load(SeqCst), 3);
+    odd.heal();
+    flush.await.expect("there is room");
+    assert!(uploads().peak <= 4096, "{:?}", uploads());
+    assert_reads(&ward.worker, 1, 20, 1000).await;
+    assert_reads(&ward.worker, 2, 1, 19_000).await;
+    assert_eq!(uploads().used, 0);
+    ward.worker.delete_query(shuffle(1).query).await.expect("works");
+    assert_ends_clean(&ward.worker, &odd).await;
+    ward.ends_clean().await;
 }
 
 /// A worker that has to evict before it can write again.

@@ -12,6 +12,7 @@ mod proxy;
 mod raw;
 mod stub;
 mod tls;
+mod transit;
 
 use std::time::Duration;
 

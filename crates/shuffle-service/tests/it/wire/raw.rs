@@ -1,9 +1,10 @@
 //! A client that says what it wants, frame by frame or byte by byte.
 
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dunlin_base::net::{Reader, Writer, split};
+use dunlin_base::net::{Reader, Stream, Writer, split};
 use dunlin_base::{ByteCount, Env, ProcessId, Result};
 use dunlin_proto::wire::{Decoder, Hello, Limits, Message, VERSION, Welcome};
 
@@ -35,16 +36,31 @@ impl Raw {
     pub(super) async fn connect(address: &str) -> Self {
         let env = Env::seeded(4);
         let stream = env.connect(address, LONG).await.expect("the door listens");
+        Self::over(env, stream)
+    }
+
+    fn over(env: Env, stream: Stream) -> Self {
         let (reader, writer) = split(&env, stream, LONG, LONG);
         Self { env, reader, writer, decoder: Decoder::new(limits()) }
     }
 
     /// Greeted by the door.
     pub(super) async fn greeted(address: &str) -> (Self, Welcome) {
-        let mut raw = Self::connect(address).await;
+        Self::connect(address).await.greet().await
+    }
+
+    /// The same past the network, where sockets hold little.
+    pub(super) async fn greeted_on_machine(path: &Path) -> (Self, Welcome) {
+        let env = Env::seeded(4);
+        let stream = env.connect_on_machine(path, LONG).await.expect("the door listens");
+        Self::over(env, stream).greet().await
+    }
+
+    async fn greet(mut self) -> (Self, Welcome) {
+        let raw = &mut self;
         raw.say(&hello(me())).await.expect("the door reads");
         match raw.hear().await.expect("the door answers") {
-            Message::Welcome(welcome) => (raw, welcome),
+            Message::Welcome(welcome) => (self, welcome),
             other => panic!("{other:?}"),
         }
     }
