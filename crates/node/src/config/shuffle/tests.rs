@@ -4,7 +4,8 @@ use super::*;
 
 #[test]
 fn every_field_has_a_key_that_says_what_it_is_for() {
-    let shuffle = Shuffle { objects: Some("o".into()), ..Shuffle::default() };
+    let transit = Some(FromText(ByteCount::mib(64)));
+    let shuffle = Shuffle { objects: Some("o".into()), transit, ..Shuffle::default() };
     let fields = serde_json::to_value(shuffle).expect("serialises");
     let mut fields: Vec<&String> = fields.as_object().expect("a struct").keys().collect();
     let mut keys: Vec<&str> = KEYS.iter().map(|(key, _)| *key).collect();
