@@ -181,10 +181,11 @@ pub(crate) fn follow(
             match cursor.first() {
                 // Discarded meanwhile: not the follower's business.
                 Some(None) => cursor.next += 1,
-                Some(Some(_)) => match cursor.chunk(&pace, || most(&core)).await {
-                    Some(Ok(chunk)) => break chunk,
-                    Some(Err(_)) | None => {}
-                },
+                Some(Some(_)) => {
+                    if let Some(Ok(chunk)) = cursor.chunk(&pace, || most(&core)).await {
+                        break chunk;
+                    }
+                }
                 None => match arrivals(&shuffle, &partition, seen, id).await? {
                     None => return Ok(None),
                     Some(keys) => {
