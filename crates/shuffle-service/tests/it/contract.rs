@@ -37,6 +37,7 @@ both_ways! {
     a_follower_sees_blocks_as_they_arrive_until_the_seal,
     deleting_ends_followers_and_readers_with_lost,
     without_a_disk_the_limit_refuses,
+    very_many_empty_blocks_are_charged_and_refused_past_the_limit,
     a_partition_past_its_thresholds_is_moved_softly_and_then_refused,
 }
 
@@ -172,6 +173,27 @@ async fn without_a_disk_the_limit_refuses(over: Over) {
     let error = error(bed.api.push(vec![block(1, attempt(0, 0), 1, 1_000)]).await);
     assert_eq!(error.kind(), Kind::Exhausted);
     assert_eq!(bed.worker.stats().memory_bytes, 9_128, "a refused push is not charged");
+}
+
+async fn very_many_empty_blocks_are_charged_and_refused_past_the_limit(over: Over) {
+    const PUSH: u32 = 1000;
+    let bed = Bed::in_memory(over, 64 << 20).await;
+    let some = |map| (0..PUSH).map(|batch| block(map % 50, attempt(map, 0), batch, 0)).collect();
+    for map in 0..100 {
+        bed.api.push(some(map)).await.expect("fits");
+    }
+    let stats = bed.worker.stats();
+    assert_eq!((stats.blocks, stats.memory_bytes), (100_000, 100_000 * 128));
+    let bed = Bed::in_memory(over, 4 << 20).await;
+    let mut map = 0;
+    let refused = loop {
+        match bed.api.push(some(map)).await {
+            Ok(()) => map += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((refused.kind(), map), (Kind::Exhausted, (4 << 20) / 128 / PUSH), "{refused}");
+    assert_eq!(bed.worker.stats().blocks, u64::from(map * PUSH), "what was taken is there");
 }
 
 async fn a_partition_past_its_thresholds_is_moved_softly_and_then_refused(over: Over) {
