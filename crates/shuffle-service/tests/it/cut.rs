@@ -73,7 +73,8 @@ async fn an_object_that_is_cut_between_its_requests_is_lost_by_name() {
     worker.flush().await.expect("the store works");
     let (name, whole) = odd.objects().await.remove(0);
     let path = Path::from(name.as_str());
-    for length in [1, 4 << 20, (4 << 20) + 1, 8 << 20, whole.len() - 1] {
+    // The last byte of the block: what comes behind it is the index, which nobody here reads.
+    for length in [1, 4 << 20, (4 << 20) + 1, 8 << 20, (9 << 20) + 71] {
         odd.0.store.put(&path, whole.slice(..length).into()).await.expect("in memory");
         assert_cut(&worker, &[attempt(0, 0)], 0, &[&name, "offset 0"]).await;
     }

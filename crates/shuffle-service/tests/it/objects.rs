@@ -272,8 +272,8 @@ async fn files_on_their_way_to_a_store_that_hangs_are_bounded_and_all_arrive() {
     while odd.0.stalls.load(SeqCst) < 3 {
         assert!(env.timeout(Duration::from_millis(1), &mut flush).await.is_none());
     }
-    assert_eq!((uploads().limit, uploads().used), (4096, 3 * 1000 + 3 * 72));
-    // The others wait for these, which the store still has.
+    assert_eq!((uploads().limit, uploads().used), (4096, 3 * (1072 + 97)));
+    // Each with its index. The others wait for these, which the store still has.
     assert!(env.timeout(Duration::from_millis(50), &mut flush).await.is_none());
     assert_eq!(odd.0.stalls.load(SeqCst), 3);
     odd.heal();
