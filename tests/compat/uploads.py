@@ -3,7 +3,8 @@
 
 Called by `./dev compat`: starts moto (S3) and a proxy before it that does not answer when the second
 part of an upload comes, so that an upload is open; kills the process that waits for it, starts another
-on the same state, and looks until S3 lists no upload any more. Every process is started here and ended
+on the same state, and looks until S3 lists no upload of the first any more. The second has an upload
+open meanwhile, which nobody may touch. Every process is started here and ended
 here.
 """
 
@@ -197,7 +198,7 @@ class Bucket:
         return [one["Key"] for one in found]
 
     def records(self):
-        return [key for key in self.keys() if "/uploads/" in key]
+        return [key for key in self.keys() if key.removeprefix(FOLDER).split("/")[1] == "uploads"]
 
 
 def aborting_what_is_completed(bucket):
@@ -215,41 +216,71 @@ def aborting_what_is_completed(bucket):
     assert client.get_object(Bucket=BUCKET, Key=key)["Body"].read() == b"part"
 
 
+def worker_of(key):
+    return key.removeprefix(FOLDER).split("/")[0]
+
+
+def ask(dunlin, server):
+    command = [dunlin, "sql", "--connect", server.flight, "--format", "csv", "-c", SQL]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def until_it_uploads(asking, proxy):
+    before = proxy.held
+    until("an upload waits for its second part", UPLOAD_MAX, lambda: proxy.held > before or asking.poll() is not None)
+    assert proxy.held > before, f"the query uploaded nothing: {asking.communicate()[0]}"
+
+
 def a_killed_worker(dunlin, folder, bucket, proxy):
-    endpoint = f"http://127.0.0.1:{proxy.server_address[1]}"
-    first = Serving(dunlin, folder, endpoint)
-    asking = subprocess.Popen(
-        [dunlin, "sql", "--connect", first.flight, "--format", "csv", "-c", SQL],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )
+    """Returns the worker, one of its records, and how many uploads it leaves."""
+    first = Serving(dunlin, folder, f"http://127.0.0.1:{proxy.server_address[1]}")
+    asking = ask(dunlin, first)
     try:
-        until("an upload waits for its second part", UPLOAD_MAX, lambda: proxy.held or asking.poll() is not None)
-        assert proxy.held, f"the query uploaded nothing: {asking.communicate()[0]}"
+        until_it_uploads(asking, proxy)
     finally:
         first.kill()
         asking.kill()
         asking.wait()
     left = bucket.uploads()
     assert left and any(bucket.parts(upload) for upload in left), f"no upload is open: {left}"
-    assert bucket.records(), f"no record: {bucket.keys()}"
-    dead = {key.removeprefix(FOLDER).split("/")[0] for key, _ in left}
-    proxy.release()
-    second = Serving(dunlin, folder, endpoint)
+    records = bucket.records()
+    assert records, f"no record: {bucket.keys()}"
+    (dead,) = {worker_of(key) for key, _ in left}
+    record = bucket.client.get_object(Bucket=BUCKET, Key=records[0])["Body"].read()
+    return dead, record, len(left)
+
+
+def the_sweep(dunlin, folder, bucket, proxy, dead, record):
+    """What the dead one began is ended, and what the living one has begun is not."""
+    second = Serving(dunlin, folder, f"http://127.0.0.1:{proxy.server_address[1]}")
+    asking = ask(dunlin, second)
     try:
-        until("no upload is left", SWEEP_MAX, lambda: not bucket.uploads())
+        until_it_uploads(asking, proxy)
         until(
-            "no record of the dead worker is left", SWEEP_MAX,
-            lambda: not [key for key in bucket.records() if key.removeprefix(FOLDER).split("/")[0] in dead],
+            "no upload of the dead worker is left", SWEEP_MAX,
+            lambda: all(worker_of(key) != dead for key, _ in bucket.uploads()),
         )
-        said = "".join(second.said)
-        assert "ended uploads of a dead worker" in said, said
+        # Of nobody: once it has gone, whatever was there before it has been due as well.
+        ghost = f"{FOLDER}ghost/uploads/0"
+        bucket.client.put_object(Bucket=BUCKET, Key=ghost, Body=record)
+        until("the later record has gone", SWEEP_MAX, lambda: ghost not in bucket.keys())
+        records = {worker_of(key) for key in bucket.records()}
+        assert records and dead not in records, f"{dead} is dead, {records} have records"
+        ended = [line for line in second.said if "ended uploads of a dead worker" in line]
+        assert any(dead in line for line in ended), ended
+        assert not [line for line in ended for living in records if living in line], ended
+        proxy.release()
+        out = asking.communicate(timeout=UPLOAD_MAX)[0]
+        assert f"\n{ROWS}," in out, out
+        until("no upload is left", SWEEP_MAX, lambda: not bucket.uploads())
     except AssertionError:
         print("".join(second.said[-40:]), file=sys.stderr)
         raise
     finally:
+        asking.kill()
+        asking.wait()
         second.stop()
     assert not bucket.records(), f"a worker that ended in good order left {bucket.records()}"
-    return len(left)
 
 
 def main():
@@ -268,7 +299,8 @@ def main():
             folder = Path(name)
             make_table(folder / "data")
             (folder / "dunlin.toml").write_text(CONFIG)
-            count = a_killed_worker(arguments.dunlin, folder, bucket, proxy)
+            dead, record, count = a_killed_worker(arguments.dunlin, folder, bucket, proxy)
+            the_sweep(arguments.dunlin, folder, bucket, proxy, dead, record)
         print(f"S3: {count} uploads of a killed worker were aborted")
     finally:
         moto.kill()
