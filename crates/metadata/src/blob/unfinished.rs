@@ -73,15 +73,18 @@ impl Unfinished {
         gone(self.blobs.call("delete", name, self.blobs.store.delete(&place)).await)
     }
 
-    /// Aborts the upload of an object. One that was completed or aborted, or whose store has no ids, is
-    /// fine; an object of that name stays. `Invalid`: no right to do so, or no id. `Retry`: the store
-    /// does not answer.
+    /// Aborts the upload of an object. One that was completed or aborted is fine; an object of that name
+    /// stays. `Invalid`: no right to do so, no id, or a store that knows none. `Retry`: the store does
+    /// not answer.
     pub async fn abort(&self, name: &str, id: &str) -> Result<()> {
         // Sent without an id, the request is the one that removes the object.
         if id.is_empty() {
             return Err(Error::invalid(format!("an upload of '{name}' without an id")));
         }
-        let Begun::Ids(store) = &self.begun else { return Ok(()) };
+        // Whoever began it reaches the store in another way than this process.
+        let Begun::Ids(store) = &self.begun else {
+            return Err(Error::invalid(format!("'{name}' is in a store without ids for uploads")));
+        };
         let (place, id) = (self.blobs.place(name)?, id.to_owned());
         gone(self.blobs.call("abort of the upload", name, store.abort_multipart(&place, &id)).await)
     }
