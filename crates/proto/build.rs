@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "proto/queue.proto",
             "proto/shuffle.proto",
             "proto/table.proto",
+            "proto/upload.proto",
             "proto/wire.proto",
             "proto/write.proto",
         ],

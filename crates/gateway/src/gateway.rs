@@ -10,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use dunlin_base::env::Task;
 use dunlin_base::{Env, Kind, ProcessId, QueryId, Result};
-use dunlin_metadata::blob::BlobsRef;
+use dunlin_metadata::blob::ObjectPlace;
 use dunlin_metadata::{Compare, StoreRef};
 use dunlin_planner::{Contexts, ObjectStores};
 use dunlin_proto::queue::Card;
@@ -59,8 +59,9 @@ pub struct GatewayOptions {
     pub sweep_every: Duration,
     /// How long a query waits while no executor is alive; then it fails.
     pub executor_wait: Duration,
-    /// Where shuffle workers have their objects, below `shuffle/`: those of dead ones are removed.
-    pub shuffle_objects: Option<BlobsRef>,
+    /// Where shuffle workers have their objects, below `shuffle/`: those of dead ones are removed, and
+    /// uploads that they began are aborted.
+    pub shuffle_objects: Option<ObjectPlace>,
     /// For how long these must have had neither worker nor query.
     pub shuffle_grace: Duration,
 }
@@ -132,7 +133,7 @@ impl Gateway {
             removals: Removals::default(),
             orphans: options
                 .shuffle_objects
-                .map(|objects| Orphans::new(objects, options.shuffle_grace)),
+                .map(|place| Orphans::new(&place, &env, options.shuffle_grace)),
             last_view: Mutex::default(),
             lost_writes: LostWrites::default(),
             killed,

@@ -13,6 +13,7 @@ mod publish;
 mod query;
 mod removals;
 mod session;
+mod uploads;
 mod writes;
 
 pub use catalog::MetadataCatalog;

@@ -7,15 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use dunlin_base::{ProcessId, QueryId, Result};
-use dunlin_metadata::blob::BlobsRef;
+use dunlin_base::{Env, ProcessId, QueryId, Result};
+use dunlin_metadata::blob::{BlobsRef, ObjectPlace};
 use dunlin_queue::{Estate, Peer, Role};
 use parking_lot::Mutex;
 
 use crate::gateway::Parts;
+use crate::uploads::Uploads;
 
 /// Where workers have their folders.
-const ROOT: &str = "shuffle/";
+pub(crate) const ROOT: &str = "shuffle/";
 
 /// A worker's folder and a query in it.
 type Place = (String, QueryId);
@@ -27,11 +28,13 @@ pub(crate) struct Orphans {
     since: Mutex<BTreeMap<Place, u64>>,
     /// Estates of dead workers that name no objects, and since when.
     empty: Mutex<BTreeMap<ProcessId, u64>>,
+    uploads: Uploads,
 }
 
 impl Orphans {
-    pub(crate) fn new(objects: BlobsRef, grace: Duration) -> Self {
-        Self { objects, grace, since: Mutex::default(), empty: Mutex::default() }
+    pub(crate) fn new(place: &ObjectPlace, env: &Env, grace: Duration) -> Self {
+        let (objects, uploads) = (place.blobs(env.clone()), Uploads::new(place, env, grace));
+        Self { objects, grace, since: Mutex::default(), empty: Mutex::default(), uploads }
     }
 
     /// Removes what has had no owner for the grace period. What cannot be removed is logged and left
@@ -40,6 +43,11 @@ impl Orphans {
     pub(crate) async fn sweep(&self, parts: &Parts) -> Result<()> {
         // Objects first: a worker has its card, and a query its record, before the first object.
         let names = self.objects.list(ROOT).await?;
+        let objects = self.sweep_objects(parts, &names).await;
+        objects.and(self.uploads.sweep(parts, &names).await)
+    }
+
+    async fn sweep_objects(&self, parts: &Parts, names: &[String]) -> Result<()> {
         let found: BTreeSet<Place> = names.iter().filter_map(|name| place(name)).collect();
         self.sweep_estates(parts, &found).await?;
         if found.is_empty() {
@@ -100,7 +108,7 @@ fn place(name: &str) -> Option<Place> {
 
 /// Takes note of what has no owner now (milliseconds since 1970); returns what has had none for long
 /// enough.
-fn due<T: Ord + Clone>(
+pub(crate) fn due<T: Ord + Clone>(
     since: &mut BTreeMap<T, u64>,
     orphans: &BTreeSet<T>,
     now: u64,

@@ -1,4 +1,4 @@
-//! Stored forms that were changed by chance: block headers, and the file table.
+//! Stored forms that were changed by chance: block headers, the file table, indexes, and records of uploads.
 
 use bytes::Bytes;
 use dunlin_base::{Attempt, Kind, PartitionId, QueryId, StageEpoch, StageId};
@@ -8,6 +8,7 @@ use crate::block::{BODY_LEN_MAX, Block, BlockId, Codec, HEADER_LEN, ShuffleId};
 use crate::extent_index::{ExtentIndex, Tail, resealed};
 use crate::shuffle::MapAttempt;
 use crate::table::{Entry, ExtentEntry, FileTable, HEAD_LEN, PartitionEntry, ShuffleEntry};
+use crate::uploads::{Upload, UploadRecord};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -138,6 +139,26 @@ fn changed_indexes_are_refused_or_whole() {
                     assert!(index.blocks.iter().all(|entry| end(entry) <= index.length));
                 }
             }
+        }
+    });
+}
+
+#[test]
+fn changed_records_of_uploads_are_refused_or_sound() {
+    let object = format!("{}/1.2.3.4", blocks()[0].id.shuffle.query);
+    let upload = Upload { object, id: "an-id".to_owned() };
+    let whole = UploadRecord { uploads: vec![upload; 3] }.to_bytes().expect("small");
+    fuzz("records of uploads", std::slice::from_ref(&whole), 20_000, |bytes| {
+        let read = UploadRecord::from_bytes(&Bytes::copy_from_slice(bytes));
+        assert!(bytes == whole || read.is_err(), "a change went unnoticed");
+    });
+    fuzz("bodies of records", &[whole[HEAD_LEN..].to_vec()], 20_000, |body| {
+        let framed = Bytes::from(UploadRecord::framed(body));
+        let (read, peak) = peak_of(|| UploadRecord::from_bytes(&framed));
+        assert!(peak <= 200 * body.len() + (16 << 10), "{peak} bytes for {}", body.len());
+        match read {
+            Err(error) => assert_eq!(error.kind(), Kind::Invalid, "{error}"),
+            Ok(record) => assert!(record.uploads.iter().all(|upload| !upload.id.is_empty())),
         }
     });
 }

@@ -6,8 +6,10 @@ pub mod decide;
 pub mod extent_index;
 #[cfg(test)]
 mod fuzz;
+mod head;
 pub mod shuffle;
 pub mod table;
+pub mod uploads;
 pub mod wire;
 
 /// Definitions of the catalog. Generated from `proto/catalog.proto`, which documents every field.

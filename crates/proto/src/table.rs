@@ -8,9 +8,9 @@
 use bytes::{Buf, BufMut, Bytes};
 use dunlin_base::{Attempt, Error, Result};
 use prost::Message;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::block::{BODY_LEN_MAX, Codec, HEADER_LEN};
+use crate::head::Form;
 use crate::shuffle::MapAttempt;
 
 /// The body of a table. Generated from `proto/table.proto`, which documents every field.
@@ -23,12 +23,12 @@ pub use v1::*;
 pub const VERSION: u32 = 1;
 
 /// Bytes of the head.
-pub const HEAD_LEN: usize = 24;
+pub const HEAD_LEN: usize = crate::head::HEAD_LEN;
 
 /// Nothing longer is written or read.
 pub const TABLE_LEN_MAX: usize = 1 << 30;
 
-const MAGIC: [u8; 4] = *b"DLFT";
+const FORM: Form = Form { magic: *b"DLFT", version: VERSION };
 
 /// No extent is longer: sums of lengths stay numbers.
 const EXTENT_LEN_MAX: u64 = 1 << 48;
@@ -67,33 +67,13 @@ impl FileTable {
 
     /// A body, whatever is in it, behind a head that fits. For tests of what reads tables.
     pub fn framed(body: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEAD_LEN + body.len());
-        bytes.put_slice(&MAGIC);
-        bytes.put_u32_le(VERSION);
-        bytes.put_u64_le(body.len() as u64);
-        bytes.put_u64_le(checksum(&bytes, body));
-        bytes.put_slice(body);
-        bytes
+        FORM.framed(body)
     }
 
     /// The table of these bytes. `Invalid` says why they are none.
     pub fn from_bytes(bytes: Bytes) -> Result<Self> {
         let wrong = |why: &str| Error::invalid(format!("not a file table: {why}"));
-        if bytes.len() < HEAD_LEN || bytes[..4] != MAGIC {
-            return Err(wrong("wrong magic or too short"));
-        }
-        let mut head = bytes.slice(4..HEAD_LEN);
-        let (version, length, check) = (head.get_u32_le(), head.get_u64_le(), head.get_u64_le());
-        if version != VERSION {
-            return Err(wrong(&format!("its version is {version}, not {VERSION}")));
-        }
-        let body = bytes.slice(HEAD_LEN..);
-        if length != body.len() as u64 {
-            return Err(wrong(&format!("it has {} of {length} bytes", body.len())));
-        }
-        if check != checksum(&bytes[..HEAD_LEN - 8], &body) {
-            return Err(wrong("its checksum is wrong"));
-        }
+        let body = FORM.body(&bytes).map_err(|why| wrong(&why))?;
         Self::decode(body).map_err(|e| wrong("it cannot be decoded").with_source(e))
     }
 }
@@ -134,10 +114,6 @@ impl ExtentEntry {
         let of = MapAttempt { map, attempt };
         Ok(Entry { of, batch, rows, codec, checksum, length, offset })
     }
-}
-
-fn checksum(head: &[u8], body: &[u8]) -> u64 {
-    xxh3_64_with_seed(body, xxh3_64_with_seed(head, 0))
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ pub use door::{Bound, Door, DoorOptions, DoorStats};
 pub use hand_over::HandOver;
 pub use health::DiskState;
 pub use inspect::PartitionStats;
-pub use options::{Class, DiskOptions, ObjectOptions, Options, Shares, Tier, WhenFull};
+pub use options::{ByIds, Class, DiskOptions, ObjectOptions, Options, Shares, Tier, WhenFull};
 pub use stats::{Answers, DiskStats, ObjectStats, Stats, TransitStats};
 pub use take_over::TakenOver;
 pub use worker::ShuffleWorker;

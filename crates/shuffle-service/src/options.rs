@@ -1,11 +1,13 @@
 //! The limits of a shuffle worker.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin_base::ByteCount;
 use object_store::ObjectStore;
+use object_store::multipart::MultipartStore;
 
 /// How fast a disk is, by kind. The faster class is used first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,11 +66,24 @@ pub enum WhenFull {
     Evict,
 }
 
+/// A store's uploads by their ids, so that others can end them.
+#[derive(Clone)]
+pub struct ByIds(pub Arc<dyn MultipartStore>);
+
+impl fmt::Debug for ByIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ByIds")
+    }
+}
+
 /// The object store as a place for data that leave memory.
 #[derive(Clone, Debug)]
 pub struct ObjectOptions {
     /// The store.
     pub store: Arc<dyn ObjectStore>,
+    /// The uploads of that store. With them each one is recorded there, and others can abort it if
+    /// this process is killed. Default: none.
+    pub by_ids: Option<ByIds>,
     /// A folder in it; all names are below `shuffle/` there.
     pub prefix: String,
     /// The name of this life of the worker: no other worker and no later life may have the same.
@@ -90,6 +105,7 @@ impl ObjectOptions {
     ) -> Self {
         Self {
             store,
+            by_ids: None,
             prefix: prefix.into(),
             worker: worker.into(),
             uploads: 4,

@@ -28,6 +28,9 @@ use crate::read::{self, Paced};
 use crate::stats::Stats;
 use crate::take_over::{TakenOver, take_over};
 
+/// A process that ends waits no longer than this for the removal of records of uploads.
+const FORGET_MAX: Duration = Duration::from_secs(3);
+
 /// One shuffle worker: blocks in memory first, the largest partitions on disk when memory is
 /// short. They end with the worker, unless it hands over to the next one.
 pub struct ShuffleWorker {
@@ -175,6 +178,13 @@ impl ShuffleWorker {
         let core = Arc::clone(&self.core);
         let task = self.core.env.spawn("shuffle-flush", async move { core.flush_all().await });
         task.join().await.unwrap_or_else(|panic| Err(Error::bug(format!("flush: {panic}"))))
+    }
+
+    /// Removes the records of uploads that have ended from the object store, where gateways would
+    /// remove them much later. For the end of a process; takes a few seconds at most.
+    pub async fn forget_uploads(&self) {
+        let Some(objects) = &self.core.objects else { return };
+        let _ = self.core.env.timeout(FORGET_MAX, objects.forget_uploads()).await;
     }
 
     /// The answer to a push, before it is counted.

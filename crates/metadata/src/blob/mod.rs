@@ -9,8 +9,10 @@ mod folder;
 mod object;
 mod open;
 mod synced;
+mod unfinished;
 
 pub use contract::{Blobs, BlobsRef};
 pub use folder::FolderBlobs;
 pub use object::ObjectBlobs;
 pub use open::{ObjectPlace, open, open_objects};
+pub use unfinished::{Begun, Unfinished};

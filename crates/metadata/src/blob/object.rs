@@ -23,7 +23,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// [`super::FolderBlobs`]), memory lasts as long as this value.
 #[derive(Clone, Debug)]
 pub struct ObjectBlobs {
-    store: Arc<dyn ObjectStore>,
+    pub(super) store: Arc<dyn ObjectStore>,
     root: Path,
     env: Env,
 }
@@ -41,7 +41,7 @@ impl ObjectBlobs {
 
     /// Where a blob lies. `Invalid` unless the name is a plain path without empty, `.` or `..`
     /// words: a name can never lead out of the root.
-    fn place(&self, name: &str) -> Result<Path> {
+    pub(super) fn place(&self, name: &str) -> Result<Path> {
         let bad = || Error::invalid(format!("'{name}' cannot name a blob"));
         let path = Path::parse(name).map_err(|e| bad().with_source(e))?;
         // A '#' with a number is how object_store names unfinished local files.
@@ -69,7 +69,7 @@ impl ObjectBlobs {
         Ok(found)
     }
 
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         what: &str,
         name: &str,

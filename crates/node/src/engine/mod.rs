@@ -20,7 +20,7 @@ use dunlin_base::{Env, Error, Result};
 use dunlin_executor::{Executor, ExecutorOptions};
 use dunlin_gateway::{Gateway, GatewayOptions, MetadataCatalog, Session};
 use dunlin_metadata::StoreRef;
-use dunlin_metadata::blob::{self, BlobsRef};
+use dunlin_metadata::blob::{self, ObjectPlace};
 use dunlin_planner::{Contexts, Decider, ObjectStores, Planner};
 use dunlin_proto::queue::Card;
 use dunlin_queue::Queue;
@@ -54,8 +54,8 @@ pub struct Engine {
     shuffle: Mutex<Option<ShuffleRole>>,
     executors: Mutex<Vec<Arc<Executor>>>,
     gateway: Mutex<Option<Gateway>>,
-    /// Where gateways look for objects of dead shuffle workers.
-    leftovers: Option<BlobsRef>,
+    /// Where gateways look for what dead shuffle workers left.
+    leftovers: Option<ObjectPlace>,
     // Last: everything above runs on it.
     runtime: Option<Runtimes>,
 }
@@ -305,7 +305,7 @@ impl Drop for Engine {
 async fn start_gateway(
     parts: &dunlin_executor::Parts,
     options: &EngineOptions,
-    leftovers: &Option<BlobsRef>,
+    leftovers: &Option<ObjectPlace>,
 ) -> Result<Gateway> {
     let parts = parts.clone();
     let parts = dunlin_gateway::Parts {

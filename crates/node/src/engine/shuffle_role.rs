@@ -107,6 +107,7 @@ impl ShuffleRole {
             Some(limit) if worker.stats().blocks > 0 => worker.hand_over(limit).await,
             _ => Ok(HandOver::default()),
         };
+        worker.forget_uploads().await;
         let left = match done {
             Ok(HandOver { tables, blocks, left }) if blocks > 0 => {
                 tracing::info!(tables, blocks, left, "shuffle data are handed over");

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin_base::{ByteCount, Env, ProcessId, Result};
-use dunlin_metadata::blob::{BlobsRef, ObjectPlace, open_objects};
+use dunlin_metadata::blob::{Begun, ObjectPlace, open_objects};
 use dunlin_queue::Estate;
-use dunlin_shuffle_service::{DiskOptions, ObjectOptions, Options, Tier};
+use dunlin_shuffle_service::{ByIds, DiskOptions, ObjectOptions, Options, Tier};
 
 use super::options::{EngineOptions, store_variables};
 
@@ -63,22 +63,19 @@ pub(super) fn object_place(options: &EngineOptions) -> String {
     Estate::place(storage.objects.as_ref().unwrap_or(&options.blobs))
 }
 
-/// Where gateways of this process look for objects of dead workers: in the store of the options,
-/// also if it is no tier here, since workers are other processes.
+/// Where gateways of this process look for what dead workers left: in the store of the options, also if
+/// it is no tier here, since workers are other processes.
 pub(super) async fn leftovers(
     options: &EngineOptions,
     objects: Option<&ObjectPlace>,
     env: &Env,
-) -> Result<Option<BlobsRef>> {
+) -> Result<Option<ObjectPlace>> {
     let url = options.storage.objects.as_ref().unwrap_or(&options.blobs);
     match objects {
-        Some(objects) => Ok(Some(objects.blobs(env.clone()))),
+        Some(objects) => Ok(Some(objects.clone())),
         // A memory of its own holds nothing.
         None if !options.gateway || url == "memory:" => Ok(None),
-        None => {
-            let opened = open_objects(url, &store_variables(), env.clone()).await?;
-            Ok(Some(opened.blobs(env.clone())))
-        }
+        None => open_objects(url, &store_variables(), env.clone()).await.map(Some),
     }
 }
 
@@ -100,9 +97,13 @@ pub(super) fn limits(
         true => {}
         false => limits.disks.clear(),
     }
-    limits.objects = objects.map(|ObjectPlace { store, root }| {
+    limits.objects = objects.map(|ObjectPlace { store, root, begun }| {
         let name = ProcessId::generate(env).to_string();
-        ObjectOptions::new(Arc::clone(store), root.as_ref(), name)
+        let by_ids = match begun {
+            Begun::Ids(uploads) => Some(ByIds(Arc::clone(uploads))),
+            Begun::Nothing | Begun::Files(_) => None,
+        };
+        ObjectOptions { by_ids, ..ObjectOptions::new(Arc::clone(store), root.as_ref(), name) }
     });
     limits
 }

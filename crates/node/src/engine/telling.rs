@@ -125,6 +125,7 @@ pub(super) fn first_words(
         admin: String::new(),
         shuffles: stats.shuffles,
         object_place: place.store.clone(),
+        object_folder: place.folder.clone().unwrap_or_default(),
     }
 }
 

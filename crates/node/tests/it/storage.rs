@@ -9,6 +9,7 @@ use dunlin_metadata::{Op, Txn};
 use dunlin_node::engine::StorageOptions;
 use dunlin_proto::block::{Block, BlockId, Codec, ShuffleId};
 use dunlin_proto::shuffle::{Push, Pushed, Refusal, ShuffleApi};
+use dunlin_proto::uploads::{Upload, UploadRecord};
 use dunlin_queue::{Peer, Role, Wish};
 use dunlin_shuffle_service::{DiskOptions, Tier};
 
@@ -109,6 +110,41 @@ fn objects_of_dead_workers_go_once_nobody_knows_worker_or_query() {
     engine.block_on(gateway.sweep()).expect("swept");
     kept.retain(|name| name.starts_with(&alive));
     assert_eq!(objects_in(&folder.path().join("shuffle")), kept);
+}
+
+#[test]
+fn what_dead_workers_began_goes_and_what_living_ones_began_stays() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let shape = Shape { partitions: 2, executors: 1, fine: true };
+    let cluster = Cluster::with(&tpch(), shape, |options| {
+        options.storage.limits.tiers = vec![Tier::Objects];
+        options.blobs = folder.path().display().to_string();
+        options.tuning.grace = std::time::Duration::ZERO;
+        options.sweep_every = std::time::Duration::from_secs(3600);
+    });
+    let engine = &cluster.engine;
+    let cards = engine.block_on(Peer::all(engine.store(), Role::Shuffle)).expect("cards");
+    let alive = cards[0].card.shuffle.as_ref().expect("it says so").object_folder.clone();
+    let dead = ProcessId::generate(engine.env()).to_string();
+    let object = format!("{}/1.0.0.0", QueryId::generate(engine.env()));
+    let upload = Upload { object: object.clone(), id: "id".to_owned() };
+    let record = UploadRecord { uploads: vec![upload] }.to_bytes().expect("small");
+    let shuffle = folder.path().join("shuffle");
+    for worker in [&alive, &dead] {
+        for (name, bytes) in [(format!("{object}#1"), &b"part"[..]), ("uploads/0".into(), &record)]
+        {
+            let path = shuffle.join(worker).join(name);
+            std::fs::create_dir_all(path.parent().expect("it has one")).expect("made");
+            std::fs::write(path, bytes).expect("written");
+        }
+    }
+    let gateway = engine.gateway().expect("a gateway");
+    engine.block_on(gateway.sweep()).expect("swept");
+    // A folder cannot abort what its record names.
+    let records = [&alive, &dead].map(|worker| format!("{worker}/uploads/0"));
+    let mut kept: Vec<_> = records.into_iter().chain([format!("{alive}/{object}#1")]).collect();
+    kept.sort();
+    assert_eq!(objects_in(&shuffle), kept);
 }
 
 fn block(query: QueryId, batch: u32) -> Block {

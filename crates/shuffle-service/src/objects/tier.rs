@@ -11,6 +11,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
 
+use super::slots::Slots;
 use crate::disk::ExtentId;
 use crate::options::ObjectOptions;
 use crate::stats::ObjectStats;
@@ -28,6 +29,7 @@ pub(crate) struct Objects {
     pub(super) env: Env,
     /// For bytes of files that are on their way to the store.
     pub(super) room: Arc<Pool>,
+    pub(super) slots: Slots,
     meter: Mutex<Meter>,
     /// Folders of former lives that hold objects of a query.
     former: Mutex<BTreeMap<QueryId, BTreeSet<Path>>>,
@@ -46,7 +48,8 @@ struct Meter {
 
 impl Objects {
     pub(crate) fn new(options: ObjectOptions, env: Env, room: Arc<Pool>) -> Self {
-        Self { options, env, room, meter: Mutex::default(), former: Mutex::default() }
+        let (slots, meter, former) = Default::default();
+        Self { options, env, room, slots, meter, former }
     }
 
     pub(super) fn store(&self) -> &dyn ObjectStore {
@@ -61,7 +64,12 @@ impl Objects {
     }
 
     fn folder(&self, query: QueryId) -> Path {
-        self.root().join(self.options.worker.as_str()).join(query.to_string())
+        self.own_folder().join(query.to_string())
+    }
+
+    /// Nobody else, and no other life, writes there.
+    pub(super) fn own_folder(&self) -> Path {
+        self.root().join(self.options.worker.as_str())
     }
 
     pub(super) fn root(&self) -> Path {
@@ -185,7 +193,8 @@ impl Objects {
         Err(if always_absent { Error::new(Kind::Lost, last.message()) } else { last })
     }
 
-    /// Removes all objects of a query that are there now. May be repeated.
+    /// Removes all objects of a query that are there now, and records of uploads that have ended. May
+    /// be repeated.
     pub(crate) async fn remove_query(&self, query: QueryId) -> Result<()> {
         let former = self.former.lock().get(&query).cloned().unwrap_or_default();
         for folder in former.into_iter().chain([self.folder(query)]) {
@@ -196,6 +205,7 @@ impl Objects {
             }
         }
         self.former.lock().remove(&query);
+        self.forget_uploads().await;
         Ok(())
     }
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dunlin_base::Error;
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
+use object_store::{ObjectStoreExt, PutPayload};
 use parking_lot::Mutex;
 
 use super::Objects;
+use super::parts::Upload;
 use super::verifier::Verifier;
 use crate::disk::{Disk, DiskFile};
 use crate::transit::Charge;
@@ -82,16 +83,12 @@ impl Objects {
     async fn put_parts(&self, path: &Path, source: &Source) -> Result<(), Failed> {
         let mut last = Error::retry(format!("upload of {path}: not tried"));
         for _ in 0..self.options.tries.max(1) {
-            let begin = || self.store().put_multipart(path);
-            let begun = self.try_often(&format!("upload of {path}"), begin).await;
-            let mut upload = begun.map_err(Failed::Store)?;
-            let sent = self.send_parts(upload.as_mut(), source).await;
+            let mut upload = self.begin(path).await.map_err(Failed::Store)?;
+            let sent = self.send_parts(&mut upload, source).await;
             if sent.is_ok() {
                 return sent;
             }
-            // Parts of an upload that nobody ends cost money until the store expires them.
-            let aborted = self.env.timeout(self.options.call_max, upload.abort()).await;
-            tracing::debug!(%path, ?aborted, "an upload failed");
+            self.abort(&mut upload).await;
             match sent {
                 Err(Failed::Store(error)) => last = error.context(format!("upload of {path}")),
                 other => return other,
@@ -100,11 +97,7 @@ impl Objects {
         Err(Failed::Store(last))
     }
 
-    async fn send_parts(
-        &self,
-        upload: &mut dyn MultipartUpload,
-        source: &Source,
-    ) -> Result<(), Failed> {
+    async fn send_parts(&self, upload: &mut Upload<'_>, source: &Source) -> Result<(), Failed> {
         let limit = self.options.call_max;
         let mut at = 0;
         while at < source.length() {
@@ -113,7 +106,7 @@ impl Objects {
             self.in_time(self.env.timeout(limit, upload.put_part(payload)).await)?;
             at += length;
         }
-        self.in_time(self.env.timeout(limit, upload.complete()).await).map(drop)
+        self.in_time(self.env.timeout(limit, upload.complete()).await)
     }
 
     fn in_time<T>(&self, answer: Option<object_store::Result<T>>) -> Result<T, Failed> {

@@ -17,6 +17,7 @@ mod shutdown;
 mod sick_model;
 mod syncs;
 mod tiers;
+mod uploads;
 mod users;
 mod waits;
 mod wire;

@@ -1,20 +1,23 @@
 //! An object store that does on demand what stores do: it answers 503, loses the answer to a put that
 //! it did, or does not answer at all. Each fault that was met is counted.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use async_trait::async_trait;
-use dunlin_shuffle_service::ObjectOptions;
+use dunlin_shuffle_service::{ByIds, ObjectOptions};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, stream};
 use object_store::memory::InMemory;
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload,
     ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, UploadPart,
 };
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::moody::Fault;
@@ -48,6 +51,11 @@ pub(crate) struct Inner {
     pub(crate) stalls: AtomicU32,
     pub(crate) resumed: Notify,
     pub(crate) uploads: AtomicU32,
+    /// Uploads that were begun by id and are neither completed nor aborted.
+    pub(crate) open: Mutex<BTreeMap<String, Path>>,
+    pub(crate) aborts: Fault,
+    /// Ends of uploads by id that are done and answered with an error.
+    pub(crate) unheard: Fault,
     /// The most bytes that one read wanted.
     pub(crate) largest_get: AtomicU64,
 }
@@ -55,6 +63,11 @@ pub(crate) struct Inner {
 impl Odd {
     pub(crate) fn options(&self) -> ObjectOptions {
         ObjectOptions::new(Arc::new(self.clone()), "some/prefix", "w1")
+    }
+
+    /// The same, with ids for uploads.
+    pub(crate) fn by_ids(&self) -> ObjectOptions {
+        ObjectOptions { by_ids: Some(ByIds(Arc::new(self.clone()))), ..self.options() }
     }
 
     /// Names and contents.
@@ -72,8 +85,9 @@ impl Odd {
 
     pub(crate) fn heal(&self) {
         let Inner { puts, lost, parts, gets, absent, deletes, .. } = self.0.as_ref();
-        let Inner { ends, breaks, hangs, silent, .. } = self.0.as_ref();
-        for fault in [puts, lost, parts, gets, absent, deletes, ends, breaks, hangs, silent] {
+        let Inner { ends, breaks, hangs, silent, aborts, unheard, .. } = self.0.as_ref();
+        let some = [puts, lost, parts, gets, absent, deletes];
+        for fault in some.into_iter().chain([ends, breaks, hangs, silent, aborts, unheard]) {
             fault.fail(0);
         }
         self.0.stalled.store(false, SeqCst);
@@ -197,6 +211,52 @@ impl ObjectStore for Odd {
         options: CopyOptions,
     ) -> object_store::Result<()> {
         self.0.store.copy_opts(from, to, options).await
+    }
+}
+
+/// As S3 does: of an upload that was completed or aborted nothing is known any more.
+#[async_trait]
+impl MultipartStore for Odd {
+    async fn create_multipart(&self, path: &Path) -> object_store::Result<String> {
+        self.0.uploads.fetch_add(1, SeqCst);
+        let id = self.0.store.create_multipart(path).await?;
+        self.0.open.lock().insert(id.clone(), path.clone());
+        Ok(id)
+    }
+
+    async fn put_part(
+        &self,
+        path: &Path,
+        id: &String,
+        number: usize,
+        part: PutPayload,
+    ) -> object_store::Result<PartId> {
+        meet(&self.0.parts)?;
+        if self.0.silent.strikes() {
+            std::future::pending::<()>().await;
+        }
+        self.0.store.put_part(path, id, number, part).await
+    }
+
+    async fn complete_multipart(
+        &self,
+        path: &Path,
+        id: &String,
+        parts: Vec<PartId>,
+    ) -> object_store::Result<PutResult> {
+        let done = self.0.store.complete_multipart(path, id, parts).await?;
+        self.0.open.lock().remove(id);
+        meet(&self.0.unheard)?;
+        Ok(done)
+    }
+
+    async fn abort_multipart(&self, path: &Path, id: &String) -> object_store::Result<()> {
+        meet(&self.0.aborts)?;
+        if self.0.open.lock().remove(id).is_none() {
+            let (path, source) = (path.to_string(), "NoSuchUpload".into());
+            return Err(object_store::Error::NotFound { path, source });
+        }
+        self.0.store.abort_multipart(path, id).await
     }
 }
 

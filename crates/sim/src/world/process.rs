@@ -11,7 +11,7 @@ use dunlin_base::{ByteCount, Error, Result};
 use dunlin_executor::{Executor, ExecutorOptions};
 use dunlin_gateway::{Gateway, GatewayOptions, MetadataCatalog, Session};
 use dunlin_metadata::StoreRef;
-use dunlin_metadata::blob::ObjectPlace;
+use dunlin_metadata::blob::{Begun, ObjectPlace};
 use dunlin_node::engine::Adopter;
 use dunlin_planner::{Contexts, Decider, ObjectStores, Planner, StoreLimits};
 use dunlin_proto::queue::{Card, ShuffleStorage};
@@ -181,7 +181,7 @@ fn shelf(world: &World, link: &Arc<Link>) -> Option<ObjectPlace> {
     let inner = Arc::clone(world.shelf.as_ref()?);
     let (link, weather) = (Arc::clone(link), Arc::clone(&world.weather));
     let store = Arc::new(Lake { inner, link, weather });
-    Some(ObjectPlace { store, root: Default::default() })
+    Some(ObjectPlace { store, root: Default::default(), begun: Begun::Nothing })
 }
 
 async fn gateway(
@@ -202,7 +202,7 @@ async fn gateway(
     let options = GatewayOptions {
         lease_ttl: world.executor.lease_ttl,
         sweep_every: SWEEP_EVERY,
-        shuffle_objects: shelf(world, link).map(|shelf| shelf.blobs(world.env.clone())),
+        shuffle_objects: shelf(world, link),
         shuffle_grace: world.tuning.grace,
         ..GatewayOptions::default()
     };
@@ -232,7 +232,7 @@ async fn shuffle(
 ) -> Result<Shuffle> {
     let mut options = Options::new(ByteCount::mib(64));
     let mut storage = None;
-    if let Some(ObjectPlace { store, root }) = shelf(world, link) {
+    if let Some(ObjectPlace { store, root, .. }) = shelf(world, link) {
         options.objects = Some(ObjectOptions::new(store, root.as_ref(), name));
         options.tiers = vec![Tier::Objects];
         options.sync_pushes = true;
