@@ -16,7 +16,7 @@ const NAMED_MIN: usize = 100;
 
 /// A worker that may be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
+pub(super) struct Candidate {
     /// The machine that it is on.
     pub host: String,
     /// The rack that its machine is in, if known.
@@ -27,7 +27,7 @@ pub struct Candidate {
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish<'a> {
+pub(super) struct Wish<'a> {
     /// The partitions.
     pub partitions: &'a [i32],
     /// Two copies of each.
@@ -42,7 +42,7 @@ pub struct Wish<'a> {
 
 /// Where one partition goes: indexes of the caller's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot {
+pub(super) struct Slot {
     /// The partition.
     pub partition: i32,
     /// Who gets it.
@@ -53,7 +53,7 @@ pub struct Slot {
 
 /// The answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Offer {
+pub(super) struct Offer {
     /// One for each partition, in order.
     pub slots: Vec<Slot>,
     /// Workers that get nothing, for later.
@@ -61,7 +61,7 @@ pub struct Offer {
 }
 
 /// Places for all partitions, or `None`: there are not enough workers.
-pub fn offer(candidates: &[Candidate], wish: &Wish<'_>) -> Option<Offer> {
+pub(super) fn offer(candidates: &[Candidate], wish: &Wish<'_>) -> Option<Offer> {
     let least = WORKERS_MIN[usize::from(wish.copies)];
     if candidates.len() < least {
         return None;

@@ -1,3 +1,159 @@
 //! The worker: the locations that drivers reserve, on the core that stores them.
+//!
+//! `ports` says which frame goes where; `reserve`, `push`, `commit` and `streams` are the life of a
+//! location in order; `floor` is what they share, `shuffle` what is known of one shuffle. `verdict`
+//! decides what becomes of a push, `peers` reaches the workers of second copies.
 
+mod commit;
+mod floor;
+mod gate;
+mod peers;
+mod ports;
+mod push;
+mod reserve;
+mod shuffle;
+mod stats;
+mod streams;
 mod verdict;
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use dunlin_base::env::Task;
+use dunlin_base::{ByteCount, Env, Result};
+use dunlin_celeborn::frame::{Limits, Mode};
+use dunlin_celeborn::ids::WorkerId;
+use dunlin_metadata::StoreRef;
+use dunlin_shuffle_service::ShuffleWorker;
+
+use self::floor::Floor;
+use self::ports::{Fetches, Pushes};
+use crate::control::Control;
+use crate::master::APPLICATION_TTL;
+use crate::net::{Bound, Port, PortOptions};
+use crate::records::Records;
+
+pub use self::stats::WorkerStats;
+
+/// How often a worker looks what no record names any more.
+const CLEAN_EVERY: Duration = Duration::from_secs(30);
+
+/// Where a worker listens, and what it allows.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    /// The host that its ports are on.
+    pub listen: String,
+    /// The host that drivers, executors and other workers are told.
+    pub advertise: String,
+    /// Ports for control messages, pushes, reads and copies, in the order of a worker's name; 0 is any
+    /// free one. A worker that is to come back after a restart needs fixed ones.
+    pub ports: [u16; 4],
+    /// Bytes of pushes that are being stored, of clients and, once more, of other workers. Beyond it
+    /// sockets are not read.
+    pub pushes: ByteCount,
+}
+
+/// A worker that answers at its ports until it is dropped.
+pub struct Worker {
+    id: WorkerId,
+    floor: Arc<Floor>,
+    ports: [Port; 4],
+    cleaning: Task<()>,
+}
+
+/// The ports of a worker that nobody is let in at yet.
+pub struct BoundWorker {
+    bound: [Bound; 4],
+    options: WorkerOptions,
+    env: Env,
+}
+
+impl BoundWorker {
+    /// Takes the ports. `Invalid` if one cannot be used.
+    pub async fn bind(env: &Env, options: WorkerOptions) -> Result<Self> {
+        let listen = |port: u16| format!("{}:{port}", options.listen);
+        let [rpc, push, fetch, replicate] = options.ports;
+        let bound = [
+            Bound::bind(env, &listen(rpc)).await?,
+            Bound::bind(env, &listen(push)).await?,
+            Bound::bind(env, &listen(fetch)).await?,
+            Bound::bind(env, &listen(replicate)).await?,
+        ];
+        Ok(Self { bound, options, env: env.clone() })
+    }
+
+    /// The worker's name: to be on its card before anybody is let in.
+    pub fn id(&self) -> WorkerId {
+        let port = |at: usize| self.bound[at].address().port();
+        WorkerId {
+            host: self.options.advertise.as_str().into(),
+            rpc_port: port(0),
+            push_port: port(1),
+            fetch_port: port(2),
+            replicate_port: port(3),
+        }
+    }
+
+    /// Lets clients in.
+    pub fn open(self, store: StoreRef, core: Arc<ShuffleWorker>) -> Worker {
+        let id = self.id();
+        let Self { bound, options, env } = self;
+        let records = Records::new(store, env.clone(), APPLICATION_TTL);
+        let floor = Arc::new(Floor::new(core, records, &env));
+        let [rpc, push, fetch, replicate] = bound;
+        let pushes = |mode| Arc::new(Pushes { floor: Arc::clone(&floor), mode });
+        let control = port_options("worker", Limits::CONTROL, ByteCount(256 << 20));
+        let of_pushes = |name| port_options(name, Limits::PUSH, options.pushes);
+        let fetches = port_options("fetch", Limits::FETCH, ByteCount(64 << 20));
+        let ports = [
+            rpc.open(&control, Arc::new(Control(Arc::clone(&floor)))),
+            push.open(&of_pushes("push"), pushes(Mode::Primary)),
+            fetch.open(&fetches, Arc::new(Fetches(Arc::clone(&floor)))),
+            replicate.open(&of_pushes("replicate"), pushes(Mode::Replica)),
+        ];
+        let cleaning = env.spawn("Celeborn cleaning", clean(Arc::downgrade(&floor), env.clone()));
+        Worker { id, floor, ports, cleaning }
+    }
+}
+
+fn port_options(name: &'static str, limits: Limits, room: ByteCount) -> PortOptions {
+    PortOptions { name, limits, connections_max: 20_000, requests_max: 1_024, room }
+}
+
+impl Worker {
+    /// Its name.
+    pub fn id(&self) -> &WorkerId {
+        &self.id
+    }
+
+    /// The counters now.
+    pub fn stats(&self) -> WorkerStats {
+        self.floor.stats()
+    }
+
+    /// Connections at its ports: control, pushes, reads, copies.
+    pub fn connections(&self) -> [usize; 4] {
+        [0, 1, 2, 3].map(|at| self.ports[at].connections())
+    }
+
+    /// Bytes of pushes that are being stored: of clients, of other workers.
+    pub fn bytes_held(&self) -> [u64; 2] {
+        [1, 3].map(|at: usize| self.ports[at].bytes_held())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.cleaning.abort();
+    }
+}
+
+async fn clean(floor: Weak<Floor>, env: Env) {
+    loop {
+        env.sleep(CLEAN_EVERY).await;
+        let Some(floor) = floor.upgrade() else { return };
+        if let Err(error) = floor.clean().await {
+            tracing::debug!(%error, "a worker cannot look which shuffles have ended");
+        }
+    }
+}

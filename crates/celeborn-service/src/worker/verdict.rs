@@ -19,6 +19,11 @@ pub(crate) struct Split {
     pub(crate) hard: bool,
 }
 
+impl Split {
+    /// Never.
+    pub(crate) const NEVER: Self = Self { enabled: false, threshold: 0, hard: false };
+}
+
 /// What a worker knows of the location that a push names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
@@ -26,8 +31,6 @@ pub(crate) enum Known {
     Open,
     /// It was committed.
     Closed,
-    /// It has lost something.
-    Broken,
     /// It was never reserved here, or it was destroyed. A commit may have named the map.
     Not {
         /// The attempt of the push's map that won; -1 while none has. `None`: no commit said.
@@ -65,8 +68,6 @@ pub(crate) enum Verdict {
     MapEnded,
     /// There is no such location.
     Unknown,
-    /// The location is of no use any more.
-    Broken,
 }
 
 pub(crate) fn judge(look: &Look) -> Verdict {
@@ -77,10 +78,9 @@ pub(crate) fn judge(look: &Look) -> Verdict {
             return Verdict::HardSplit;
         }
         Known::Not { .. } => return Verdict::Unknown,
-        Known::Broken if !look.going => return Verdict::Broken,
         _ if look.going => return Verdict::HardSplit,
         Known::Closed => return Verdict::HardSplit,
-        Known::Open | Known::Broken => {}
+        Known::Open => {}
     }
     if look.full && look.bytes > SPLIT_MIN {
         return Verdict::HardSplit;
@@ -127,7 +127,6 @@ mod tests {
             assert_eq!(judge(&look), Verdict::HardSplit, "{look:?}");
         }
         assert_eq!(judge(&Look { full: true, ..look() }), Verdict::Store, "too small to give up");
-        assert_eq!(judge(&Look { known: Known::Broken, ..look() }), Verdict::Broken);
     }
 
     #[test]
