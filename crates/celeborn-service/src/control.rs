@@ -7,7 +7,7 @@ use bytes::Bytes;
 use dunlin_base::{Error, Result};
 use dunlin_celeborn::frame::{Frame, RequestId};
 use dunlin_celeborn::message::Message;
-use dunlin_celeborn::rpc::{Content, Envelope, Form, TransportMessage, endpoint, exists_reply};
+use dunlin_celeborn::rpc::{Content, Envelope, Form, endpoint, exists_reply};
 
 use crate::net::{Connection, Service};
 
@@ -63,12 +63,9 @@ impl<E: Endpoint> Control<E> {
             Content::CheckExistence(_) => {
                 Err(Error::invalid(format!("'{name}' does not know which endpoints there are")))
             }
-            Content::Message(_, Form::OldJava) => {
-                Err(Error::invalid("this is a client of Celeborn 0.5 or before")
-                    .with_hint("clients of 0.6 and 0.7 work"))
-            }
-            Content::Message(message, _) if self.0.is(&name) => {
-                plain(self.0.handle(Message::decode(message)?).await?)
+            Content::Message(message, form) if self.0.is(&name) => {
+                let answer = self.0.handle(Message::decode(message)?).await?.encode();
+                Content::Message(answer, answered_in(form)).encode()
             }
             Content::Message(..) => {
                 Err(Error::invalid(format!("there is no endpoint '{name}' here")))
@@ -77,8 +74,10 @@ impl<E: Endpoint> Control<E> {
     }
 }
 
-/// An answer in the form that every client of 0.6 and 0.7 reads.
-fn plain(message: Message) -> Result<Bytes> {
-    let message: TransportMessage = message.encode();
-    Content::Message(message, Form::Plain).encode()
+/// The form that a client reads which wrote that one.
+fn answered_in(form: Form) -> Form {
+    match form {
+        Form::OldJava => Form::OldJava,
+        Form::Plain | Form::Java => Form::Plain,
+    }
 }

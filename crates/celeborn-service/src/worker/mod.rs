@@ -16,6 +16,7 @@ mod stats;
 mod streams;
 mod verdict;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -56,6 +57,7 @@ pub struct WorkerOptions {
 /// A worker that answers at its ports until it is dropped.
 pub struct Worker {
     id: WorkerId,
+    address: SocketAddr,
     floor: Arc<Floor>,
     ports: [Port; 4],
     cleaning: Task<()>,
@@ -96,7 +98,7 @@ impl BoundWorker {
 
     /// Lets clients in.
     pub fn open(self, store: StoreRef, core: Arc<ShuffleWorker>) -> Worker {
-        let id = self.id();
+        let (id, address) = (self.id(), self.bound[0].address());
         let Self { bound, options, env } = self;
         let records = Records::new(store, env.clone(), APPLICATION_TTL);
         let floor = Arc::new(Floor::new(core, records, &env));
@@ -112,7 +114,7 @@ impl BoundWorker {
             replicate.open(&of_pushes("replicate"), pushes(Mode::Replica)),
         ];
         let cleaning = env.spawn("Celeborn cleaning", clean(Arc::downgrade(&floor), env.clone()));
-        Worker { id, floor, ports, cleaning }
+        Worker { id, address, floor, ports, cleaning }
     }
 }
 
@@ -124,6 +126,11 @@ impl Worker {
     /// Its name.
     pub fn id(&self) -> &WorkerId {
         &self.id
+    }
+
+    /// Where drivers reach it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The counters now.

@@ -11,19 +11,26 @@ pub enum Listener {
     Flight,
     /// Shuffle data, for other processes of the cluster.
     Shuffle,
+    /// Drivers of Celeborn's clients, of a master.
+    CelebornMaster,
+    /// The same, of a worker. Its other three ports are on its card.
+    CelebornWorker,
     /// Probes and metrics.
     Admin,
 }
 
 impl Listener {
     /// All of them, in the order of the ready line.
-    pub const ALL: [Self; 3] = [Self::Flight, Self::Shuffle, Self::Admin];
+    pub const ALL: [Self; 5] =
+        [Self::Flight, Self::Shuffle, Self::CelebornMaster, Self::CelebornWorker, Self::Admin];
 
     /// What it is called in the ready line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Flight => "flight",
             Self::Shuffle => "shuffle",
+            Self::CelebornMaster => "celeborn-master",
+            Self::CelebornWorker => "celeborn-worker",
             Self::Admin => "admin",
         }
     }
@@ -44,6 +51,6 @@ mod tests {
         let line = "dunlin: ready flight=127.0.0.1:8815 admin=[::1]:8816 executors=1";
         let found = Listener::ALL.map(|listener| listener.announced(line));
         let parsed = |text: &str| text.parse().ok();
-        assert_eq!(found, [parsed("127.0.0.1:8815"), None, parsed("[::1]:8816")]);
+        assert_eq!(found, [parsed("127.0.0.1:8815"), None, None, None, parsed("[::1]:8816")]);
     }
 }

@@ -104,6 +104,8 @@ fn announce(engine: &Engine, door: Option<&FlightDoor>, admin: &Admin) {
         let address = match listener {
             Listener::Flight => door.map(FlightDoor::local_addr),
             Listener::Shuffle => engine.shuffle_address(),
+            Listener::CelebornMaster => engine.celeborn_master(),
+            Listener::CelebornWorker => engine.celeborn_worker(),
             Listener::Admin => Some(admin.address()),
         };
         address.map(|address| format!("{}={address}", listener.name()))

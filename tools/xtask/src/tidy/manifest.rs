@@ -16,6 +16,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("planner", &["base", "features", "proto"]),
     ("shuffle", &["base", "proto"]),
     ("shuffle-service", &["base", "proto", "metadata"]),
+    ("celeborn", &["base"]),
+    ("celeborn-service", &["base", "celeborn", "proto", "metadata", "shuffle-service"]),
     ("executor", &["base", "proto", "metadata", "queue", "planner", "shuffle"]),
     ("gateway", &["base", "proto", "metadata", "queue", "planner", "shuffle"]),
     ("node", ALL_CRATES),
@@ -28,6 +30,8 @@ const EDGES: &[(&str, &[&str])] = &[
 
 const ALL_CRATES: &[&str] = &[
     "base",
+    "celeborn",
+    "celeborn-service",
     "proto",
     "metadata",
     "queue",
