@@ -9,6 +9,8 @@ mod fleet;
 mod master;
 mod net;
 mod records;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use fleet::{Fleet, Worker as WorkerOfFleet};

@@ -138,6 +138,12 @@ impl Worker {
         self.floor.stats()
     }
 
+    /// Removes now what no record has named at the last look either. Done by itself every half minute.
+    /// `Retry`: the store does not answer.
+    pub async fn clean(&self) -> Result<()> {
+        self.floor.clean().await
+    }
+
     /// Connections at its ports: control, pushes, reads, copies.
     pub fn connections(&self) -> [usize; 4] {
         [0, 1, 2, 3].map(|at| self.ports[at].connections())
