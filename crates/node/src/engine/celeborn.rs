@@ -3,18 +3,26 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dunlin_base::{Env, Result};
 use dunlin_celeborn::ids::WorkerId;
 use dunlin_celeborn::pb;
 use dunlin_celeborn::storage::StorageType;
-use dunlin_celeborn_service::{Fleet, Master, WorkerOfFleet, WorkerOptions};
+use dunlin_celeborn_service::{
+    Fleet, Master, Worker as CelebornWorker, WorkerOfFleet, WorkerOptions,
+};
 use dunlin_metadata::StoreRef;
 use dunlin_proto::queue::{Card, CelebornPorts, DiskClass, DiskState, ShuffleDisk};
 use dunlin_queue::{LiveSet, Role};
 
+use super::Engine;
+
 /// Percent of a worker's memory above which it takes data only if there is another place for them.
 const FULL_PERCENT: u64 = 90;
+
+/// Between two looks at what is still open.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What a process serves to clients of Celeborn.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +56,23 @@ pub(super) fn ports(id: &WorkerId, rack: &str) -> CelebornPorts {
         fetch: id.fetch_port.into(),
         replicate: id.replicate_port.into(),
         rack: rack.to_owned(),
+    }
+}
+
+impl Engine {
+    /// Returns once the worker drains and no location of a Celeborn client takes data here any more, or
+    /// at once if it does not drain.
+    pub async fn celeborn_committed(&self) {
+        loop {
+            let open = self.shuffle.lock().as_ref().map_or(0, |role| {
+                let stats = role.celeborn.as_ref().map(CelebornWorker::stats);
+                stats.filter(|_| role.worker.is_draining()).map_or(0, |stats| stats.open_locations)
+            });
+            if open == 0 {
+                return;
+            }
+            self.env().sleep(LOOK).await;
+        }
     }
 }
 
