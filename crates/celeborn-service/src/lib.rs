@@ -14,5 +14,5 @@ mod tests;
 mod worker;
 
 pub use fleet::{Fleet, Worker as WorkerOfFleet};
-pub use master::{APPLICATION_TTL, Master};
+pub use master::{APPLICATION_TTL, Master, MasterStats};
 pub use worker::{BoundWorker, Worker, WorkerOptions, WorkerStats};

@@ -14,7 +14,7 @@ use dunlin_celeborn::frame::Limits;
 use dunlin_metadata::StoreRef;
 
 use crate::control::Control;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Worker};
 use crate::net::{Bound, Port, PortOptions};
 use crate::records::Records;
 
@@ -34,6 +34,24 @@ const PORT: PortOptions = PortOptions {
 pub struct Master {
     address: SocketAddr,
     port: Port,
+    desk: Arc<Desk>,
+}
+
+/// What a master knows of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MasterStats {
+    /// Applications that are alive.
+    pub applications: u64,
+    /// Shuffles that have slots.
+    pub shuffles: u64,
+    /// Workers that are alive.
+    pub workers: u64,
+    /// Those of them that are given partitions.
+    pub available: u64,
+    /// Those that are to go.
+    pub going: u64,
+    /// Those that take nothing now: full, or sick.
+    pub excluded: u64,
 }
 
 /// What answers.
@@ -56,13 +74,29 @@ impl Master {
         let address = bound.address();
         let records = Records::new(store, env.clone(), APPLICATION_TTL);
         let desk = Desk { records, fleet, env: env.clone() };
-        let port = bound.open(&PORT, Arc::new(Control(Arc::new(desk))));
-        Ok(Self { address, port })
+        let desk = Arc::new(desk);
+        let port = bound.open(&PORT, Arc::new(Control(Arc::clone(&desk))));
+        Ok(Self { address, port, desk })
     }
 
     /// Where it listens, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What is so now, whoever of the masters did it. `Retry`: the store does not answer.
+    pub async fn stats(&self) -> Result<MasterStats> {
+        let Desk { records, fleet, .. } = self.desk.as_ref();
+        let workers = fleet.workers();
+        let count = |which: fn(&&Worker) -> bool| workers.iter().filter(which).count() as u64;
+        Ok(MasterStats {
+            applications: records.apps().await?.len() as u64,
+            shuffles: records.queries().await?.len() as u64,
+            workers: workers.len() as u64,
+            available: count(|worker| requests::takes_slots(worker)),
+            going: count(|worker| worker.going),
+            excluded: count(|worker| !worker.takes && !worker.going),
+        })
     }
 
     /// Connections that are open.

@@ -1,5 +1,7 @@
 //! Commits: locations take nothing more, and the driver learns what they hold.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use dunlin_base::Result;
 use dunlin_celeborn::bitmap::MapIds;
 use dunlin_celeborn::frame::Mode;
@@ -65,6 +67,7 @@ impl Floor {
         response.status = status.number();
         let (key, failed) = (&shuffle.key, response.failed_primary_ids.len());
         let committed = response.committed_primary_ids.len() + response.committed_replica_ids.len();
+        self.counters.commits[usize::from(!none_failed)].fetch_add(1, Relaxed);
         tracing::debug!(shuffle = %key, epoch = asked.epoch, committed, failed, "a commit");
         response
     }

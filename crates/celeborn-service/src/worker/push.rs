@@ -19,6 +19,7 @@ use futures::future::join;
 use super::floor::Floor;
 use super::gate::Inside;
 use super::shuffle::{AppShuffle, Location, Place, is_primary};
+use super::stats::kind_of;
 use super::verdict::{Look, Verdict, judge};
 
 /// Why a push failed, in the words that clients know.
@@ -250,7 +251,10 @@ impl Floor {
                 Frame::PushMergedData(push)
             }
         };
-        self.peers.push(peer, location.push_wait, frame).await
+        let copied = self.peers.push(peer, location.push_wait, frame).await;
+        copied.inspect_err(|failure| {
+            self.counters.copy_failures[kind_of(failure.code)].fetch_add(1, Relaxed);
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reservations: a driver says what is going to come, and later that it will not.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use dunlin_base::{Error, Result};
@@ -36,6 +37,7 @@ impl Floor {
         };
         match self.reserved(&key, asked).await {
             Ok(count) => {
+                self.counters.reserved.fetch_add(count as u64, Relaxed);
                 tracing::debug!(shuffle = %key, locations = count, "a driver reserves locations");
                 Ok(answer(StatusCode::Success, String::new()))
             }

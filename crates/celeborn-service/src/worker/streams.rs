@@ -113,6 +113,7 @@ impl Floor {
         asked: &pb::OpenStream,
     ) -> Result<pb::StreamHandler> {
         let opened = self.open_one(connection, asked).await;
+        self.counters.opened[usize::from(opened.is_err())].fetch_add(1, Relaxed);
         if let Err(error) = &opened {
             let (shuffle, file) = (&asked.shuffle_key, &asked.file_name);
             tracing::info!(shuffle, file, %error, "a stream cannot be opened");

@@ -1,7 +1,6 @@
 //! The Celeborn door: a worker's ports beside the shuffle role's own, and a master that sees workers by
 //! their cards.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +8,7 @@ use dunlin_base::{Env, Result};
 use dunlin_celeborn::ids::WorkerId;
 use dunlin_celeborn::pb;
 use dunlin_celeborn::storage::StorageType;
-use dunlin_celeborn_service::{
-    Fleet, Master, Worker as CelebornWorker, WorkerOfFleet, WorkerOptions,
-};
+use dunlin_celeborn_service::{Fleet, Master, WorkerOfFleet, WorkerOptions};
 use dunlin_metadata::StoreRef;
 use dunlin_proto::queue::{Card, CelebornPorts, DiskClass, DiskState, ShuffleDisk};
 use dunlin_queue::{LiveSet, Role};
@@ -65,7 +62,7 @@ impl Engine {
     pub async fn celeborn_committed(&self) {
         loop {
             let open = self.shuffle.lock().as_ref().map_or(0, |role| {
-                let stats = role.celeborn.as_ref().map(CelebornWorker::stats);
+                let stats = role.celeborn.as_ref().map(|worker| worker.stats());
                 stats.filter(|_| role.worker.is_draining()).map_or(0, |stats| stats.open_locations)
             });
             if open == 0 {
@@ -74,11 +71,6 @@ impl Engine {
             self.env().sleep(LOOK).await;
         }
     }
-}
-
-/// The master's address, for the ready line.
-pub(super) fn address(master: Option<&Master>) -> Option<SocketAddr> {
-    master.map(Master::address)
 }
 
 /// Workers by their cards.

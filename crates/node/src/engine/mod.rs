@@ -18,7 +18,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dunlin_base::{Env, Error, Result};
-use dunlin_celeborn_service::Master;
+use dunlin_celeborn_service::{Master, Worker as CelebornWorker};
 use dunlin_executor::{Executor, ExecutorOptions};
 use dunlin_gateway::{Gateway, GatewayOptions, MetadataCatalog, Session};
 use dunlin_metadata::StoreRef;
@@ -56,7 +56,7 @@ pub struct Engine {
     planner: Arc<Planner>,
     shuffle: Mutex<Option<ShuffleRole>>,
     /// Of clients of Celeborn.
-    master: Mutex<Option<Master>>,
+    master: Mutex<Option<Arc<Master>>>,
     executors: Mutex<Vec<Arc<Executor>>>,
     gateway: Mutex<Option<Gateway>>,
     /// Where gateways look for objects of dead shuffle workers.
@@ -135,7 +135,7 @@ impl Engine {
             parts,
             planner,
             shuffle: Mutex::new(shuffle),
-            master: Mutex::new(master),
+            master: Mutex::new(master.map(Arc::new)),
             executors: Mutex::new(Vec::new()),
             gateway: Mutex::new(gateway),
             leftovers,
@@ -189,14 +189,14 @@ impl Engine {
         self.shuffle.lock().as_ref()?.door.as_ref().map(|door| door.address())
     }
 
-    /// Where clients of Celeborn reach the master, if one is here.
-    pub fn celeborn_master(&self) -> Option<SocketAddr> {
-        celeborn::address(self.master.lock().as_ref())
+    /// The master for clients of Celeborn, if one is here.
+    pub fn celeborn_master(&self) -> Option<Arc<Master>> {
+        self.master.lock().clone()
     }
 
-    /// Where drivers of Celeborn's clients reach the worker, if it serves them.
-    pub fn celeborn_worker(&self) -> Option<SocketAddr> {
-        self.shuffle.lock().as_ref()?.celeborn.as_ref().map(|worker| worker.address())
+    /// The worker for them, if one is here. Not to be kept from its end.
+    pub fn celeborn_worker(&self) -> Option<Weak<CelebornWorker>> {
+        self.shuffle.lock().as_ref()?.celeborn.as_ref().map(Arc::downgrade)
     }
 
     /// The door of the shuffle worker, if other processes reach it. Not to be kept from its end.

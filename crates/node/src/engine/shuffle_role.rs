@@ -30,7 +30,7 @@ pub(super) struct ShuffleRole {
     /// For other processes, if there are any.
     pub(super) door: Option<Arc<Door>>,
     /// For clients of Celeborn, if they are served.
-    pub(super) celeborn: Option<CelebornWorker>,
+    pub(super) celeborn: Option<Arc<CelebornWorker>>,
 }
 
 impl ShuffleRole {
@@ -103,6 +103,7 @@ impl ShuffleRole {
         let telling = env.spawn("shuffle card", tells);
         let adopting = adopting(&teller, door.as_ref(), (store, env)).await?;
         let celeborn = ports.map(|ports| ports.open(Arc::clone(store), Arc::clone(&worker)));
+        let celeborn = celeborn.map(Arc::new);
         Ok(Self { worker, teller, telling, adopting, door, celeborn })
     }
 

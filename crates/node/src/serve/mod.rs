@@ -2,6 +2,7 @@
 //! `design/2026-11-21-cluster.md` says why it is as it is.
 
 mod admin;
+mod celeborn_metrics;
 mod crowd;
 mod door_metrics;
 mod drain;
@@ -104,8 +105,10 @@ fn announce(engine: &Engine, door: Option<&FlightDoor>, admin: &Admin) {
         let address = match listener {
             Listener::Flight => door.map(FlightDoor::local_addr),
             Listener::Shuffle => engine.shuffle_address(),
-            Listener::CelebornMaster => engine.celeborn_master(),
-            Listener::CelebornWorker => engine.celeborn_worker(),
+            Listener::CelebornMaster => engine.celeborn_master().map(|master| master.address()),
+            Listener::CelebornWorker => {
+                engine.celeborn_worker().and_then(|worker| Some(worker.upgrade()?.address()))
+            }
             Listener::Admin => Some(admin.address()),
         };
         address.map(|address| format!("{}={address}", listener.name()))
