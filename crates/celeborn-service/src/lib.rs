@@ -15,4 +15,5 @@ mod worker;
 
 pub use fleet::{Fleet, Worker as WorkerOfFleet};
 pub use master::{APPLICATION_TTL, Master, MasterStats};
+pub use net::Tls;
 pub use worker::{BoundWorker, Worker, WorkerOptions, WorkerStats};

@@ -15,20 +15,12 @@ use dunlin_metadata::StoreRef;
 
 use crate::control::Control;
 use crate::fleet::{Fleet, Worker};
-use crate::net::{Bound, Port, PortOptions};
+use crate::net::{Bound, Port, PortOptions, Tls};
 use crate::records::Records;
 
 /// How long an application lives after its last heartbeat, which come every ten seconds. As with
 /// Celeborn's master.
 pub const APPLICATION_TTL: Duration = Duration::from_secs(300);
-
-const PORT: PortOptions = PortOptions {
-    name: "master",
-    limits: Limits::CONTROL,
-    connections_max: 20_000,
-    requests_max: 256,
-    room: ByteCount(256 << 20),
-};
 
 /// A master that answers at its port until it is dropped.
 pub struct Master {
@@ -62,11 +54,11 @@ pub(crate) struct Desk {
 }
 
 impl Master {
-    /// Listens at `host:port` (port 0 is any free one) and answers. `Invalid` if the address cannot be
-    /// used.
+    /// Listens at `host:port` (port 0 is any free one), encrypted if there are certificates, and
+    /// answers. `Invalid` if the address cannot be used.
     pub async fn start(
         env: &Env,
-        listen: &str,
+        (listen, tls): (&str, Option<Tls>),
         store: StoreRef,
         fleet: Arc<dyn Fleet>,
     ) -> Result<Self> {
@@ -75,7 +67,15 @@ impl Master {
         let records = Records::new(store, env.clone(), APPLICATION_TTL);
         let desk = Desk { records, fleet, env: env.clone() };
         let desk = Arc::new(desk);
-        let port = bound.open(&PORT, Arc::new(Control(Arc::clone(&desk))));
+        let options = PortOptions {
+            name: "master",
+            limits: Limits::CONTROL,
+            connections_max: 20_000,
+            requests_max: 256,
+            room: ByteCount(256 << 20),
+            tls,
+        };
+        let port = bound.open(&options, Arc::new(Control(Arc::clone(&desk))));
         Ok(Self { address, port, desk })
     }
 

@@ -14,6 +14,8 @@ use dunlin_celeborn::frame::{Decoder, Encoded, Frame, Limits, RequestId, Slice};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::tls::Tls;
+
 /// Bytes of pushes that wait for the socket.
 const SEND_BYTES_MAX: ByteCount = ByteCount(8 << 20);
 
@@ -43,12 +45,26 @@ struct Table {
 }
 
 impl Client {
-    /// Connects to `host:port`. `Retry`: nobody answers within the limit.
-    pub(crate) async fn connect(env: &Env, address: &str, limit: Duration) -> Result<Self> {
-        let (of_task, address) = (env.clone(), address.to_owned());
+    /// Connects to `host:port`. `Retry`: nobody answers within the limit. `Invalid`: no TLS, or another
+    /// certificate.
+    pub(crate) async fn connect(
+        env: &Env,
+        address: &str,
+        (limit, tls): (Duration, Option<&Tls>),
+    ) -> Result<Self> {
+        let (of_task, address, tls) = (env.clone(), address.to_owned(), tls.cloned());
         // On the runtime that will use it.
-        let connecting =
-            env.spawn("Celeborn peer", async move { of_task.connect(&address, limit).await });
+        let connecting = env.spawn("Celeborn peer", async move {
+            let connect = async {
+                let stream = of_task.connect(&address, limit).await?;
+                match &tls {
+                    Some(tls) => tls.connect(&address, stream).await,
+                    None => Ok(stream),
+                }
+            };
+            let late = || Err(Error::retry(format!("{address} does not finish the handshake")));
+            of_task.timeout(limit, connect).await.unwrap_or_else(late)
+        });
         let stream = connecting.join_or_abort().await;
         let stream = stream.unwrap_or_else(|e| Err(Error::bug(format!("a connection: {e}"))))?;
         let (reader, writer) = split(env, stream, Duration::MAX / 4, STALL_MAX);

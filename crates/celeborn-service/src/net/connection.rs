@@ -29,6 +29,9 @@ const LOOK_MIN: usize = 64;
 /// A frame must be whole this long after its beginning.
 const FRAME_WAIT: Duration = Duration::from_secs(60);
 
+/// An encrypted connection has begun within this.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
 /// A peer that takes nothing for this long is gone.
 const STALL_MAX: Duration = Duration::from_secs(120);
 
@@ -112,6 +115,13 @@ async fn run(
     (number, peer): (u64, SocketAddr),
 ) -> Result<()> {
     let env = &shared.env;
+    let stream = match &shared.tls {
+        None => stream,
+        Some(tls) => {
+            let late = || Err(Error::retry("a client does not finish the TLS handshake"));
+            env.timeout(HANDSHAKE_MAX, tls.accept(stream)).await.unwrap_or_else(late)?
+        }
+    };
     let (mut reader, writer) = split(env, stream, FOR_EVER, STALL_MAX);
     let out = Outbox::new(OutboxOptions {
         bulk_bytes_max: SEND_BYTES_MAX,

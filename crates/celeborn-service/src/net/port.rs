@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::connection::{Service, serve};
 use super::room::Room;
+use super::tls::Tls;
 
 /// Before the next try when the system cannot give a connection (no file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -31,6 +32,8 @@ pub(crate) struct PortOptions {
     pub(crate) requests_max: usize,
     /// Bytes of bodies of requests that are being answered, of all connections.
     pub(crate) room: ByteCount,
+    /// Encryption; `None` is plain TCP.
+    pub(crate) tls: Option<Tls>,
 }
 
 /// A port that has its address and lets nobody in yet: clients that connect wait.
@@ -53,6 +56,7 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) requests_max: usize,
     pub(super) room: Room,
+    pub(super) tls: Option<Tls>,
     connections_max: usize,
     /// Tasks of the open connections. A connection removes itself at its end.
     connections: Mutex<HashMap<u64, Option<Task<()>>>>,
@@ -88,6 +92,7 @@ impl Bound {
             limits: options.limits,
             requests_max: options.requests_max,
             room: Room::new(options.room),
+            tls: options.tls.clone(),
             connections_max: options.connections_max,
             connections: Mutex::default(),
         });

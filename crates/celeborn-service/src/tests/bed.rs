@@ -19,7 +19,7 @@ use dunlin_metadata::sim::SimStore;
 use dunlin_shuffle_service::{Options, ShuffleWorker};
 use parking_lot::Mutex;
 
-use crate::net::Client;
+use crate::net::{Client, Tls};
 use crate::{BoundWorker, Fleet, Master, Worker, WorkerOfFleet, WorkerOptions};
 
 const WAIT: Duration = Duration::from_secs(10);
@@ -43,16 +43,21 @@ pub(super) struct Bed {
     pub(super) seen: Arc<Seen>,
     pub(super) workers: Vec<(Worker, Arc<ShuffleWorker>)>,
     pub(super) master: Master,
+    pub(super) tls: Option<Tls>,
 }
 
 impl Bed {
     /// Workers that have so much memory each, and nothing else.
     pub(super) async fn new(workers: usize, memory: u64) -> Self {
+        Self::with(workers, memory, None).await
+    }
+
+    pub(super) async fn with(workers: usize, memory: u64, tls: Option<Tls>) -> Self {
         let env = Env::real(None);
         let store: StoreRef = Arc::new(SimStore::new(env.clone()));
         let seen = Arc::new(Seen::default());
-        let master = master(&env, &store, &seen).await;
-        let mut bed = Self { env, store, seen, workers: Vec::new(), master };
+        let master = master(&env, &store, (&seen, tls.clone())).await;
+        let mut bed = Self { env, store, seen, workers: Vec::new(), master, tls };
         for _ in 0..workers {
             let core = ShuffleWorker::new(Options::new(ByteCount(memory)), bed.env.clone());
             bed.add(core.expect("no folder to fail"), [0; 4]).await;
@@ -67,6 +72,7 @@ impl Bed {
             advertise: "127.0.0.1".to_owned(),
             ports,
             pushes: ByteCount(64 << 20),
+            tls: self.tls.clone(),
         };
         let bound = BoundWorker::bind(&self.env, options).await.expect("free ports");
         let id = bound.id();
@@ -94,14 +100,23 @@ impl Bed {
     }
 }
 
-pub(super) async fn master(env: &Env, store: &StoreRef, seen: &Arc<Seen>) -> Master {
+pub(super) async fn master(
+    env: &Env,
+    store: &StoreRef,
+    (seen, tls): (&Arc<Seen>, Option<Tls>),
+) -> Master {
     let fleet = Arc::clone(seen) as Arc<dyn Fleet>;
-    Master::start(env, "127.0.0.1:0", Arc::clone(store), fleet).await.expect("a free port")
+    Master::start(env, ("127.0.0.1:0", tls), Arc::clone(store), fleet).await.expect("a free port")
 }
 
 /// A client of a port.
 pub(super) async fn connect(env: &Env, port: u16) -> Client {
-    Client::connect(env, &format!("127.0.0.1:{port}"), WAIT).await.expect("it listens")
+    connect_by(env, port, None).await
+}
+
+pub(super) async fn connect_by(env: &Env, port: u16, tls: Option<&Tls>) -> Client {
+    let client = Client::connect(env, &format!("127.0.0.1:{port}"), (WAIT, tls)).await;
+    client.expect("it listens")
 }
 
 /// Asks an endpoint, in the form that Spark's client writes; the failure's text otherwise.
@@ -146,14 +161,20 @@ pub(super) async fn is_there(client: &Client, name: &str) -> bool {
 /// What an application's driver and its executors do.
 pub(super) struct Driver {
     env: Env,
+    tls: Option<Tls>,
     pub(super) master: Client,
     pub(super) locations: Mutex<Vec<Location>>,
 }
 
 impl Driver {
     pub(super) async fn new(bed: &Bed) -> Self {
-        let master = connect(&bed.env, bed.master.address().port()).await;
-        Self { env: bed.env.clone(), master, locations: Mutex::default() }
+        let (env, tls) = (bed.env.clone(), bed.tls.clone());
+        let master = connect_by(&env, bed.master.address().port(), tls.as_ref()).await;
+        Self { env, tls, master, locations: Mutex::default() }
+    }
+
+    async fn connect(&self, port: u16) -> Client {
+        connect_by(&self.env, port, self.tls.as_ref()).await
     }
 
     pub(super) async fn slots(&self, partitions: i32, copies: bool) -> Vec<Location> {
@@ -185,7 +206,7 @@ impl Driver {
             Some(Location { copy: peer, peer: Some(location.copy.clone()) })
         });
         for location in locations.iter().cloned().chain(peers) {
-            let worker = connect(&self.env, location.copy.worker.rpc_port).await;
+            let worker = self.connect(location.copy.worker.rpc_port).await;
             let asked = pb::ReserveSlots {
                 application_id: APP.to_owned(),
                 split_threshold: threshold,
@@ -219,7 +240,7 @@ impl Driver {
         body: Bytes,
     ) -> std::result::Result<PushReply, String> {
         let location = self.location(partition);
-        let client = connect(&self.env, location.copy.worker.push_port).await;
+        let client = self.connect(location.copy.worker.push_port).await;
         let partition = location.copy.partition.to_string();
         push(&client, Mode::Primary, &partition, body).await
     }
@@ -229,7 +250,7 @@ impl Driver {
         &self,
         all: &[(i32, Bytes)],
     ) -> std::result::Result<PushReply, String> {
-        let client = connect(&self.env, self.location(all[0].0).copy.worker.push_port).await;
+        let client = self.connect(self.location(all[0].0).copy.worker.push_port).await;
         let names = all.iter().map(|(id, _)| self.location(*id).copy.partition.to_string());
         let partitions = names.map(|name| name.as_str().into()).collect();
         let mut offset = 0;
@@ -280,7 +301,7 @@ impl Driver {
                 epoch: epoch * 1000 + i64::from(*partition),
                 ..Default::default()
             };
-            let worker = connect(&self.env, copy.worker.rpc_port).await;
+            let worker = self.connect(copy.worker.rpc_port).await;
             match ask(&worker, endpoint::WORKER, asked).await {
                 Ok(Message::CommitFilesResponse(got)) => responses.push(*got),
                 other => panic!("{other:?}"),
@@ -296,7 +317,7 @@ impl Driver {
         file: &str,
         (start, end): (i32, i32),
     ) -> std::result::Result<Vec<Vec<BatchHeader>>, String> {
-        let client = connect(&self.env, at.fetch_port).await;
+        let client = self.connect(at.fetch_port).await;
         let asked = pb::OpenStream {
             shuffle_key: KEY.to_owned(),
             file_name: file.to_owned(),

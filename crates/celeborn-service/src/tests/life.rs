@@ -191,7 +191,7 @@ async fn a_shuffle_without_a_record_is_removed_after_two_looks() {
 async fn any_master_answers_and_the_heartbeat_tells_of_workers() {
     let mut bed = Bed::new(2, 1 << 20).await;
     let driver = bed.driver(1, false).await;
-    let other = master(&bed.env, &bed.store, &bed.seen).await;
+    let other = master(&bed.env, &bed.store, (&bed.seen, None)).await;
     let known = bed.seen.0.lock()[0].info();
     bed.seen.0.lock()[1].going = true;
     let stranger = pb::WorkerInfo { host: "gone".to_owned(), ..known.clone() };

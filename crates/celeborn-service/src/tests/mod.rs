@@ -5,4 +5,5 @@ mod bounds;
 mod copies;
 mod life;
 mod restart;
+mod secure;
 mod splits;

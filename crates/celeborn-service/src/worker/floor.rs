@@ -15,6 +15,7 @@ use super::peers::Peers;
 use super::shuffle::AppShuffle;
 use super::stats::Counters;
 use super::streams::Streams;
+use crate::net::Tls;
 use crate::records::Records;
 
 pub(crate) struct Floor {
@@ -38,7 +39,12 @@ pub(crate) struct Floor {
 const FULL_FOR: Duration = Duration::from_secs(1);
 
 impl Floor {
-    pub(super) fn new(core: Arc<ShuffleWorker>, records: Records, env: &Env) -> Self {
+    pub(super) fn new(
+        core: Arc<ShuffleWorker>,
+        records: Records,
+        env: &Env,
+        tls: Option<Tls>,
+    ) -> Self {
         let disks = core.stats().disks;
         let ssd = |disk: &dunlin_shuffle_service::DiskStats| {
             disk.class == dunlin_shuffle_service::Class::Ssd
@@ -49,7 +55,7 @@ impl Floor {
             core,
             records,
             env: env.clone(),
-            peers: Peers::new(env.clone()),
+            peers: Peers::new(env.clone(), tls),
             streams: Streams::default(),
             counters: Counters::default(),
             storage_type,

@@ -31,7 +31,7 @@ use self::floor::Floor;
 use self::ports::{Fetches, Pushes};
 use crate::control::Control;
 use crate::master::APPLICATION_TTL;
-use crate::net::{Bound, Port, PortOptions};
+use crate::net::{Bound, Port, PortOptions, Tls};
 use crate::records::Records;
 
 pub use self::stats::WorkerStats;
@@ -52,6 +52,8 @@ pub struct WorkerOptions {
     /// Bytes of pushes that are being stored, of clients and, once more, of other workers. Beyond it
     /// sockets are not read.
     pub pushes: ByteCount,
+    /// Encryption of all ports; `None` is plain TCP.
+    pub tls: Option<Tls>,
 }
 
 /// A worker that answers at its ports until it is dropped.
@@ -101,25 +103,33 @@ impl BoundWorker {
         let (id, address) = (self.id(), self.bound[0].address());
         let Self { bound, options, env } = self;
         let records = Records::new(store, env.clone(), APPLICATION_TTL);
-        let floor = Arc::new(Floor::new(core, records, &env));
+        let floor = Arc::new(Floor::new(core, records, &env, options.tls.clone()));
         let [rpc, push, fetch, replicate] = bound;
         let pushes = |mode| Arc::new(Pushes { floor: Arc::clone(&floor), mode });
-        let control = port_options("worker", Limits::CONTROL, ByteCount(256 << 20));
-        let of_pushes = |name| port_options(name, Limits::PUSH, options.pushes);
-        let fetches = port_options("fetch", Limits::FETCH, ByteCount(64 << 20));
+        let tls = &options.tls;
+        let control = port_options("worker", Limits::CONTROL, (ByteCount(256 << 20), tls));
+        let mutual = |tls: Tls| Tls { server: Arc::clone(&tls.mutual), ..tls };
+        let mutual = tls.clone().map(mutual);
+        let of_pushes = |name, tls| port_options(name, Limits::PUSH, (options.pushes, tls));
+        let fetches = port_options("fetch", Limits::FETCH, (ByteCount(64 << 20), tls));
         let ports = [
             rpc.open(&control, Arc::new(Control(Arc::clone(&floor)))),
-            push.open(&of_pushes("push"), pushes(Mode::Primary)),
+            push.open(&of_pushes("push", tls), pushes(Mode::Primary)),
             fetch.open(&fetches, Arc::new(Fetches(Arc::clone(&floor)))),
-            replicate.open(&of_pushes("replicate"), pushes(Mode::Replica)),
+            replicate.open(&of_pushes("replicate", &mutual), pushes(Mode::Replica)),
         ];
         let cleaning = env.spawn("Celeborn cleaning", clean(Arc::downgrade(&floor), env.clone()));
         Worker { id, address, floor, ports, cleaning }
     }
 }
 
-fn port_options(name: &'static str, limits: Limits, room: ByteCount) -> PortOptions {
-    PortOptions { name, limits, connections_max: 20_000, requests_max: 1_024, room }
+fn port_options(
+    name: &'static str,
+    limits: Limits,
+    (room, tls): (ByteCount, &Option<Tls>),
+) -> PortOptions {
+    let tls = tls.clone();
+    PortOptions { name, limits, connections_max: 20_000, requests_max: 1_024, room, tls }
 }
 
 impl Worker {

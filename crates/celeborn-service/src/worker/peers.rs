@@ -13,7 +13,7 @@ use dunlin_celeborn::status::StatusCode;
 use parking_lot::Mutex;
 
 use super::push::Failure;
-use crate::net::Client;
+use crate::net::{Client, Tls};
 
 /// A worker answers a connection within this, or its pushes go elsewhere.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -23,6 +23,7 @@ const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 pub(super) struct Peers {
     env: Env,
+    tls: Option<Tls>,
     known: Mutex<HashMap<WorkerId, Arc<Peer>>>,
 }
 
@@ -42,8 +43,8 @@ enum State {
 }
 
 impl Peers {
-    pub(super) fn new(env: Env) -> Self {
-        Self { env, known: Mutex::default() }
+    pub(super) fn new(env: Env, tls: Option<Tls>) -> Self {
+        Self { env, tls, known: Mutex::default() }
     }
 
     /// Sends a push to the worker of the second copy, and waits for what became of it. A failure is that
@@ -78,7 +79,7 @@ impl Peers {
             _ => {}
         }
         let address = format!("{}:{}", to.host, to.replicate_port);
-        match Client::connect(&self.env, &address, CONNECT_MAX).await {
+        match Client::connect(&self.env, &address, (CONNECT_MAX, self.tls.as_ref())).await {
             Ok(client) => {
                 let client = Arc::new(client);
                 *state = State::Open(Arc::clone(&client));

@@ -8,7 +8,7 @@ use dunlin_base::{Env, Result};
 use dunlin_celeborn::ids::WorkerId;
 use dunlin_celeborn::pb;
 use dunlin_celeborn::storage::StorageType;
-use dunlin_celeborn_service::{Fleet, Master, WorkerOfFleet, WorkerOptions};
+use dunlin_celeborn_service::{Fleet, Master, Tls, WorkerOfFleet, WorkerOptions};
 use dunlin_metadata::StoreRef;
 use dunlin_proto::queue::{Card, CelebornPorts, DiskClass, DiskState, ShuffleDisk};
 use dunlin_queue::{LiveSet, Role};
@@ -30,6 +30,8 @@ pub struct CelebornOptions {
     pub worker: Option<WorkerOptions>,
     /// Where the machine stands, as `/rack`.
     pub rack: String,
+    /// Encryption of the master's port; that of a worker's is in its options.
+    pub tls: Option<Tls>,
 }
 
 /// A master that answers. Dropping it ends it.
@@ -40,7 +42,9 @@ pub(super) async fn master(
 ) -> Result<Option<Master>> {
     let Some(listen) = &options.master else { return Ok(None) };
     let live = LiveSet::follow(Arc::clone(store), env, Role::Shuffle).await?;
-    let master = Master::start(env, listen, Arc::clone(store), Arc::new(Cards(live))).await?;
+    let master =
+        Master::start(env, (listen, options.tls.clone()), Arc::clone(store), Arc::new(Cards(live)))
+            .await?;
     Ok(Some(master))
 }
 

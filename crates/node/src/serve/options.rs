@@ -69,7 +69,7 @@ impl Serving {
         let has = |role| options.roles.contains(&role);
         engine.gateway = has(RoleName::Gateway);
         engine.shuffle = has(RoleName::Shuffle) || has(RoleName::CelebornWorker);
-        engine.celeborn = celeborn(options, host)?;
+        engine.celeborn = celeborn(options, host, tls.as_ref())?;
         if !has(RoleName::Executor) {
             engine.executors = 0;
         }
@@ -106,22 +106,25 @@ fn blobs(options: &Serve) -> Result<String> {
     }
 }
 
-fn celeborn(options: &Serve, host: IpAddr) -> Result<CelebornOptions> {
+fn celeborn(options: &Serve, host: IpAddr, tls: Option<&Material>) -> Result<CelebornOptions> {
     let has = |role| options.roles.contains(&role);
-    let serves = has(RoleName::CelebornMaster) || has(RoleName::CelebornWorker);
-    if serves && !host.is_loopback() && !options.insecure {
-        return Err(Error::invalid("the ports for Celeborn's clients have no TLS yet")
-            .with_hint("say --insecure if nobody else is in this network"));
-    }
+    let tls = tls.map(Material::celeborn).transpose()?;
     let ports = <[u16; 4]>::try_from(options.celeborn_worker_ports.as_slice());
     let ports = ports.map_err(|_| Error::invalid("--celeborn-worker-ports takes four ports"))?;
     let advertise = options.advertise.clone().unwrap_or_else(|| options.listen.clone());
-    let worker = WorkerOptions { listen: bracketed(host), advertise, ports, pushes: PUSHES };
+    let worker = WorkerOptions {
+        listen: bracketed(host),
+        advertise,
+        ports,
+        pushes: PUSHES,
+        tls: tls.clone(),
+    };
     let master = SocketAddr::new(host, options.celeborn_port).to_string();
     Ok(CelebornOptions {
         master: has(RoleName::CelebornMaster).then_some(master),
         worker: has(RoleName::CelebornWorker).then_some(worker),
         rack: options.rack.clone(),
+        tls,
     })
 }
 
