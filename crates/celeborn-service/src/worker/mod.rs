@@ -59,7 +59,7 @@ pub struct WorkerOptions {
 /// A worker that answers at its ports until it is dropped.
 pub struct Worker {
     id: WorkerId,
-    address: SocketAddr,
+    addresses: [SocketAddr; 4],
     floor: Arc<Floor>,
     ports: [Port; 4],
     cleaning: Task<()>,
@@ -100,7 +100,8 @@ impl BoundWorker {
 
     /// Lets clients in.
     pub fn open(self, store: StoreRef, core: Arc<ShuffleWorker>) -> Worker {
-        let (id, address) = (self.id(), self.bound[0].address());
+        let id = self.id();
+        let addresses = [0, 1, 2, 3].map(|at: usize| self.bound[at].address());
         let Self { bound, options, env } = self;
         let records = Records::new(store, env.clone(), APPLICATION_TTL);
         let floor = Arc::new(Floor::new(core, records, &env, options.tls.clone()));
@@ -119,7 +120,7 @@ impl BoundWorker {
             replicate.open(&of_pushes("replicate", &mutual), pushes(Mode::Replica)),
         ];
         let cleaning = env.spawn("Celeborn cleaning", clean(Arc::downgrade(&floor), env.clone()));
-        Worker { id, address, floor, ports, cleaning }
+        Worker { id, addresses, floor, ports, cleaning }
     }
 }
 
@@ -138,9 +139,9 @@ impl Worker {
         &self.id
     }
 
-    /// Where drivers reach it.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it listens, in the order of its name: control, pushes, reads, copies.
+    pub fn addresses(&self) -> [SocketAddr; 4] {
+        self.addresses
     }
 
     /// The counters now.

@@ -47,20 +47,24 @@ pub(super) struct Asked {
     mode: Mode,
     shuffle_key: Text,
     entries: Vec<(Text, Bytes)>,
+    /// All of them, one after the other, as they came.
+    body: Bytes,
     merged: bool,
 }
 
 impl From<PushData> for Asked {
     fn from(push: PushData) -> Self {
         let PushData { mode, shuffle_key, partition, body, .. } = push;
-        Self { mode, shuffle_key, entries: vec![(partition, body)], merged: false }
+        let entries = vec![(partition, body.clone())];
+        Self { mode, shuffle_key, entries, body, merged: false }
     }
 }
 
 impl From<PushMergedData> for Asked {
     fn from(push: PushMergedData) -> Self {
         let entries = push.entries().map(|(partition, body)| (partition.clone(), body)).collect();
-        Self { mode: push.mode, shuffle_key: push.shuffle_key, entries, merged: true }
+        let PushMergedData { mode, shuffle_key, body, .. } = push;
+        Self { mode, shuffle_key, entries, body, merged: true }
     }
 }
 
@@ -68,11 +72,17 @@ impl From<PushMergedData> for Asked {
 struct Entry<'a> {
     /// Its place in the push.
     at: usize,
-    /// The next one should go elsewhere.
-    soft: bool,
     place: Place,
     batches: Vec<Block>,
     _inside: Inside<'a>,
+}
+
+/// What of a push may come in.
+#[derive(Default)]
+struct Admitted<'a> {
+    entries: Vec<Entry<'a>>,
+    /// What is said of entries, by their places: also of some that come in.
+    splits: BTreeMap<usize, Split>,
 }
 
 impl Floor {
@@ -107,8 +117,52 @@ impl Floor {
             ));
         };
         let named = named(&shuffle, asked)?;
-        let mut splits: BTreeMap<usize, Split> = BTreeMap::new();
-        let mut entries = Vec::new();
+        let Some(Admitted { mut splits, entries }) = self.admit(asked, &shuffle, &named)? else {
+            return Ok(PushReply::MapEnded);
+        };
+        if entries.is_empty() {
+            return Ok(reply(asked, splits, [false; 2]));
+        }
+        let ats: Vec<usize> = entries.iter().map(|entry| entry.at).collect();
+        // All entries of a push have the same two workers.
+        let location = named[ats[0]].1.as_ref().filter(|_| is_primary(asked.mode));
+        let copy = async {
+            match location {
+                Some(location) => self.copy(location, asked, &ats).await,
+                None => Ok(PushReply::Stored),
+            }
+        };
+        let (here, there) = join(self.store(asked.mode, &shuffle, entries), copy).await;
+        let (here, there) = (here?, there?);
+        let Some(slow) = here else {
+            // It goes elsewhere, whatever the copy says.
+            splits.extend(ats.iter().map(|at| (*at, Split::Hard)));
+            return Ok(reply(asked, splits, [false; 2]));
+        };
+        let slow_there = there == PushReply::StoredButCongested;
+        match there {
+            PushReply::MapEnded => return Ok(PushReply::MapEnded),
+            PushReply::Split(split) => ats.iter().for_each(|at| worse(&mut splits, *at, split)),
+            PushReply::SplitEntries(all) => {
+                let places = all.into_iter().filter_map(|(at, s)| Some((ats.get(at as usize)?, s)));
+                places.for_each(|(at, split)| worse(&mut splits, *at, split));
+            }
+            PushReply::Stored
+            | PushReply::StoredButCongested
+            | PushReply::StoredButReplicaCongested => {}
+        }
+        Ok(reply(asked, splits, [slow, slow_there]))
+    }
+
+    /// Which entries may come in, and what their clients are told otherwise. `None`: nobody wants any
+    /// of them, since their map has ended.
+    fn admit<'a>(
+        &self,
+        asked: &Asked,
+        shuffle: &AppShuffle,
+        named: &'a [Named],
+    ) -> Outcome<Option<Admitted<'a>>> {
+        let mut admitted = Admitted::default();
         for (at, (name, location, body)) in named.iter().enumerate() {
             let place = Place::of(shuffle.query, *name);
             let batches = blocks(place, body).map_err(|error| {
@@ -124,62 +178,27 @@ impl Floor {
                 bytes: stored.unwrap_or(0),
                 split: location.as_ref().map_or(super::verdict::Split::NEVER, |one| one.split),
             };
-            let soft = match judge(&look) {
-                Verdict::Store => false,
-                Verdict::StoreAndMove => true,
-                Verdict::MapEnded => return Ok(PushReply::MapEnded),
-                Verdict::HardSplit => {
-                    splits.insert(at, Split::Hard);
-                    continue;
-                }
+            let inside = || location.as_ref().and_then(|location| location.gate.enter());
+            match judge(&look) {
+                Verdict::MapEnded => return Ok(None),
                 Verdict::Unknown => {
                     let text = format!("location {name} of {} is not here", shuffle.key);
                     let code = StatusCode::PushDataFailPartitionNotFound;
                     return Err(Failure::new(code, &Error::lost(text)));
                 }
-            };
-            match location.as_ref().and_then(|location| location.gate.enter()) {
-                Some(inside) => entries.push(Entry { at, soft, place, batches, _inside: inside }),
-                None => drop(splits.insert(at, Split::Hard)),
-            }
-        }
-        if entries.is_empty() {
-            return Ok(reply(asked, splits, [false; 2]));
-        }
-        splits.extend(entries.iter().filter(|one| one.soft).map(|one| (one.at, Split::Soft)));
-        let ats: Vec<usize> = entries.iter().map(|entry| entry.at).collect();
-        let peer = is_primary(asked.mode)
-            .then(|| named[ats[0]].1.as_ref().filter(|location| location.peer.is_some()))
-            .flatten();
-        let copy = async {
-            match peer {
-                Some(location) => self.copy(location, asked, &ats).await,
-                None => Ok(PushReply::Stored),
-            }
-        };
-        let (here, there) = join(self.store(asked.mode, &shuffle, entries), copy).await;
-        let slow = here?;
-        let there = there?;
-        let Some(slow) = slow else {
-            // It goes elsewhere, whatever the copy says.
-            splits.extend(ats.iter().map(|at| (*at, Split::Hard)));
-            return Ok(reply(asked, splits, [false; 2]));
-        };
-        let mut slow_there = false;
-        match there {
-            PushReply::Stored | PushReply::StoredButReplicaCongested => {}
-            PushReply::StoredButCongested => slow_there = true,
-            PushReply::MapEnded => return Ok(PushReply::MapEnded),
-            PushReply::Split(split) => ats.iter().for_each(|at| worse(&mut splits, *at, split)),
-            PushReply::SplitEntries(all) => {
-                for (index, split) in all {
-                    if let Some(at) = ats.get(index as usize) {
-                        worse(&mut splits, *at, split);
+                Verdict::HardSplit => drop(admitted.splits.insert(at, Split::Hard)),
+                verdict @ (Verdict::Store | Verdict::StoreAndMove) => match inside() {
+                    None => drop(admitted.splits.insert(at, Split::Hard)),
+                    Some(inside) => {
+                        if verdict == Verdict::StoreAndMove {
+                            admitted.splits.insert(at, Split::Soft);
+                        }
+                        admitted.entries.push(Entry { at, place, batches, _inside: inside });
                     }
-                }
+                },
             }
         }
-        Ok(reply(asked, splits, [slow, slow_there]))
+        Ok(Some(admitted))
     }
 
     /// Stores the entries: true if clients should push more slowly, `None` if they are to go elsewhere.
@@ -244,7 +263,7 @@ impl Floor {
                     bodies.push(body);
                 }
                 let body = match ats.len() == asked.entries.len() {
-                    true => asked.whole(),
+                    true => asked.body.clone(),
                     false => bodies.concat().into(),
                 };
                 let push = PushMergedData { id, mode, shuffle_key, partitions, offsets, body };
@@ -255,18 +274,6 @@ impl Floor {
         copied.inspect_err(|failure| {
             self.counters.copy_failures[kind_of(failure.code)].fetch_add(1, Relaxed);
         })
-    }
-}
-
-impl Asked {
-    /// The body as it came: entries share its memory and follow one another.
-    fn whole(&self) -> Bytes {
-        match self.entries.as_slice() {
-            [(_, one)] => one.clone(),
-            entries => {
-                entries.iter().map(|(_, body)| body.as_ref()).collect::<Vec<_>>().concat().into()
-            }
-        }
     }
 }
 

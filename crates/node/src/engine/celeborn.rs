@@ -8,7 +8,7 @@ use dunlin_base::{Env, Result};
 use dunlin_celeborn::ids::WorkerId;
 use dunlin_celeborn::pb;
 use dunlin_celeborn::storage::StorageType;
-use dunlin_celeborn_service::{Fleet, Master, Tls, WorkerOfFleet, WorkerOptions};
+use dunlin_celeborn_service::{BoundWorker, Fleet, Master, Tls, WorkerOfFleet, WorkerOptions};
 use dunlin_metadata::StoreRef;
 use dunlin_proto::queue::{Card, CelebornPorts, DiskClass, DiskState, ShuffleDisk};
 use dunlin_queue::{LiveSet, Role};
@@ -48,16 +48,24 @@ pub(super) async fn master(
     Ok(Some(master))
 }
 
-/// What the card of a worker says of these ports.
-pub(super) fn ports(id: &WorkerId, rack: &str) -> CelebornPorts {
-    CelebornPorts {
+/// Takes the ports of a worker, if there is to be one, and has its card name them. Nobody is let in yet.
+pub(super) async fn bind(
+    options: &CelebornOptions,
+    env: &Env,
+    card: &mut Card,
+) -> Result<Option<BoundWorker>> {
+    let Some(worker) = &options.worker else { return Ok(None) };
+    let bound = BoundWorker::bind(env, worker.clone()).await?;
+    let id = bound.id();
+    card.celeborn = Some(CelebornPorts {
         host: id.host.to_string(),
         rpc: id.rpc_port.into(),
         push: id.push_port.into(),
         fetch: id.fetch_port.into(),
         replicate: id.replicate_port.into(),
-        rack: rack.to_owned(),
-    }
+        rack: options.rack.clone(),
+    });
+    Ok(Some(bound))
 }
 
 impl Engine {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use dunlin_base::env::Task;
 use dunlin_base::net::machine;
 use dunlin_base::{ByteCount, Env, Result};
-use dunlin_celeborn_service::{BoundWorker, Worker as CelebornWorker};
+use dunlin_celeborn_service::Worker as CelebornWorker;
 use dunlin_metadata::StoreRef;
 use dunlin_metadata::blob::ObjectPlace;
 use dunlin_proto::queue::{Card, MachineSocket};
@@ -61,12 +61,7 @@ impl ShuffleRole {
             Some(wire) => Some(open(wire, options, leases, (&worker, pushes), &mut card).await?),
             None => None,
         };
-        let ports = match &options.celeborn.worker {
-            Some(ports) => Some(BoundWorker::bind(leases, ports.clone()).await?),
-            None => None,
-        };
-        card.celeborn =
-            ports.as_ref().map(|ports| celeborn::ports(&ports.id(), &options.celeborn.rack));
+        let ports = celeborn::bind(&options.celeborn, leases, &mut card).await?;
         if let Some(door) = &door {
             let ids = card.adopted.iter().filter_map(|id| id.parse().ok());
             ids.for_each(|id| door.answer_for(id));
@@ -102,8 +97,7 @@ impl ShuffleRole {
         let tells = telling::tell_for_ever(Arc::downgrade(&teller), told, env.clone());
         let telling = env.spawn("shuffle card", tells);
         let adopting = adopting(&teller, door.as_ref(), (store, env)).await?;
-        let celeborn = ports.map(|ports| ports.open(Arc::clone(store), Arc::clone(&worker)));
-        let celeborn = celeborn.map(Arc::new);
+        let celeborn = ports.map(|ports| ports.open(Arc::clone(store), Arc::clone(&worker)).into());
         Ok(Self { worker, teller, telling, adopting, door, celeborn })
     }
 

@@ -13,16 +13,30 @@ pub enum Listener {
     Shuffle,
     /// Drivers of Celeborn's clients, of a master.
     CelebornMaster,
-    /// The same, of a worker. Its other three ports are on its card.
+    /// The same, of a worker.
     CelebornWorker,
+    /// Executors of Celeborn's clients that push.
+    CelebornPush,
+    /// The same, that read.
+    CelebornFetch,
+    /// Other workers, with second copies of what Celeborn's clients push.
+    CelebornReplicate,
     /// Probes and metrics.
     Admin,
 }
 
 impl Listener {
     /// All of them, in the order of the ready line.
-    pub const ALL: [Self; 5] =
-        [Self::Flight, Self::Shuffle, Self::CelebornMaster, Self::CelebornWorker, Self::Admin];
+    pub const ALL: [Self; 8] = [
+        Self::Flight,
+        Self::Shuffle,
+        Self::CelebornMaster,
+        Self::CelebornWorker,
+        Self::CelebornPush,
+        Self::CelebornFetch,
+        Self::CelebornReplicate,
+        Self::Admin,
+    ];
 
     /// What it is called in the ready line.
     pub const fn name(self) -> &'static str {
@@ -31,6 +45,9 @@ impl Listener {
             Self::Shuffle => "shuffle",
             Self::CelebornMaster => "celeborn-master",
             Self::CelebornWorker => "celeborn-worker",
+            Self::CelebornPush => "celeborn-push",
+            Self::CelebornFetch => "celeborn-fetch",
+            Self::CelebornReplicate => "celeborn-replicate",
             Self::Admin => "admin",
         }
     }
@@ -51,6 +68,9 @@ mod tests {
         let line = "dunlin: ready flight=127.0.0.1:8815 admin=[::1]:8816 executors=1";
         let found = Listener::ALL.map(|listener| listener.announced(line));
         let parsed = |text: &str| text.parse().ok();
-        assert_eq!(found, [parsed("127.0.0.1:8815"), None, None, None, parsed("[::1]:8816")]);
+        let mut expected = [None; Listener::ALL.len()];
+        expected[0] = parsed("127.0.0.1:8815");
+        expected[Listener::ALL.len() - 1] = parsed("[::1]:8816");
+        assert_eq!(found, expected);
     }
 }
