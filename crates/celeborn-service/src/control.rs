@@ -7,9 +7,9 @@ use bytes::Bytes;
 use dunlin_base::{Error, Result};
 use dunlin_celeborn::frame::{Frame, RequestId};
 use dunlin_celeborn::message::Message;
-use dunlin_celeborn::rpc::{Content, Envelope, Form, endpoint, exists_reply};
+use dunlin_celeborn::rpc::{self, Content, Envelope, Form, endpoint, exists_reply};
 
-use crate::net::{Connection, Service};
+use crate::net::{Client, Connection, Service};
 
 /// What answers the messages of a control port.
 #[async_trait]
@@ -70,6 +70,22 @@ impl<E: Endpoint> Control<E> {
             Content::Message(..) => {
                 Err(Error::invalid(format!("there is no endpoint '{name}' here")))
             }
+        }
+    }
+}
+
+/// Asks a control port whether an endpoint is there.
+pub(crate) async fn exists(client: &Client, name: &str) -> Result<bool> {
+    let content = Content::CheckExistence(name.to_owned()).encode()?;
+    let endpoint = endpoint::VERIFIER.to_owned();
+    let envelope = Envelope { sender: None, receiver: None, endpoint, content };
+    let body = envelope.encode()?;
+    match client.ask(|id| Frame::RpcRequest(id, body)).await? {
+        Frame::RpcResponse(_, reply) => rpc::exists(&reply),
+        Frame::RpcFailure(_, text) => Err(Error::invalid(text.to_string())),
+        other => {
+            let kind = other.kind();
+            Err(Error::invalid(format!("a request was answered with a {kind:?} frame")))
         }
     }
 }

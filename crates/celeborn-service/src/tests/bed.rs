@@ -12,7 +12,7 @@ use dunlin_celeborn::location::{Location, pack, unpack};
 use dunlin_celeborn::message::Message;
 use dunlin_celeborn::pb;
 use dunlin_celeborn::push::PushReply;
-use dunlin_celeborn::rpc::{Content, Envelope, Form, TransportMessage, endpoint, exists};
+use dunlin_celeborn::rpc::{Content, Envelope, Form, TransportMessage, endpoint};
 use dunlin_celeborn::status::StatusCode;
 use dunlin_metadata::StoreRef;
 use dunlin_metadata::sim::SimStore;
@@ -44,6 +44,8 @@ pub(super) struct Bed {
     pub(super) workers: Vec<(Worker, Arc<ShuffleWorker>)>,
     pub(super) master: Master,
     pub(super) tls: Option<Tls>,
+    /// What workers that are added say where they are.
+    pub(super) advertise: String,
 }
 
 impl Bed {
@@ -57,7 +59,8 @@ impl Bed {
         let store: StoreRef = Arc::new(SimStore::new(env.clone()));
         let seen = Arc::new(Seen::default());
         let master = master(&env, &store, (&seen, tls.clone())).await;
-        let mut bed = Self { env, store, seen, workers: Vec::new(), master, tls };
+        let advertise = "127.0.0.1".to_owned();
+        let mut bed = Self { env, store, seen, workers: Vec::new(), master, tls, advertise };
         for _ in 0..workers {
             let core = ShuffleWorker::new(Options::new(ByteCount(memory)), bed.env.clone());
             bed.add(core.expect("no folder to fail"), [0; 4]).await;
@@ -69,7 +72,7 @@ impl Bed {
     pub(super) async fn add(&mut self, core: Arc<ShuffleWorker>, ports: [u16; 4]) -> WorkerId {
         let options = WorkerOptions {
             listen: "127.0.0.1".to_owned(),
-            advertise: "127.0.0.1".to_owned(),
+            advertise: self.advertise.clone(),
             ports,
             pushes: ByteCount(64 << 20),
             tls: self.tls.clone(),
@@ -153,9 +156,7 @@ pub(super) async fn answer(
 
 /// Whether an endpoint is there.
 pub(super) async fn is_there(client: &Client, name: &str) -> bool {
-    let content = Content::CheckExistence(name.to_owned()).encode().expect("small");
-    exists(&answer(client, endpoint::VERIFIER, content).await.expect("answered"))
-        .expect("a Boolean")
+    crate::control::exists(client, name).await.expect("a Boolean")
 }
 
 /// What an application's driver and its executors do.

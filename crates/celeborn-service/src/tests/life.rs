@@ -29,6 +29,21 @@ async fn endpoints_are_where_clients_look_for_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_executors_would_not_find_says_so() {
+    let mut bed = Bed::new(1, 1 << 20).await;
+    bed.workers[0].0.finds_itself().await.expect("it is there");
+    let core = bed.workers[0].1.clone();
+    for wrong in ["127.0.0.2", "no-such-host.invalid"] {
+        bed.advertise = wrong.to_owned();
+        bed.add(core.clone(), [0; 4]).await;
+        let (worker, _) = bed.workers.last().expect("just added");
+        let error = worker.finds_itself().await.expect_err("it does not listen there");
+        let text = format!("would not find this worker at {wrong}:");
+        assert!(error.message().contains(&text), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_pushed_is_committed_and_read() {
     let bed = Bed::new(2, 64 << 20).await;
     let driver = bed.driver(3, false).await;

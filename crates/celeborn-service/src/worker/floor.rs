@@ -75,28 +75,32 @@ impl Floor {
         self.by_name(&key.to_string())
     }
 
-    /// A shuffle that has a record. `None`: it has none.
+    /// A shuffle that has a record. `None`: it has none. What is known is not looked up again.
     pub(super) async fn shuffle(&self, key: &ShuffleKey) -> Result<Option<Arc<AppShuffle>>> {
-        self.shuffle_of(key, "").await
+        match self.known(key) {
+            Some(known) => Ok(Some(known)),
+            None => self.recorded(key, "").await,
+        }
     }
 
-    /// The same, and whose it is if it is not known yet. The record may be another one than before: then
-    /// the shuffle began anew.
-    pub(super) async fn shuffle_of(
+    /// The same by its record, and whose it is if it is not known yet. If the record is another one than
+    /// before, the shuffle began anew: what is known of the former one is forgotten.
+    pub(super) async fn recorded(
         &self,
         key: &ShuffleKey,
         user: &str,
     ) -> Result<Option<Arc<AppShuffle>>> {
-        if let Some(known) = self.known(key) {
-            return Ok(Some(known));
-        }
         let Some(query) = self.records.find(&key.application, key.shuffle).await? else {
             return Ok(None);
         };
         let mut shuffles = self.shuffles.write();
         let entry = shuffles.entry(key.to_string());
         let new = || Arc::new(AppShuffle::new(key.clone(), query, user.into()));
-        Ok(Some(Arc::clone(entry.or_insert_with(new))))
+        let known = entry.or_insert_with(new);
+        if known.query != query {
+            *known = new();
+        }
+        Ok(Some(Arc::clone(known)))
     }
 
     pub(super) fn all(&self) -> Vec<Arc<AppShuffle>> {

@@ -21,23 +21,27 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dunlin_base::env::Task;
-use dunlin_base::{ByteCount, Env, Result};
+use dunlin_base::{ByteCount, Env, Error, Result};
 use dunlin_celeborn::frame::{Limits, Mode};
 use dunlin_celeborn::ids::WorkerId;
+use dunlin_celeborn::rpc::endpoint;
 use dunlin_metadata::StoreRef;
 use dunlin_shuffle_service::ShuffleWorker;
 
 use self::floor::Floor;
 use self::ports::{Fetches, Pushes};
-use crate::control::Control;
+use crate::control::{self, Control};
 use crate::master::APPLICATION_TTL;
-use crate::net::{Bound, Port, PortOptions, Tls};
+use crate::net::{Bound, Client, Port, PortOptions, Tls};
 use crate::records::Records;
 
 pub use self::stats::WorkerStats;
 
 /// How often a worker looks what no record names any more.
 const CLEAN_EVERY: Duration = Duration::from_secs(30);
+
+/// A worker that is found is found within this.
+const FIND_MAX: Duration = Duration::from_secs(5);
 
 /// Where a worker listens, and what it allows.
 #[derive(Clone, Debug)]
@@ -142,6 +146,27 @@ impl Worker {
     /// Where it listens, in the order of its name: control, pushes, reads, copies.
     pub fn addresses(&self) -> [SocketAddr; 4] {
         self.addresses
+    }
+
+    /// Asks itself by the name that executors are told, whether it is there. `Invalid`: they would not
+    /// reach it, or reach somebody else.
+    pub async fn finds_itself(&self) -> Result<()> {
+        let (env, host) = (&self.floor.env, &self.id.host);
+        let address = format!("{host}:{}", self.id.rpc_port);
+        let asked = async {
+            let tls = self.floor.peers.tls();
+            let client = Client::connect(env, &address, (FIND_MAX, tls)).await?;
+            control::exists(&client, endpoint::WORKER).await
+        };
+        let late = || Err(Error::retry("no answer"));
+        let found = env.timeout(FIND_MAX, asked).await.unwrap_or_else(late);
+        let why = match found {
+            Ok(true) => return Ok(()),
+            Ok(false) => "somebody else answers there".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let text = format!("executors would not find this worker at {address}: {why}");
+        Err(Error::invalid(text).with_hint("say with --advertise by which host they reach it"))
     }
 
     /// The counters now.

@@ -47,6 +47,10 @@ impl Peers {
         Self { env, tls, known: Mutex::default() }
     }
 
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
     /// Sends a push to the worker of the second copy, and waits for what became of it. A failure is that
     /// of the replica, in the words that clients know.
     pub(super) async fn push(

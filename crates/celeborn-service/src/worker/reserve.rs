@@ -55,7 +55,7 @@ impl Floor {
         let locations = locations(&mut asked)?;
         let user = asked.user_identifier.take().unwrap_or_default();
         let user = format!("{}/{}", user.tenant_id, user.name);
-        let shuffle = self.shuffle_of(key, &user).await?.ok_or_else(|| {
+        let shuffle = self.recorded(key, &user).await?.ok_or_else(|| {
             Error::fenced(format!("no master knows shuffle {key}"))
                 .with_hint("masters and workers have to use one metadata store")
         })?;

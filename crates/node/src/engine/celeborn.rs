@@ -8,10 +8,13 @@ use dunlin_base::{Env, Result};
 use dunlin_celeborn::ids::WorkerId;
 use dunlin_celeborn::pb;
 use dunlin_celeborn::storage::StorageType;
-use dunlin_celeborn_service::{BoundWorker, Fleet, Master, Tls, WorkerOfFleet, WorkerOptions};
+use dunlin_celeborn_service::{
+    BoundWorker, Fleet, Master, Tls, Worker, WorkerOfFleet, WorkerOptions,
+};
 use dunlin_metadata::StoreRef;
 use dunlin_proto::queue::{Card, CelebornPorts, DiskClass, DiskState, ShuffleDisk};
 use dunlin_queue::{LiveSet, Role};
+use dunlin_shuffle_service::ShuffleWorker;
 
 use super::Engine;
 
@@ -66,6 +69,18 @@ pub(super) async fn bind(
         rack: options.rack.clone(),
     });
     Ok(Some(bound))
+}
+
+/// Lets clients in. `Invalid`: they would not find the worker by the host that it advertises.
+pub(super) async fn open(
+    bound: Option<BoundWorker>,
+    store: &StoreRef,
+    core: &Arc<ShuffleWorker>,
+) -> Result<Option<Arc<Worker>>> {
+    let Some(bound) = bound else { return Ok(None) };
+    let worker = bound.open(Arc::clone(store), Arc::clone(core));
+    worker.finds_itself().await?;
+    Ok(Some(Arc::new(worker)))
 }
 
 impl Engine {

@@ -97,7 +97,7 @@ impl ShuffleRole {
         let tells = telling::tell_for_ever(Arc::downgrade(&teller), told, env.clone());
         let telling = env.spawn("shuffle card", tells);
         let adopting = adopting(&teller, door.as_ref(), (store, env)).await?;
-        let celeborn = ports.map(|ports| ports.open(Arc::clone(store), Arc::clone(&worker)).into());
+        let celeborn = celeborn::open(ports, store, &worker).await?;
         Ok(Self { worker, teller, telling, adopting, door, celeborn })
     }
 
