@@ -226,14 +226,9 @@ pub(crate) struct Serve {
     pub(crate) celeborn_port: u16,
     /// Ports of a worker for Celeborn's clients: control, pushes, reads, copies. A worker that is to
     /// come back after a restart needs fixed ones
-    #[arg(
-        long,
-        env = "DUNLIN_CELEBORN_WORKER_PORTS",
-        value_name = "PORT,PORT,PORT,PORT",
-        value_delimiter = ','
-    )]
-    #[arg(num_args = 4, default_values_t = [0; 4])]
-    pub(crate) celeborn_worker_ports: Vec<u16>,
+    #[arg(long, env = "DUNLIN_CELEBORN_WORKER_PORTS", value_name = "PORT,PORT,PORT,PORT")]
+    #[arg(value_parser = four_ports)]
+    pub(crate) celeborn_worker_ports: Option<FourPorts>,
     /// Where this machine stands, such as /rack7: second copies go to another rack if a client asks
     #[arg(long, env = "DUNLIN_RACK", value_name = "/RACK", default_value = "/default-rack")]
     pub(crate) rack: String,
@@ -458,6 +453,16 @@ fn bytes(text: &str) -> Result<ByteCount, String> {
         None => e.to_string(),
     };
     text.parse().map_err(error)
+}
+
+/// In the order of a worker's name.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FourPorts(pub(crate) [u16; 4]);
+
+fn four_ports(text: &str) -> Result<FourPorts, String> {
+    let ports: Result<Vec<u16>, _> = text.split(',').map(str::parse).collect();
+    let ports = ports.ok().and_then(|ports| ports.try_into().ok());
+    ports.map(FourPorts).ok_or_else(|| "write four ports, such as 9100,9101,9102,9103".to_owned())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -10,7 +10,7 @@ use dunlin_celeborn_service::WorkerOptions;
 use tempfile::TempDir;
 
 use super::tls::Material;
-use crate::cli::{RoleName, Serve};
+use crate::cli::{FourPorts, RoleName, Serve};
 use crate::config::Config;
 use crate::engine::{CelebornOptions, EngineOptions, Wire};
 
@@ -109,8 +109,7 @@ fn blobs(options: &Serve) -> Result<String> {
 fn celeborn(options: &Serve, host: IpAddr, tls: Option<&Material>) -> Result<CelebornOptions> {
     let has = |role| options.roles.contains(&role);
     let tls = tls.map(Material::celeborn).transpose()?;
-    let ports = <[u16; 4]>::try_from(options.celeborn_worker_ports.as_slice());
-    let ports = ports.map_err(|_| Error::invalid("--celeborn-worker-ports takes four ports"))?;
+    let FourPorts(ports) = options.celeborn_worker_ports.unwrap_or_default();
     let advertise = options.advertise.clone().unwrap_or_else(|| options.listen.clone());
     let worker = WorkerOptions {
         listen: bracketed(host),
