@@ -18,6 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("shuffle-service", &["base", "proto", "metadata"]),
     ("executor", &["base", "proto", "metadata", "queue", "planner", "shuffle"]),
     ("gateway", &["base", "proto", "metadata", "queue", "planner", "shuffle"]),
+    ("celeborn", &["base"]),
     ("node", ALL_CRATES),
     ("sim", ALL_OF_A_CLUSTER),
     ("corpus", &["features"]),
@@ -89,6 +90,7 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         &["datafusion", "arrow"],
         "shuffle-service moves bytes that it never opens",
     ),
+    ("celeborn", &["datafusion", "arrow"], "the door for Spark moves bytes that it never opens"),
     ("planner", &["etcd-client", "fjall"], "planner does no network or store I/O"),
 ];
 
