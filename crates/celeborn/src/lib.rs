@@ -14,6 +14,7 @@
 
 mod field;
 pub mod frame;
+pub mod rpc;
 mod text;
 
 pub use text::Text;

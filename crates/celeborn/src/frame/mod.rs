@@ -12,7 +12,7 @@ mod kind;
 mod legacy;
 mod message;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use decoder::Decoder;
 pub use encode::Encoded;

@@ -1,3 +1,5 @@
+//! Frames of every type there and back, and bytes that are no frames.
+
 use bytes::Bytes;
 use dunlin_base::{Error, Kind, Result};
 
