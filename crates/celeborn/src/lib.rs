@@ -14,6 +14,8 @@
 
 mod field;
 pub mod frame;
+pub mod message;
+pub mod pb;
 pub mod rpc;
 mod text;
 
