@@ -12,11 +12,18 @@
 //! [`push`] and [`batch`] what is in the bodies on the data ports. The rest are the texts and numbers
 //! inside: [`ids`], [`status`], [`storage`], [`location`], [`bitmap`].
 
+pub mod batch;
+pub mod bitmap;
 mod field;
 pub mod frame;
+pub mod ids;
+pub mod location;
 pub mod message;
 pub mod pb;
+pub mod push;
 pub mod rpc;
+pub mod status;
+pub mod storage;
 mod text;
 
 pub use text::Text;
