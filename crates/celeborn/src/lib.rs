@@ -16,6 +16,10 @@ pub mod batch;
 pub mod bitmap;
 mod field;
 pub mod frame;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod golden;
 pub mod ids;
 pub mod location;
 pub mod message;
