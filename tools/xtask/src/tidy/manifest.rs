@@ -93,6 +93,7 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         &["datafusion", "arrow"],
         "shuffle-service moves bytes that it never opens",
     ),
+    ("celeborn", &["datafusion", "arrow"], "the door for Spark moves bytes that it never opens"),
     ("planner", &["etcd-client", "fjall"], "planner does no network or store I/O"),
 ];
 
