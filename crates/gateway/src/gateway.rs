@@ -338,9 +338,9 @@ impl Gateway {
         }
         // A worker with a sick disk does not keep the rest from being swept.
         let mut outcome = Ok(());
-        for (worker, _) in self.inner.shuffles.cards() {
+        for (worker, card) in self.inner.shuffles.read() {
             let Ok(api) = parts.workers.connect(worker) else { continue };
-            let swept = self.sweep_blocks(api.as_ref()).await;
+            let swept = self.sweep_blocks(api.as_ref(), card.celeborn.is_some()).await;
             outcome = outcome.and(swept);
         }
         let orphans = match &self.inner.orphans {
@@ -350,9 +350,11 @@ impl Gateway {
         outcome.and(orphans)
     }
 
-    async fn sweep_blocks(&self, worker: &dyn ShuffleApi) -> Result<()> {
-        let mut queries: Vec<QueryId> =
-            worker.shuffles().await?.into_iter().map(|s| s.query).collect();
+    /// `door`: the worker serves another system's clients, too, and removes what was theirs itself.
+    async fn sweep_blocks(&self, worker: &dyn ShuffleApi, door: bool) -> Result<()> {
+        let shuffles = worker.shuffles().await?.into_iter();
+        let ours = shuffles.filter(|shuffle| !(door && shuffle.is_foreign()));
+        let mut queries: Vec<QueryId> = ours.map(|shuffle| shuffle.query).collect();
         queries.dedup();
         let mut outcome = Ok(());
         for query in queries {

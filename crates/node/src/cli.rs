@@ -196,8 +196,15 @@ pub(crate) struct Serve {
     /// Metadata store: etcd://host:2379,host:2379/prefix, or a folder for one process alone
     #[arg(long, env = "DUNLIN_METADATA", value_name = "URL")]
     pub(crate) metadata: String,
-    /// Blobs: a URL of an object store, or a folder that all processes see
-    #[arg(long, env = "DUNLIN_BLOBS", value_name = "URL")]
+    /// Blobs: a URL of an object store, or a folder that all processes see. Only for queries: Celeborn's
+    /// roles need none
+    #[arg(
+        long,
+        env = "DUNLIN_BLOBS",
+        value_name = "URL",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub(crate) blobs: String,
     /// Folder for spilled and shuffled data [default: a temporary one]
     #[arg(long, env = "DUNLIN_SCRATCH", value_name = "DIR")]
@@ -214,6 +221,17 @@ pub(crate) struct Serve {
     /// Port for shuffle data; 0 is any free one
     #[arg(long, env = "DUNLIN_SHUFFLE_PORT", value_name = "PORT", default_value_t = 0)]
     pub(crate) shuffle_port: u16,
+    /// Port for drivers of Celeborn's clients, in `spark.celeborn.master.endpoints`; 0 is any free one
+    #[arg(long, env = "DUNLIN_CELEBORN_PORT", value_name = "PORT", default_value_t = 9097)]
+    pub(crate) celeborn_port: u16,
+    /// Ports of a worker for Celeborn's clients: control, pushes, reads, copies. A worker that is to
+    /// come back after a restart needs fixed ones
+    #[arg(long, env = "DUNLIN_CELEBORN_WORKER_PORTS", value_name = "PORT,PORT,PORT,PORT")]
+    #[arg(value_parser = four_ports)]
+    pub(crate) celeborn_worker_ports: Option<FourPorts>,
+    /// Where this machine stands, such as /rack7: second copies go to another rack if a client asks
+    #[arg(long, env = "DUNLIN_RACK", value_name = "/RACK", default_value = "/default-rack")]
+    pub(crate) rack: String,
     /// Reach shuffle workers of this machine by TCP, as all others, not by sockets in their folders
     #[arg(long, env = "DUNLIN_TCP_ONLY")]
     pub(crate) tcp_only: bool,
@@ -326,6 +344,10 @@ pub(crate) enum RoleName {
     Executor,
     /// Holds shuffled data
     Shuffle,
+    /// Answers drivers of Celeborn's clients
+    CelebornMaster,
+    /// Holds shuffled data of Celeborn's clients, and others' too
+    CelebornWorker,
 }
 
 /// `dunlin queries`.
@@ -431,6 +453,16 @@ fn bytes(text: &str) -> Result<ByteCount, String> {
         None => e.to_string(),
     };
     text.parse().map_err(error)
+}
+
+/// In the order of a worker's name.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FourPorts(pub(crate) [u16; 4]);
+
+fn four_ports(text: &str) -> Result<FourPorts, String> {
+    let ports: Result<Vec<u16>, _> = text.split(',').map(str::parse).collect();
+    let ports = ports.ok().and_then(|ports| ports.try_into().ok());
+    ports.map(FourPorts).ok_or_else(|| "write four ports, such as 9100,9101,9102,9103".to_owned())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -16,6 +16,17 @@ pub struct ShuffleId {
     pub epoch: StageEpoch,
 }
 
+impl ShuffleId {
+    /// Stages from this one on are not ours: a door for another system keeps its shuffles under them,
+    /// and removes them itself.
+    pub const FOREIGN: u32 = 1 << 31;
+
+    /// True if it belongs to a door for another system: no record of a query names it.
+    pub fn is_foreign(&self) -> bool {
+        self.stage.0 >= Self::FOREIGN
+    }
+}
+
 impl std::fmt::Display for ShuffleId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}.{}", self.query, self.stage, self.epoch)
@@ -47,6 +58,8 @@ pub enum Codec {
     Lz4 = 1,
     /// Columns with encodings of their own, in a body that says its version and compression.
     Columns = 2,
+    /// Whatever a client of another system wrote: see [`ShuffleId::is_foreign`].
+    Foreign = 3,
 }
 
 impl Codec {
@@ -56,6 +69,7 @@ impl Codec {
             0 => Some(Self::Plain),
             1 => Some(Self::Lz4),
             2 => Some(Self::Columns),
+            3 => Some(Self::Foreign),
             _ => None,
         }
     }

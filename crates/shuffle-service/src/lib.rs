@@ -5,7 +5,7 @@
 //! serves any such store to other processes. Inside the worker, from the outside in: `worker` and
 //! `intake` (the contract), `registry` (shuffles by id, tombstones), `shuffle` (one shuffle and its
 //! gate), `partition` (the index of one partition), `core` (what all share), `fair` (who is to push more slowly), `read` and `load`
-//! (block streams), `transit` (bounds what is on its way).
+//! (block streams), `contents` (reading in pieces that a caller cuts), `transit` (bounds what is on its way).
 //!
 //! Data leave memory so: `pump` says which partition is next, `aim` on which disk (`health` and
 //! `choose` decide, as pure functions), `carry` sees the write through, `flush` does it, and
@@ -27,6 +27,7 @@ mod bounded;
 mod calls;
 mod carry;
 mod choose;
+mod contents;
 mod core;
 pub mod disk;
 mod door;
@@ -57,6 +58,7 @@ mod unit;
 mod worker;
 
 pub use adopt::Adopted;
+pub use contents::{BlockAt, Order};
 pub use door::{Bound, Door, DoorOptions, DoorStats};
 pub use hand_over::HandOver;
 pub use health::DiskState;

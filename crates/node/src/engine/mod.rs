@@ -4,6 +4,7 @@
 //! parts and keeps the handles with which tests stop them one by one.
 
 mod adoption;
+mod celeborn;
 mod decommission;
 mod options;
 mod runtimes;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dunlin_base::{Env, Error, Result};
+use dunlin_celeborn_service::{Master, Worker as CelebornWorker};
 use dunlin_executor::{Executor, ExecutorOptions};
 use dunlin_gateway::{Gateway, GatewayOptions, MetadataCatalog, Session};
 use dunlin_metadata::StoreRef;
@@ -30,6 +32,7 @@ use futures::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 
 pub use self::adoption::Adopter;
+pub use self::celeborn::CelebornOptions;
 use self::options::store_variables;
 pub use self::options::{EngineOptions, Wire, WireTls};
 use self::runtimes::{Runtimes, task_runtime};
@@ -52,6 +55,8 @@ pub struct Engine {
     parts: dunlin_executor::Parts,
     planner: Arc<Planner>,
     shuffle: Mutex<Option<ShuffleRole>>,
+    /// Of clients of Celeborn.
+    master: Mutex<Option<Arc<Master>>>,
     executors: Mutex<Vec<Arc<Executor>>>,
     gateway: Mutex<Option<Gateway>>,
     /// Where gateways look for what dead shuffle workers left.
@@ -121,6 +126,7 @@ impl Engine {
         let parts =
             dunlin_executor::Parts { env, cpu, leases, store, queue, workers, contexts, stores };
         let leftovers = storage::leftovers(&options, objects.as_ref(), &parts.env).await?;
+        let master = celeborn::master(&options.celeborn, &parts.leases, &parts.store).await?;
         let gateway = match options.gateway {
             true => Some(start_gateway(&parts, &options, &leftovers).await?),
             false => None,
@@ -129,6 +135,7 @@ impl Engine {
             parts,
             planner,
             shuffle: Mutex::new(shuffle),
+            master: Mutex::new(master.map(Arc::new)),
             executors: Mutex::new(Vec::new()),
             gateway: Mutex::new(gateway),
             leftovers,
@@ -180,6 +187,16 @@ impl Engine {
     /// Where other processes reach the shuffle worker, if they do.
     pub fn shuffle_address(&self) -> Option<SocketAddr> {
         self.shuffle.lock().as_ref()?.door.as_ref().map(|door| door.address())
+    }
+
+    /// The master for clients of Celeborn, if one is here.
+    pub fn celeborn_master(&self) -> Option<Arc<Master>> {
+        self.master.lock().clone()
+    }
+
+    /// The worker for them, if one is here. Not to be kept from its end.
+    pub fn celeborn_worker(&self) -> Option<Weak<CelebornWorker>> {
+        self.shuffle.lock().as_ref()?.celeborn.as_ref().map(Arc::downgrade)
     }
 
     /// The door of the shuffle worker, if other processes reach it. Not to be kept from its end.
@@ -286,6 +303,7 @@ impl Engine {
     pub async fn shutdown(&self) {
         self.drain_executors(DRAIN_MAX).await;
         self.leave_gateway().await;
+        self.master.lock().take();
         let shuffle = self.shuffle.lock().take();
         if let Some(role) = shuffle {
             role.end(self.options.hand_over).await;

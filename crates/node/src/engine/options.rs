@@ -11,6 +11,7 @@ use dunlin_queue::Tuning;
 use dunlin_shuffle::{TcpOptions, Tls};
 use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 
+use super::celeborn::CelebornOptions;
 use super::storage::StorageOptions;
 
 /// How shuffle workers of several processes reach each other.
@@ -80,6 +81,8 @@ pub struct EngineOptions {
     pub gateway: bool,
     /// Whether the shuffle role runs in the process.
     pub shuffle: bool,
+    /// What the process serves to clients of Celeborn.
+    pub celeborn: CelebornOptions,
     /// How shuffle data cross between processes; `None`: all roles are in this one.
     pub wire: Option<Wire>,
     /// How long the shuffle worker may take at the end to hand its data over to the next process in
@@ -137,6 +140,7 @@ impl EngineOptions {
             executors: 1,
             gateway: true,
             shuffle: true,
+            celeborn: CelebornOptions::default(),
             wire: None,
             hand_over: None,
             memory_limit: ByteCount::mib(2048),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use dunlin_base::env::Task;
 use dunlin_base::net::machine;
 use dunlin_base::{ByteCount, Env, Result};
+use dunlin_celeborn_service::Worker as CelebornWorker;
 use dunlin_metadata::StoreRef;
 use dunlin_metadata::blob::ObjectPlace;
 use dunlin_proto::queue::{Card, MachineSocket};
@@ -18,7 +19,7 @@ use dunlin_shuffle_service::{Bound, Door, DoorOptions, HandOver, ShuffleWorker};
 use super::adoption::Adopter;
 use super::options::Wire;
 use super::telling::{self, ObjectsAt, Teller};
-use super::{EngineOptions, adoption, storage};
+use super::{EngineOptions, adoption, celeborn, storage};
 
 pub(super) struct ShuffleRole {
     pub(super) worker: Arc<ShuffleWorker>,
@@ -28,6 +29,8 @@ pub(super) struct ShuffleRole {
     adopting: Option<Task<()>>,
     /// For other processes, if there are any.
     pub(super) door: Option<Arc<Door>>,
+    /// For clients of Celeborn, if they are served.
+    pub(super) celeborn: Option<Arc<CelebornWorker>>,
 }
 
 impl ShuffleRole {
@@ -58,6 +61,7 @@ impl ShuffleRole {
             Some(wire) => Some(open(wire, options, leases, (&worker, pushes), &mut card).await?),
             None => None,
         };
+        let ports = celeborn::bind(&options.celeborn, leases, &mut card).await?;
         if let Some(door) = &door {
             let ids = card.adopted.iter().filter_map(|id| id.parse().ok());
             ids.for_each(|id| door.answer_for(id));
@@ -93,13 +97,14 @@ impl ShuffleRole {
         let tells = telling::tell_for_ever(Arc::downgrade(&teller), told, env.clone());
         let telling = env.spawn("shuffle card", tells);
         let adopting = adopting(&teller, door.as_ref(), (store, env)).await?;
-        Ok(Self { worker, teller, telling, adopting, door })
+        let celeborn = celeborn::open(ports, store, &worker).await?;
+        Ok(Self { worker, teller, telling, adopting, door, celeborn })
     }
 
     /// Ends the role. With a limit, what it holds is handed over within that to the next process in
     /// its folders; its card stays for a while then, so that readers wait for that one.
     pub(super) async fn end(self, hand_over: Option<Duration>) {
-        let Self { worker, teller, telling, adopting, door } = self;
+        let Self { worker, teller, telling, adopting, door, celeborn } = self;
         telling.abort();
         adopting.iter().for_each(Task::abort);
         let seat = &teller.seat;
@@ -127,7 +132,7 @@ impl ShuffleRole {
             tracing::warn!(%error, "shuffle worker could not leave");
         }
         // The seat has a handle of the door.
-        drop((teller, worker, telling, adopting));
+        drop((teller, worker, telling, adopting, celeborn));
         if let Some(door) = door.and_then(Arc::into_inner) {
             door.close().await;
         }

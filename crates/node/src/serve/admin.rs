@@ -13,6 +13,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use dunlin_base::env::Task;
 use dunlin_base::{Env, Error, Result};
+use dunlin_celeborn_service::{Master, Worker as CelebornWorker};
 use dunlin_executor::Executor;
 use dunlin_metadata::StoreRef;
 use dunlin_shuffle_service::{Door, ShuffleWorker};
@@ -20,6 +21,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::celeborn_metrics::{self, Theirs};
 use super::crowd::Crowd;
 use super::held::Held;
 use super::metrics::{gauge, register, traffic};
@@ -48,6 +50,9 @@ struct Facts {
     executors: Vec<Arc<Executor>>,
     shuffle: Option<Arc<ShuffleWorker>>,
     door: Option<Weak<Door>>,
+    /// Of Celeborn's clients.
+    master: Option<Arc<Master>>,
+    celeborn: Option<Weak<CelebornWorker>>,
     ready: AtomicBool,
 }
 
@@ -63,6 +68,8 @@ impl Admin {
             executors: engine.executors(),
             shuffle: engine.shuffle_worker(),
             door: engine.shuffle_door(),
+            master: engine.celeborn_master(),
+            celeborn: engine.celeborn_worker(),
             ready: AtomicBool::new(true),
         });
         let listener = bind(address).await.map_err(bad)?;
@@ -127,21 +134,41 @@ async fn shuffle(
     serde_json::to_string(&held).map_err(|e| (StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
 }
 
+/// What is served to clients of Celeborn, if anything is.
+async fn celeborn(facts: &Facts, all: &mut Registry) {
+    let mut theirs = Theirs::default();
+    let ours = all.sub_registry_with_prefix("dunlin");
+    if let Some(master) = &facts.master
+        && let Some(Ok(stats)) = facts.env.timeout(STORE_WAIT, master.stats()).await
+    {
+        celeborn_metrics::master(ours, &mut theirs, &stats);
+    }
+    let door = facts.celeborn.as_ref().and_then(Weak::upgrade);
+    if let (Some(door), Some(core)) = (door, &facts.shuffle) {
+        let stats = door.stats();
+        celeborn_metrics::worker(ours, &stats);
+        celeborn_metrics::of_worker(&mut theirs, &stats, core);
+    }
+    theirs.register(all);
+}
+
 async fn metrics(State(facts): State<Arc<Facts>>) -> impl IntoResponse {
-    let mut registry = Registry::with_prefix("dunlin");
+    let mut all = Registry::default();
+    celeborn(&facts, &mut all).await;
+    let registry = all.sub_registry_with_prefix("dunlin");
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("build", "The build of this process", build);
     let alive = facts.executors.iter().filter(|executor| executor.is_alive());
-    gauge(&mut registry, ("executors", "Executors that take work"), alive.count() as u64);
+    gauge(registry, ("executors", "Executors that take work"), alive.count() as u64);
     let free: u32 = facts.executors.iter().map(|executor| executor.free_slots()).sum();
-    gauge(&mut registry, ("free_slots", "Task slots that are free"), free.into());
-    traffic(&mut registry, facts.executors.iter().map(|executor| executor.traffic()));
+    gauge(registry, ("free_slots", "Task slots that are free"), free.into());
+    traffic(registry, facts.executors.iter().map(|executor| executor.traffic()));
     if let Some(worker) = &facts.shuffle {
         let door = facts.door.as_ref().and_then(Weak::upgrade);
-        register(&mut registry, worker, door.map(|door| door.stats()));
+        register(registry, worker, door.map(|door| door.stats()));
     }
     let mut text = String::new();
-    match encode(&mut text, &registry) {
+    match encode(&mut text, &all) {
         Ok(()) => (StatusCode::OK, [("content-type", OPEN_METRICS)], text),
         Err(error) => {
             let kind = [("content-type", "text/plain")];

@@ -11,19 +11,43 @@ pub enum Listener {
     Flight,
     /// Shuffle data, for other processes of the cluster.
     Shuffle,
+    /// Drivers of Celeborn's clients, of a master.
+    CelebornMaster,
+    /// The same, of a worker.
+    CelebornWorker,
+    /// Executors of Celeborn's clients that push.
+    CelebornPush,
+    /// The same, that read.
+    CelebornFetch,
+    /// Other workers, with second copies of what Celeborn's clients push.
+    CelebornReplicate,
     /// Probes and metrics.
     Admin,
 }
 
 impl Listener {
     /// All of them, in the order of the ready line.
-    pub const ALL: [Self; 3] = [Self::Flight, Self::Shuffle, Self::Admin];
+    pub const ALL: [Self; 8] = [
+        Self::Flight,
+        Self::Shuffle,
+        Self::CelebornMaster,
+        Self::CelebornWorker,
+        Self::CelebornPush,
+        Self::CelebornFetch,
+        Self::CelebornReplicate,
+        Self::Admin,
+    ];
 
     /// What it is called in the ready line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Flight => "flight",
             Self::Shuffle => "shuffle",
+            Self::CelebornMaster => "celeborn-master",
+            Self::CelebornWorker => "celeborn-worker",
+            Self::CelebornPush => "celeborn-push",
+            Self::CelebornFetch => "celeborn-fetch",
+            Self::CelebornReplicate => "celeborn-replicate",
             Self::Admin => "admin",
         }
     }
@@ -44,6 +68,9 @@ mod tests {
         let line = "dunlin: ready flight=127.0.0.1:8815 admin=[::1]:8816 executors=1";
         let found = Listener::ALL.map(|listener| listener.announced(line));
         let parsed = |text: &str| text.parse().ok();
-        assert_eq!(found, [parsed("127.0.0.1:8815"), None, parsed("[::1]:8816")]);
+        let mut expected = [None; Listener::ALL.len()];
+        expected[0] = parsed("127.0.0.1:8815");
+        expected[Listener::ALL.len() - 1] = parsed("[::1]:8816");
+        assert_eq!(found, expected);
     }
 }

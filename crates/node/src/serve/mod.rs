@@ -2,6 +2,7 @@
 //! `design/2026-11-21-cluster.md` says why it is as it is.
 
 mod admin;
+mod celeborn_metrics;
 mod crowd;
 mod door_metrics;
 mod drain;
@@ -100,10 +101,17 @@ fn door_options(engine: &Engine, serving: &Serving) -> DoorOptions {
 
 /// One line that scripts can wait for: every listener with its real port.
 fn announce(engine: &Engine, door: Option<&FlightDoor>, admin: &Admin) {
+    let worker = engine.celeborn_worker().and_then(|worker| worker.upgrade());
+    let celeborn = worker.map(|worker| worker.addresses());
     let open = |listener: &Listener| {
         let address = match listener {
             Listener::Flight => door.map(FlightDoor::local_addr),
             Listener::Shuffle => engine.shuffle_address(),
+            Listener::CelebornMaster => engine.celeborn_master().map(|master| master.address()),
+            Listener::CelebornWorker => celeborn.map(|ports| ports[0]),
+            Listener::CelebornPush => celeborn.map(|ports| ports[1]),
+            Listener::CelebornFetch => celeborn.map(|ports| ports[2]),
+            Listener::CelebornReplicate => celeborn.map(|ports| ports[3]),
             Listener::Admin => Some(admin.address()),
         };
         address.map(|address| format!("{}={address}", listener.name()))

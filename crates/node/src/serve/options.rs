@@ -5,13 +5,17 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dunlin_base::{Error, Result};
+use dunlin_base::{ByteCount, Error, Result};
+use dunlin_celeborn_service::WorkerOptions;
 use tempfile::TempDir;
 
 use super::tls::Material;
-use crate::cli::{RoleName, Serve};
+use crate::cli::{FourPorts, RoleName, Serve};
 use crate::config::Config;
-use crate::engine::{EngineOptions, Wire};
+use crate::engine::{CelebornOptions, EngineOptions, Wire};
+
+/// Bytes of pushes of Celeborn's clients that are being stored; once more for copies.
+const PUSHES: ByteCount = ByteCount(128 << 20);
 
 /// What `dunlin serve` serves.
 pub(crate) struct Serving {
@@ -61,10 +65,11 @@ impl Serving {
         // Statements come from others, and so do plans: closed, but for what is named.
         engine.allowed = config.allowed(&engine.settings)?;
         engine.metadata.clone_from(&options.metadata);
-        engine.blobs.clone_from(&options.blobs);
+        engine.blobs = blobs(options)?;
         let has = |role| options.roles.contains(&role);
         engine.gateway = has(RoleName::Gateway);
-        engine.shuffle = has(RoleName::Shuffle);
+        engine.shuffle = has(RoleName::Shuffle) || has(RoleName::CelebornWorker);
+        engine.celeborn = celeborn(options, host, tls.as_ref())?;
         if !has(RoleName::Executor) {
             engine.executors = 0;
         }
@@ -85,6 +90,47 @@ impl Serving {
             with_parent: options.with_parent,
             _scratch: kept,
         })
+    }
+}
+
+/// Queries need blobs; what serves Celeborn's clients alone does not.
+fn blobs(options: &Serve) -> Result<String> {
+    let only = |role: &RoleName| {
+        matches!(role, RoleName::CelebornMaster | RoleName::CelebornWorker | RoleName::Shuffle)
+    };
+    match options.blobs.as_str() {
+        "" if options.roles.iter().all(only) => Ok("memory:".to_owned()),
+        "" => Err(Error::invalid("queries need a place for blobs")
+            .with_hint("say with --blobs URL which object store or folder all processes see")),
+        url => Ok(url.to_owned()),
+    }
+}
+
+fn celeborn(options: &Serve, host: IpAddr, tls: Option<&Material>) -> Result<CelebornOptions> {
+    let has = |role| options.roles.contains(&role);
+    let tls = tls.map(Material::celeborn).transpose()?;
+    let FourPorts(ports) = options.celeborn_worker_ports.unwrap_or_default();
+    let advertise = options.advertise.clone().unwrap_or_else(|| options.listen.clone());
+    let worker = WorkerOptions {
+        listen: bracketed(host),
+        advertise,
+        ports,
+        pushes: PUSHES,
+        tls: tls.clone(),
+    };
+    let master = SocketAddr::new(host, options.celeborn_port).to_string();
+    Ok(CelebornOptions {
+        master: has(RoleName::CelebornMaster).then_some(master),
+        worker: has(RoleName::CelebornWorker).then_some(worker),
+        rack: options.rack.clone(),
+        tls,
+    })
+}
+
+fn bracketed(host: IpAddr) -> String {
+    match host {
+        IpAddr::V4(host) => host.to_string(),
+        IpAddr::V6(host) => format!("[{host}]"),
     }
 }
 

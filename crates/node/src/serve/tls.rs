@@ -44,6 +44,21 @@ impl Material {
         }
     }
 
+    /// For clients of Celeborn, which need no certificate of their own, and from worker to worker.
+    pub(super) fn celeborn(&self) -> Result<dunlin_celeborn_service::Tls> {
+        let bad = |e: tokio_rustls::rustls::Error| {
+            Error::invalid(format!("the TLS certificate or key cannot be used: {e}")).with_source(e)
+        };
+        let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(bad)?
+            .with_no_client_auth()
+            .with_single_cert(self.chain()?, self.private_key()?)
+            .map_err(bad)?;
+        let WireTls { server: mutual, client } = self.wire()?;
+        Ok(dunlin_celeborn_service::Tls { server: Arc::new(server), mutual, client })
+    }
+
     /// Between processes: both sides show a certificate of the authority.
     pub(super) fn wire(&self) -> Result<WireTls> {
         let bad = |e: tokio_rustls::rustls::Error| {

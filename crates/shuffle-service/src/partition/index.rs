@@ -32,6 +32,11 @@ impl Key {
         Self { map: id.map, attempt: id.attempt, batch: id.batch }
     }
 
+    /// Not behind any block of this map.
+    pub(super) fn first_of(map: u32) -> Self {
+        Self { map, attempt: Attempt(0), batch: 0 }
+    }
+
     fn all_of(of: MapAttempt) -> std::ops::RangeInclusive<Self> {
         let at = |batch| Self { map: of.map, attempt: of.attempt, batch };
         at(0)..=at(u32::MAX)

@@ -4,6 +4,7 @@
 //! happens between [`Partition::begin_flush`] and [`Partition::end_flush`], without the lock.
 
 mod adopting;
+mod contents;
 mod evicting;
 mod flushing;
 mod index;

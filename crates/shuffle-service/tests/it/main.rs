@@ -2,6 +2,7 @@
 //! over TCP, real files and disks that misbehave, networks and clients that misbehave.
 
 mod bed;
+mod contents;
 mod contract;
 mod cut;
 mod disks;

@@ -48,6 +48,7 @@ impl Decoder {
         let batch = guarded(block, || match block.codec {
             Codec::Plain | Codec::Lz4 => self.old.decode(&block.body),
             Codec::Columns => self.decode_one(block),
+            Codec::Foreign => Err(ArrowError::ParseError("it is of another system".to_owned())),
         })?;
         if batch.num_rows() != block.rows as usize {
             let why = format!("{} rows, not {}", batch.num_rows(), block.rows);

@@ -16,6 +16,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("planner", &["base", "features", "proto"]),
     ("shuffle", &["base", "proto"]),
     ("shuffle-service", &["base", "proto", "metadata"]),
+    ("celeborn", &["base"]),
+    ("celeborn-service", &["base", "celeborn", "proto", "metadata", "shuffle-service"]),
     ("executor", &["base", "proto", "metadata", "queue", "planner", "shuffle"]),
     ("gateway", &["base", "proto", "metadata", "queue", "planner", "shuffle"]),
     ("node", ALL_CRATES),
@@ -28,6 +30,8 @@ const EDGES: &[(&str, &[&str])] = &[
 
 const ALL_CRATES: &[&str] = &[
     "base",
+    "celeborn",
+    "celeborn-service",
     "proto",
     "metadata",
     "queue",
@@ -89,6 +93,7 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         &["datafusion", "arrow"],
         "shuffle-service moves bytes that it never opens",
     ),
+    ("celeborn", &["datafusion", "arrow"], "the door for Spark moves bytes that it never opens"),
     ("planner", &["etcd-client", "fjall"], "planner does no network or store I/O"),
 ];
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dunlin_base::{ByteCount, Env, ProcessId};
+use dunlin_celeborn::Text;
+use dunlin_celeborn::frame::{Frame, Mode, PushData, RequestId, Slice, StreamId};
+use dunlin_celeborn::rpc::{Content, Envelope};
 use dunlin_node::Listener;
 use dunlin_proto::wire::{Hello, Limits, Message, Preamble, VERSION};
 
@@ -38,6 +41,11 @@ pub(super) fn batches(listener: Listener) -> Vec<Batch> {
         Listener::Flight => http2(),
         Listener::Shuffle => shuffle(),
         Listener::Admin => http1(),
+        Listener::CelebornMaster
+        | Listener::CelebornWorker
+        | Listener::CelebornPush
+        | Listener::CelebornFetch
+        | Listener::CelebornReplicate => celeborn(),
     });
     all
 }
@@ -93,6 +101,36 @@ fn tls_hello(random: &Env) -> Vec<u8> {
     let body = [&[3, 3], &nonce[..], &[0, 0, 2, 0x13, 1, 1, 0, 0, 0]].concat();
     let length = body.len() as u8;
     [&[22, 3, 1, 0, length + 4, 1, 0, 0, length], &body[..]].concat()
+}
+
+/// Frames of Celeborn's clients, for whichever port.
+fn celeborn() -> Vec<Batch> {
+    let random = Env::seeded(12);
+    let content = Content::CheckExistence("MasterEndpoint".to_owned()).encode().expect("short");
+    let endpoint = "endpoint-verifier".to_owned();
+    let envelope = Envelope { sender: None, receiver: None, endpoint, content };
+    let (id, mode) = (RequestId(1), Mode::Primary);
+    let (shuffle_key, partition) = (Text::from("app-1-0"), Text::from("0-0"));
+    let body = Bytes::from(vec![1; 500]);
+    let pushed = PushData { id, mode, shuffle_key, partition, body };
+    let slice = Slice::whole(StreamId(1), 0);
+    let good = [
+        Frame::RpcRequest(id, envelope.encode().expect("short")),
+        Frame::PushData(pushed),
+        Frame::ChunkFetchRequest(slice),
+        Frame::OneWay(random_bytes(&random, 300).into()),
+        Frame::RpcRequest(id, random_bytes(&random, 300).into()),
+        Frame::Heartbeat,
+    ];
+    let good = good.map(|frame| frame.encode().expect("short").to_bytes().to_vec());
+    let absurd = |kind: u8| [&[0xff; 4][..], &[kind], &[0xff; 4]].concat();
+    let large = |kind: u8| [&[0, 0, 0, 12][..], &[kind], &[0x0f; 4], &[0; 4096]].concat();
+    vec![
+        batch("good frames", good.to_vec()),
+        batch("spoiled frames", good.iter().flat_map(|frame| spoiled(frame, 20)).collect()),
+        batch("absurd lengths", (0..30).map(absurd).collect()),
+        batch("long bodies that never come", (0..30).map(large).collect()),
+    ]
 }
 
 /// A frame of HTTP/2.

@@ -11,6 +11,8 @@ use std::time::Duration;
 use arrow::util::display::array_value_to_string;
 use bytes::Bytes;
 use dunlin_base::{ByteCount, Env, ProcessId};
+use dunlin_celeborn::frame::{self, Frame, RequestId};
+use dunlin_celeborn::rpc::{self, Content, Envelope, endpoint};
 use dunlin_node::Listener;
 use dunlin_proto::wire::{Decoder, Hello, Limits, Message, VERSION};
 use tokio::runtime::Runtime;
@@ -45,7 +47,9 @@ impl Served {
         finish(set, "").ok();
         let places = ["serve", "--metadata", "state", "--blobs", "blobs", "--data", "data"];
         let ports = ["--flight-port", "0", "--admin-port", "0", "--users", "--threads", "2"];
-        let mut command = lab.command(&[&places[..], &ports, &["--with-parent"]].concat());
+        let roles = "gateway,executor,shuffle,celeborn-master,celeborn-worker";
+        let roles = ["--roles", roles, "--celeborn-port", "0"];
+        let mut command = lab.command(&[&places[..], &ports, &roles, &["--with-parent"]].concat());
         let mut child = command.stdin(Stdio::piped()).spawn().expect("it starts");
         let (said, lines) = listen(child.stderr.take().expect("piped"));
         let begins = |line: &String| line.starts_with("dunlin: ready ");
@@ -119,6 +123,11 @@ impl Served {
                 assert_eq!(row, ["3", "5", "pot, blue"]);
             }),
             Listener::Shuffle => greet(address),
+            Listener::CelebornMaster => exists(address, endpoint::MASTER),
+            Listener::CelebornWorker => exists(address, endpoint::WORKER),
+            Listener::CelebornPush | Listener::CelebornReplicate => refuses(address, b"x"),
+            // No message has this number.
+            Listener::CelebornFetch => refuses(address, b"\0\0\x10\0\0\0\0\0"),
             Listener::Admin => {
                 assert_eq!(page(&address.to_string(), "/livez"), (200, "ok\n".to_owned()));
             }
@@ -182,6 +191,38 @@ fn listen(stderr: impl Read + Send + 'static) -> (Arc<Mutex<Vec<String>>>, Recei
         })
         .expect("a thread");
     (said, lines)
+}
+
+/// A control port for Celeborn's clients says that its endpoint is there.
+fn exists(address: SocketAddr, name: &str) {
+    let content = Content::CheckExistence(name.to_owned()).encode().expect("short");
+    let endpoint = endpoint::VERIFIER.to_owned();
+    let envelope = Envelope { sender: None, receiver: None, endpoint, content };
+    match celeborn(address, envelope.encode().expect("short")) {
+        Frame::RpcResponse(_, body) => assert!(rpc::exists(&body).expect("a Boolean")),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A data port for them says that it does not answer such a request.
+fn refuses(address: SocketAddr, request: &'static [u8]) {
+    let answer = celeborn(address, Bytes::from_static(request));
+    assert!(matches!(answer, Frame::RpcFailure(RequestId(7), _)), "{answer:?}");
+}
+
+fn celeborn(address: SocketAddr, request: Bytes) -> Frame {
+    let asked = Frame::RpcRequest(RequestId(7), request).encode().expect("short");
+    let mut stream = TcpStream::connect_timeout(&address, SOON).expect("it listens");
+    stream.set_read_timeout(Some(SOON)).expect("set");
+    stream.write_all(&asked.to_bytes()).expect("sent");
+    let mut decoder = frame::Decoder::new(frame::Limits::CLIENT);
+    loop {
+        let mut piece = vec![0; decoder.wants()];
+        stream.read_exact(&mut piece).expect("answered");
+        if let Some(frame) = decoder.feed(piece.into()).expect("a frame") {
+            return frame;
+        }
+    }
 }
 
 /// The shuffle door reads a greeting and answers it: with a welcome, or that it is another worker.

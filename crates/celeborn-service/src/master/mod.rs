@@ -1,0 +1,106 @@
+//! The master: answers from the records and from what is known of workers, and keeps nothing itself.
+//! Any number of them may run; any answers any request.
+
+mod heartbeat;
+mod requests;
+mod slots;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dunlin_base::{ByteCount, Env, Result};
+use dunlin_celeborn::frame::Limits;
+use dunlin_metadata::StoreRef;
+
+use crate::control::Control;
+use crate::fleet::{Fleet, Worker};
+use crate::net::{Bound, Port, PortOptions, Tls};
+use crate::records::Records;
+
+/// How long an application lives after its last heartbeat, which come every ten seconds. As with
+/// Celeborn's master.
+pub const APPLICATION_TTL: Duration = Duration::from_secs(300);
+
+/// A master that answers at its port until it is dropped.
+pub struct Master {
+    address: SocketAddr,
+    port: Port,
+    desk: Arc<Desk>,
+}
+
+/// What a master knows of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MasterStats {
+    /// Applications that are alive.
+    pub applications: u64,
+    /// Shuffles that have slots.
+    pub shuffles: u64,
+    /// Workers that are alive.
+    pub workers: u64,
+    /// Those of them that are given partitions.
+    pub available: u64,
+    /// Those that are to go.
+    pub going: u64,
+    /// Those that take nothing now: full, or sick.
+    pub excluded: u64,
+}
+
+/// What answers.
+pub(crate) struct Desk {
+    records: Records,
+    fleet: Arc<dyn Fleet>,
+    env: Env,
+}
+
+impl Master {
+    /// Listens at `host:port` (port 0 is any free one), encrypted if there are certificates, and
+    /// answers. `Invalid` if the address cannot be used.
+    pub async fn start(
+        env: &Env,
+        (listen, tls): (&str, Option<Tls>),
+        store: StoreRef,
+        fleet: Arc<dyn Fleet>,
+    ) -> Result<Self> {
+        let bound = Bound::bind(env, listen).await?;
+        let address = bound.address();
+        let records = Records::new(store, env.clone(), APPLICATION_TTL);
+        let desk = Desk { records, fleet, env: env.clone() };
+        let desk = Arc::new(desk);
+        let options = PortOptions {
+            name: "master",
+            limits: Limits::CONTROL,
+            connections_max: 20_000,
+            requests_max: 256,
+            room: ByteCount(256 << 20),
+            tls,
+        };
+        let port = bound.open(&options, Arc::new(Control(Arc::clone(&desk))));
+        Ok(Self { address, port, desk })
+    }
+
+    /// Where it listens, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What is so now, whoever of the masters did it. `Retry`: the store does not answer.
+    pub async fn stats(&self) -> Result<MasterStats> {
+        let Desk { records, fleet, .. } = self.desk.as_ref();
+        let workers = fleet.workers();
+        let count = |which: fn(&&Worker) -> bool| workers.iter().filter(which).count() as u64;
+        Ok(MasterStats {
+            applications: records.apps().await?.len() as u64,
+            shuffles: records.queries().await?.len() as u64,
+            workers: workers.len() as u64,
+            available: count(|worker| requests::takes_slots(worker)),
+            going: count(|worker| worker.going),
+            excluded: count(|worker| !worker.takes && !worker.going),
+        })
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        self.port.connections()
+    }
+}

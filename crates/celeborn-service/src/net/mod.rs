@@ -1,0 +1,13 @@
+//! Ports that speak Celeborn's frames: listening, connections, and what bounds them. What a frame means
+//! is a [`Service`]'s business.
+
+mod client;
+mod connection;
+mod port;
+mod room;
+mod tls;
+
+pub(crate) use client::Client;
+pub(crate) use connection::{Connection, Service};
+pub(crate) use port::{Bound, Port, PortOptions};
+pub use tls::Tls;

@@ -1,0 +1,9 @@
+//! A master and workers on real sockets, and a client that says what the stock one says.
+
+mod bed;
+mod bounds;
+mod copies;
+mod life;
+mod restart;
+mod secure;
+mod splits;

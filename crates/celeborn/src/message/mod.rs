@@ -1,0 +1,9 @@
+//! Which protobuf message a number stands for.
+
+mod kind;
+#[cfg(test)]
+mod tests;
+mod typed;
+
+pub use kind::MessageType;
+pub use typed::{Message, Undecoded};
