@@ -116,6 +116,35 @@ impl std::fmt::Display for Refusal {
     }
 }
 
+/// What a push waits for at a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wait {
+    /// Memory, until something has left it.
+    Memory,
+    /// Room among the pushes that are on their way to the worker.
+    Room,
+    /// One of both, at the worker of the second copy.
+    Peer,
+}
+
+impl std::fmt::Display for Wait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Room => "room for what is on its way",
+            Self::Peer => "the worker of the second copy",
+        })
+    }
+}
+
+/// Who pushes, and wants to know a pause from a worker that is gone.
+pub trait Hear: Send + Sync {
+    /// The push waits for this. Called by whoever has the word, on any thread: once the wait is longer
+    /// than a short bound, again every few seconds while it goes on. Must not block. May come late,
+    /// when the push has ended already: who listens looks at that.
+    fn waits(&self, why: Wait);
+}
+
 /// A stream of blocks, ordered by the request's maps, then by batch.
 pub type BlockStream = BoxStream<'static, Result<Block>>;
 
@@ -159,6 +188,14 @@ pub trait ShuffleApi: Send + Sync {
     async fn store(&self, push: Push) -> Result<Pushed> {
         self.push(push.blocks).await?;
         Ok(Pushed::Stored(Ack::PLAIN))
+    }
+
+    /// As [`ShuffleApi::store`]; `hear` is told while the push waits. It says nothing of the end: a push
+    /// that was told to wait is stored, or refused, or an error as any other. A worker that cannot say
+    /// that it waits ignores it.
+    async fn store_heard(&self, push: Push, hear: Arc<dyn Hear>) -> Result<Pushed> {
+        drop(hear);
+        self.store(push).await
     }
 
     /// Ends a shuffle for followers: no further block is accepted, their streams end. Repeated

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use dunlin_base::{ByteCount, Env, Error, QueryId, Result};
+use dunlin_proto::shuffle::{Hear, Wait};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -68,8 +69,29 @@ impl Core {
         }
     }
 
-    /// Memory for a push. Waits for the pump if need be; `Exhausted` when that is hopeless.
+    /// Memory for what is no push. Waits for the pump if need be; `Exhausted` when that is hopeless.
     pub(crate) async fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation<'_>> {
+        self.reserve_while(bytes, || Ok(())).await
+    }
+
+    /// Memory for a push, likewise. A wait is counted, and `hear` is told of it. A push that may not come
+    /// in any more (`may_come`) waits no longer: its error.
+    pub(crate) async fn reserve_for_push(
+        self: &Arc<Self>,
+        bytes: u64,
+        may_come: impl Fn() -> Result<()>,
+        hear: Option<&Arc<dyn Hear>>,
+    ) -> Result<Reservation<'_>> {
+        let say = || hear.into_iter().for_each(|hear| hear.waits(Wait::Memory));
+        let wait = self.reserve_while(bytes, may_come);
+        self.counters.pauses.during(&self.env, say, wait).await
+    }
+
+    async fn reserve_while(
+        self: &Arc<Self>,
+        bytes: u64,
+        may_come: impl Fn() -> Result<()>,
+    ) -> Result<Reservation<'_>> {
         if let Some(reserved) = self.memory.try_reserve(bytes) {
             return Ok(reserved);
         }
@@ -77,17 +99,22 @@ impl Core {
             return Err(self.refuse(format!("a push of {} is larger than it", ByteCount(bytes))));
         }
         let limit = self.options.push_wait;
-        let waited = self.env.timeout(limit, self.wait_for_memory(bytes)).await;
+        let waited = self.env.timeout(limit, self.wait_for_memory(bytes, may_come)).await;
         let late = || format!("none was freed within {} s", limit.as_secs());
         waited.unwrap_or_else(|| Err(self.refuse(late())))
     }
 
-    async fn wait_for_memory(self: &Arc<Self>, bytes: u64) -> Result<Reservation<'_>> {
+    async fn wait_for_memory(
+        self: &Arc<Self>,
+        bytes: u64,
+        may_come: impl Fn() -> Result<()>,
+    ) -> Result<Reservation<'_>> {
         let _want = self.memory.want(bytes);
         loop {
             let mut freed = std::pin::pin!(self.memory.freed.notified());
             // Registered before the look, so that what is freed after it is not missed.
             freed.as_mut().enable();
+            may_come()?;
             if let Some(reserved) = self.memory.try_reserve(bytes) {
                 return Ok(reserved);
             }

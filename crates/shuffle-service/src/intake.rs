@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use dunlin_base::{ByteCount, Error, PartitionId, ProcessId, Result};
+use dunlin_base::{ByteCount, Error, Kind, PartitionId, ProcessId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
-use dunlin_proto::shuffle::{Push, Pushed, Refusal};
+use dunlin_proto::shuffle::{Hear, Push, Pushed, Refusal};
 
 use crate::fair::{Look, is_slow};
 use crate::health::DiskState;
 use crate::partition::Partition;
+use crate::pause::OfPeer;
 use crate::shuffle::{Taken, cost};
 use crate::worker::ShuffleWorker;
 
@@ -18,14 +19,21 @@ use crate::worker::ShuffleWorker;
 const SILENT_FOR: u32 = 6;
 
 impl ShuffleWorker {
-    /// Stores one copy.
-    pub(crate) async fn keep(&self, blocks: Vec<Block>) -> Result<()> {
+    /// Stores one copy. `hear` is told while it waits for memory.
+    pub(crate) async fn keep(
+        &self,
+        blocks: Vec<Block>,
+        hear: Option<&Arc<dyn Hear>>,
+    ) -> Result<()> {
         let Some(id) = blocks.first().map(|block| block.id.shuffle) else { return Ok(()) };
         self.check(&blocks, id)?;
         let core = &self.core;
         let shuffle = core.registry.open(id)?;
-        let mut reserved = core.reserve(blocks.iter().map(cost).sum()).await.inspect_err(|_| {
-            core.counters.no_memory.fetch_add(1, Relaxed);
+        let bytes = blocks.iter().map(cost).sum();
+        let reserved = core.reserve_for_push(bytes, || shuffle.may_come(&blocks), hear).await;
+        let mut reserved = reserved.inspect_err(|error| {
+            let full = u64::from(error.kind() == Kind::Exhausted);
+            core.counters.no_memory.fetch_add(full, Relaxed);
         })?;
         let flushed = core.places.lock().contains_key(&id.query);
         let partitions = if flushed { partitions_of(&blocks) } else { Vec::new() };
@@ -46,18 +54,24 @@ impl ShuffleWorker {
         Ok(())
     }
 
-    /// Has the peer store its copy, in bounded time: nobody waits for a sick peer.
+    /// Has the peer store its copy, in bounded time: nobody waits for a sick peer. `hear` is told when
+    /// the peer says that the copy waits.
     pub(crate) async fn copy(
         &self,
         peer: ProcessId,
         blocks: Vec<Block>,
         user: Option<Arc<str>>,
+        hear: Option<Arc<dyn Hear>>,
     ) -> Result<()> {
         let peers = self.peers.get().ok_or_else(|| Error::retry("this worker knows no others"))?;
         let api = peers.peer(peer)?;
         let (limit, env) = (self.core.options.peer_wait, &self.core.env);
         let copy = Push { last_resort: true, user, ..Push::plain(blocks) };
-        if let Some(pushed) = env.timeout(limit, api.store(copy)).await {
+        let stored = match hear {
+            Some(hear) => api.store_heard(copy, Arc::new(OfPeer(hear))),
+            None => api.store(copy),
+        };
+        if let Some(pushed) = env.timeout(limit, stored).await {
             return pushed?.stored().map(drop);
         }
         self.silent.lock().insert(peer, env.now() + limit * SILENT_FOR);

@@ -4,7 +4,7 @@
 //! [`ShuffleWorker`] is the store; it implements [`dunlin_proto::shuffle::ShuffleApi`]. [`Door`]
 //! serves any such store to other processes. Inside the worker, from the outside in: `worker` and
 //! `intake` (the contract), `registry` (shuffles by id, tombstones), `shuffle` (one shuffle and its
-//! gate), `partition` (the index of one partition), `core` (what all share), `fair` (who is to push more slowly), `read` and `load`
+//! gate), `partition` (the index of one partition), `core` (what all share), `fair` (who is to push more slowly), `pause` (pushes that wait say so), `read` and `load`
 //! (block streams), `contents` (reading in pieces that a caller cuts), `transit` (bounds what is on its way).
 //!
 //! Data leave memory so: `pump` says which partition is next, `aim` on which disk (`health` and
@@ -44,6 +44,7 @@ mod memory;
 mod objects;
 mod options;
 mod partition;
+mod pause;
 mod probe;
 mod pump;
 mod read;

@@ -154,6 +154,11 @@ impl Shuffle {
         Ok(())
     }
 
+    /// Whether these blocks would be let in now. `Fenced` as a push.
+    pub(crate) fn may_come(&self, blocks: &[Block]) -> Result<()> {
+        self.admit(&self.gate.read(), blocks)
+    }
+
     fn admit(&self, gate: &Gate, blocks: &[Block]) -> Result<()> {
         if gate.deleted {
             return Err(Error::fenced(format!("shuffle {} was deleted", self.id)));

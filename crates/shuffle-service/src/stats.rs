@@ -8,6 +8,7 @@ use dunlin_proto::shuffle::{Durability, Pushed, Refusal};
 
 use crate::health::DiskState;
 use crate::options::Class;
+use crate::pause::Pauses;
 
 /// A snapshot of a worker's counters. What says "now" is what is held now; all else counts from the
 /// start of the worker.
@@ -23,6 +24,10 @@ pub struct Stats {
     pub shuffles: u64,
     /// Push calls that were acknowledged.
     pub pushes: u64,
+    /// Pushes that wait for memory now.
+    pub waiting: u64,
+    /// Pushes that waited for it so long that it was said to who pushed, if they understood that.
+    pub paused: u64,
     /// Pushed blocks that were already there.
     pub duplicates: u64,
     /// Times that a partition was written to disk.
@@ -144,6 +149,8 @@ pub(crate) struct Counters {
     pub(crate) corrupt: AtomicU64,
     pub(crate) peer_failures: AtomicU64,
     pub(crate) no_memory: AtomicU64,
+    /// Waits of pushes for memory.
+    pub(crate) pauses: Pauses,
     pub(crate) adoptions: AtomicU64,
     pub(crate) adoption_failures: AtomicU64,
     pub(crate) adopted_blocks: AtomicU64,
@@ -195,6 +202,8 @@ impl Counters {
             memory_bytes,
             blocks: now(&self.blocks),
             pushes: self.pushes.load(Relaxed),
+            waiting: self.pauses.now(),
+            paused: self.pauses.told(),
             duplicates: self.duplicates.load(Relaxed),
             flushes: self.flushes.load(Relaxed),
             corrupt: self.corrupt.load(Relaxed),

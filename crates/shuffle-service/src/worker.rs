@@ -10,8 +10,8 @@ use dunlin_base::env::Task;
 use dunlin_base::{Env, Error, ProcessId, QueryId, Result, StageEpoch, StageId};
 use dunlin_proto::block::{Block, ShuffleId};
 use dunlin_proto::shuffle::{
-    Ack, BlockStream, Durability, MapAttempt, Pace, Peers, Push, Pushed, ReadRequest, Refusal,
-    ShuffleApi,
+    Ack, BlockStream, Durability, Hear, MapAttempt, Pace, Peers, Push, Pushed, ReadRequest,
+    Refusal, ShuffleApi,
 };
 use futures::future::join;
 use futures::{StreamExt, stream};
@@ -188,7 +188,7 @@ impl ShuffleWorker {
     }
 
     /// The answer to a push, before it is counted.
-    async fn answer(&self, push: Push) -> Result<Pushed> {
+    async fn answer(&self, push: Push, hear: Option<Arc<dyn Hear>>) -> Result<Pushed> {
         let Push { blocks, peer, last_resort, user } = push;
         let of = Of::new(&blocks);
         if let Some(refusal) = self.refusal(&of, last_resort) {
@@ -198,7 +198,7 @@ impl ShuffleWorker {
         let slow = || self.slow(&of);
         let Some(peer) = peer else {
             let due = self.core.due(&blocks);
-            self.keep(blocks).await?;
+            self.keep(blocks, hear.as_ref()).await?;
             self.is_for(&of, user.as_ref());
             let durability = self.core.settle(due).await;
             return Ok(self.stored(Ack { durability, slow: slow(), moves: moves() }));
@@ -210,8 +210,8 @@ impl ShuffleWorker {
         // Both at once. Blocks that only one of them has count for nothing: the writer's commit
         // will not name this location for them.
         // The copy goes first: it is on its way while this one is verified and stored.
-        let copy = self.copy(peer, blocks.clone(), user.clone());
-        let (there, here) = join(copy, self.keep(blocks)).await;
+        let copy = self.copy(peer, blocks.clone(), user.clone(), hear.clone());
+        let (there, here) = join(copy, self.keep(blocks, hear.as_ref())).await;
         here?;
         self.is_for(&of, user.as_ref());
         if let Err(error) = there {
@@ -221,6 +221,15 @@ impl ShuffleWorker {
         }
         let durability = Durability::Twice;
         Ok(self.stored(Ack { durability, slow: slow(), moves: moves() }))
+    }
+
+    /// The answer to a push.
+    async fn take(&self, push: Push, hear: Option<Arc<dyn Hear>>) -> Result<Pushed> {
+        // Counted before the look at whether it may come in: a hand-over waits for it from then on.
+        let _call = self.pushes.enter();
+        let answer = self.answer(push, hear).await?;
+        self.core.counters.answered(&answer);
+        Ok(answer)
     }
 
     /// The answer to a push that is stored. A hand-over that did not wait for it may not have it in
@@ -277,11 +286,11 @@ impl ShuffleApi for ShuffleWorker {
     }
 
     async fn store(&self, push: Push) -> Result<Pushed> {
-        // Counted before the look at whether it may come in: a hand-over waits for it from then on.
-        let _call = self.pushes.enter();
-        let answer = self.answer(push).await?;
-        self.core.counters.answered(&answer);
-        Ok(answer)
+        self.take(push, None).await
+    }
+
+    async fn store_heard(&self, push: Push, hear: Arc<dyn Hear>) -> Result<Pushed> {
+        self.take(push, Some(hear)).await
     }
 
     async fn seal(&self, shuffle: ShuffleId) -> Result<()> {
@@ -311,6 +320,8 @@ impl ShuffleApi for ShuffleWorker {
         if let Some(shuffle) = self.core.registry.get(shuffle) {
             self.count_removed(&shuffle.discard(attempt, &self.core.memory));
         }
+        // Pushes of the attempt that wait may not come in any more.
+        self.core.memory.freed.notify_waiters();
         Ok(())
     }
 
@@ -319,6 +330,7 @@ impl ShuffleApi for ShuffleWorker {
         for shuffle in self.core.registry.end(query) {
             self.count_removed(&shuffle.delete(&self.core.memory));
         }
+        self.core.memory.freed.notify_waiters();
         self.core.remove_places(query).await
     }
 

@@ -16,13 +16,15 @@ pub(crate) enum Told {
     Slow(usize),
     /// Nothing is stored: there is no memory.
     Full,
+    /// One waits, until something has left the memory of the worker or of its peer.
+    Waits,
 }
 
 /// The window of one worker, in bytes.
 ///
 /// *Slow start*: from the smallest size on it doubles with each window of bytes that is acknowledged,
 /// up to the threshold. *Congestion avoidance*: beyond that it grows by the smallest size with each
-/// window. *Back-off*: told to be slow, or that memory is full, it starts from the smallest size
+/// window. *Back-off*: told to be slow, that a push waits, or that memory is full, it starts from the smallest size
 /// again, with half of its size as the threshold. What was on its way then says nothing new, so it
 /// backs off once for that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +51,7 @@ impl Window {
         match told {
             Told::Stored(bytes) => self.heard(bytes).opened(bytes),
             Told::Slow(bytes) => self.heard(bytes).closed(),
-            Told::Full => self.closed(),
+            Told::Full | Told::Waits => self.closed(),
         }
     }
 
@@ -88,16 +90,18 @@ pub(crate) struct Flow {
 struct State {
     window: Window,
     in_flight: usize,
+    /// Pushes of these that were told to wait.
+    paused: usize,
 }
 
 impl Flow {
     pub(crate) fn new(window: Window) -> Self {
-        let state = Mutex::new(State { window, in_flight: 0 });
+        let state = Mutex::new(State { window, in_flight: 0, paused: 0 });
         Self { state, ended: Notify::new(), turn: tokio::sync::Mutex::new(()) }
     }
 
-    /// Waits until the window has room; a push that is larger than it goes alone. Bounded by the
-    /// deadlines of the pushes that are under way. Who drops the future leaves the queue.
+    /// Waits until the window has room, and no push is paused; a push that is larger than it goes alone.
+    /// Bounded by the deadlines of the pushes that are under way. Who drops the future leaves the queue.
     pub(crate) async fn enter(&self, bytes: usize) -> Pass<'_> {
         let _turn = self.turn.lock().await;
         loop {
@@ -106,13 +110,25 @@ impl Flow {
             ended.as_mut().enable();
             {
                 let mut state = self.state.lock();
-                if state.in_flight == 0 || state.in_flight + bytes <= state.window.size {
+                if state.lets_in(bytes) {
                     state.in_flight += bytes;
                     return Pass { flow: self, bytes };
                 }
             }
             ended.await;
         }
+    }
+
+    /// A push that is under way waits at the worker: nothing more goes there before it has ended.
+    pub(crate) fn pause(&self) {
+        self.state.lock().paused += 1;
+        self.told(Told::Waits);
+    }
+
+    /// A push that was paused has ended.
+    pub(crate) fn go_on(&self) {
+        self.state.lock().paused -= 1;
+        self.ended.notify_waiters();
     }
 
     /// Takes an answer into account.
@@ -124,6 +140,14 @@ impl Flow {
             let (from, to) = (before.size, state.window.size);
             tracing::debug!(from, to, ?told, "a shuffle writer pushes more slowly");
         }
+    }
+}
+
+impl State {
+    /// What is paused is in flight, so a worker that was left alone is always tried.
+    fn lets_in(&self, bytes: usize) -> bool {
+        let Self { window, in_flight, paused } = *self;
+        in_flight == 0 || (paused == 0 && in_flight + bytes <= window.size)
     }
 }
 
@@ -175,6 +199,26 @@ mod tests {
         let again = slowed.step(Told::Slow(MIB));
         assert_eq!((again.size, again.threshold), (MIB, MIB), "but this one is news");
         assert_eq!(wide.step(Told::Full).size, MIB);
+        let waits = after(wide, [Told::Waits; 3]);
+        assert_eq!((waits.size, waits.threshold), (MIB, 16 * MIB), "three of them wait");
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_to_a_worker_at_which_a_push_waits() {
+        let flow = Flow::new(Window::new(MIB, 64 * MIB));
+        let first = flow.enter(10).await;
+        flow.pause();
+        let mut next = std::pin::pin!(flow.enter(10));
+        assert!(futures::poll!(&mut next).is_pending(), "though there is room for it");
+        flow.pause();
+        flow.go_on();
+        assert!(futures::poll!(&mut next).is_pending(), "another one still waits");
+        flow.go_on();
+        let _second = next.await;
+        flow.pause();
+        flow.go_on();
+        drop(first);
+        flow.enter(MIB - 10).await;
     }
 
     #[test]
@@ -192,6 +236,7 @@ mod tests {
                 window = window.step(match next(10) {
                     0 => Told::Slow(bytes),
                     1 => Told::Full,
+                    2 => Told::Waits,
                     _ => Told::Stored(bytes),
                 });
                 assert!((min..=max.max(min)).contains(&window.size), "{window:?}");

@@ -16,6 +16,7 @@ mod layout;
 mod local;
 mod measure;
 mod output;
+mod pause;
 mod place;
 mod push;
 mod read;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use dunlin_base::{Error, Kind, PartitionId, ProcessId, Result};
-use dunlin_proto::block::{Block, HEADER_LEN};
+use dunlin_proto::block::{Block, HEADER_LEN, ShuffleId};
 use dunlin_proto::output::{Part, PartitionOutput};
 use dunlin_proto::shuffle::{Ack, Durability, MapAttempt, Push, Pushed, Refusal};
 use parking_lot::Mutex;
@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::congestion::{Flow, Told, Window};
 use crate::fault::PushFault;
 use crate::output::WriterOptions;
+use crate::pause::Listening;
 use crate::place::{Location, Placement};
 use crate::read::Workers;
 use crate::traffic::Traffic;
@@ -26,6 +27,7 @@ pub(crate) type At = u32;
 
 /// What all pushes of a writer share.
 pub(crate) struct Pushing {
+    shuffle: ShuffleId,
     workers: Arc<dyn Workers>,
     placement: Arc<dyn Placement>,
     inline_max: usize,
@@ -85,6 +87,7 @@ impl Pushing {
     ) -> Self {
         let partitions = vec![Route::default(); options.partitions as usize];
         Self {
+            shuffle: options.shuffle,
             workers,
             placement,
             inline_max: options.inline_max,
@@ -307,7 +310,9 @@ impl Pushing {
         let user = self.user.clone();
         let push = Push { blocks: blocks.to_vec(), peer: location.peer, last_resort, user };
         let begun = self.traffic.as_ref().map(|traffic| (traffic, traffic.begin(location.worker)));
-        let answer = api.store(push).await;
+        let listening = self.listen(location.worker, &flow);
+        let answer = api.store_heard(push, listening.ear()).await;
+        drop(listening);
         if let (Ok(Pushed::Stored(_)), Some((traffic, begun))) = (&answer, &begun) {
             traffic.stored(location.worker, bytes, begun);
         }
@@ -319,6 +324,11 @@ impl Pushing {
             Ok(Pushed::Refused(..)) | Err(_) => {}
         }
         answer
+    }
+
+    /// What is said while a push to this worker waits.
+    fn listen(&self, worker: ProcessId, flow: &Arc<Flow>) -> Listening {
+        Listening::new(worker, self.shuffle, Arc::clone(flow), self.traffic.clone())
     }
 
     fn flow(&self, worker: ProcessId) -> Arc<Flow> {

@@ -41,7 +41,7 @@ impl Endpoint for Desk {
             }
             Message::HeartbeatFromApplication(beat) => self.heartbeat(*beat).await,
             Message::CheckWorkersAvailable(_) => {
-                let available = self.fleet.workers().iter().any(|worker| takes_slots(worker));
+                let available = self.fleet.workers().iter().any(takes_slots);
                 Ok(pb::CheckWorkersAvailableResponse { available }.into())
             }
             Message::CheckQuota(_) => Ok(quota().into()),

@@ -106,6 +106,7 @@ impl Client {
     }
 
     /// Sends a request for a chunk, and waits for it or for why there is none.
+    #[cfg(test)]
     pub(crate) async fn chunk(&self, slice: Slice, body: Bytes) -> Result<Frame> {
         let id = RequestId(self.next.fetch_add(1, Relaxed));
         let answer = self.open.wait(|table| &mut table.chunks, slice)?;

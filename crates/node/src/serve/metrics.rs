@@ -1,5 +1,7 @@
 //! What a shuffle worker counts, as metrics. Made anew for each reader of `/metrics`.
 
+use std::sync::atomic::AtomicU64;
+
 use dunlin_shuffle::TrafficStats;
 use dunlin_shuffle_service::{
     Class, DiskState, DiskStats, DoorStats, ObjectStats, ShuffleWorker, Stats,
@@ -38,6 +40,7 @@ pub(super) fn register(registry: &mut Registry, worker: &ShuffleWorker, door: Op
     tiers(registry, &stats);
     transit(registry, &stats, door);
     answers(registry, &stats);
+    waits(registry, &stats, door);
     disks(registry, &stats.disks);
     if let Some(objects) = &stats.objects {
         object_store(registry, objects);
@@ -60,6 +63,14 @@ pub(super) fn traffic(registry: &mut Registry, all: impl Iterator<Item = Traffic
     let slowest = all.iter().map(|t| t.link_bytes_s).filter(|speed| *speed > 0).min();
     let about = "Bytes a second to the slowest shuffle worker that took pushes in the last minute";
     gauge(registry, ("shuffle_link_speed", about), slowest.unwrap_or(0));
+    let about = "Pushes that a shuffle worker told to wait";
+    registry.register("shuffle_writer_pauses", about, sum(|t| t.pauses));
+    let seconds: Counter<f64, AtomicU64> = Counter::default();
+    seconds.inc_by(all.iter().map(|t| t.paused_us).sum::<u64>() as f64 / 1e6);
+    let about = "How long they waited, each from that word on";
+    registry.register_with_unit("shuffle_writer_paused", about, Unit::Seconds, seconds);
+    let now = all.iter().map(|t| t.paused_now).sum();
+    gauge(registry, ("shuffle_writer_waiting", "Those of them that wait now"), now);
 }
 
 fn tiers(registry: &mut Registry, stats: &Stats) {
@@ -115,6 +126,17 @@ fn answers(registry: &mut Registry, stats: &Stats) {
     for ((name, help), count) in counts {
         registry.register(name, help, counted(count));
     }
+}
+
+/// Pushes that wait: for memory, or at the door for room.
+fn waits(registry: &mut Registry, stats: &Stats, door: Option<DoorStats>) {
+    let room = door.map(|door| ("room", door.waiting, door.paused));
+    let all: Vec<_> = [("memory", stats.waiting, stats.paused)].into_iter().chain(room).collect();
+    let now = gauges(all.iter().map(|(what, now, _)| (label("of", what), *now)));
+    registry.register("shuffle_pushes_waiting", "Pushes that wait, for memory or room", now);
+    let told = counters(all.iter().map(|(what, _, told)| (label("of", what), *told)));
+    let about = "Pushes that waited for it so long that their writers were told";
+    registry.register("shuffle_pushes_paused", about, told);
 }
 
 fn disks(registry: &mut Registry, disks: &[DiskStats]) {
@@ -262,6 +284,8 @@ mod tests {
             format!("shuffle_transit_limit_bytes{{of=\"uploads\"}} {}", 16 << 20),
             "shuffle_refusals_total{reason=\"draining\"} 1".to_owned(),
             "shuffle_acks_total{level=\"memory\"} 0".to_owned(),
+            "shuffle_pushes_waiting{of=\"memory\"} 0".to_owned(),
+            "shuffle_pushes_paused_total{of=\"memory\"} 0".to_owned(),
             "shuffle_splits_total{kind=\"soft\"} 0".to_owned(),
             format!("shuffle_disk_state{{disk=\"{}\",class=\"ssd\",state=\"good\"}} 1", disk(&a)),
             format!("shuffle_disk_state{{disk=\"{}\",class=\"hdd\",state=\"full\"}} 1", disk(&b)),

@@ -7,12 +7,12 @@ use bytes::{Buf, Bytes};
 use dunlin_base::{Attempt, Error, PartitionId, ProcessId, QueryId, Result, StageEpoch, StageId};
 
 use crate::block::{Block, HEADER_LEN, ShuffleId};
-use crate::shuffle::{Ack, Durability, MapAttempt, Pushed, ReadRequest, Refusal};
+use crate::shuffle::{Ack, Durability, MapAttempt, Push, Pushed, ReadRequest, Refusal, Wait};
 
 use super::encode::{ATTEMPT_LEN, BUILD_MAX, MAGIC};
 use super::failure::{cut, from_wire};
 use super::frame::FrameType;
-use super::message::{Answer, Ask, Hello, Message, RequestId, Terms, Welcome};
+use super::message::{Answer, Ask, Hears, Hello, Message, RequestId, Terms, Welcome};
 use super::v1;
 
 /// A header's meaning.
@@ -24,9 +24,10 @@ pub(super) enum Parsed {
 }
 
 /// What the blocks of a frame are for.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Carrier {
-    Push { peer: Option<ProcessId>, wants_pushed: bool, last_resort: bool, user: Option<Arc<str>> },
+    /// The push, whose blocks come.
+    Push(Push, Hears),
     Read,
 }
 
@@ -34,11 +35,7 @@ pub(super) enum Carrier {
 pub(super) fn parse(kind: FrameType, message: Bytes) -> Result<Parsed> {
     let message = match kind {
         FrameType::Push => {
-            let v1::Push { request, heads, peer, wants_pushed, last_resort, user } =
-                decode(kind, message)?;
-            let peer = if peer.is_empty() { None } else { Some(process(&peer)?) };
-            let user = (!user.is_empty()).then(|| user.into());
-            let of = Carrier::Push { peer, wants_pushed, last_resort, user };
+            let (request, of, heads) = push(decode(kind, message)?)?;
             return blocks(request, of, heads);
         }
         FrameType::Blocks => {
@@ -69,6 +66,7 @@ pub(super) fn parse(kind: FrameType, message: Bytes) -> Result<Parsed> {
         | FrameType::Opened
         | FrameType::Want
         | FrameType::Pushed
+        | FrameType::Waiting
         | FrameType::ShuffleList => answer(kind, message)?,
     };
     Ok(Parsed::Whole(message))
@@ -120,6 +118,10 @@ fn answer(kind: FrameType, message: Bytes) -> Result<Message> {
             let answer: v1::Pushed = decode(kind, message)?;
             (answer.request, Answer::Pushed(pushed(answer)))
         }
+        FrameType::Waiting => {
+            let v1::Waiting { request, why } = decode(kind, message)?;
+            (request, Answer::Waiting(wait(why)))
+        }
         FrameType::Opened => (plain(kind, message)?.0, Answer::Opened),
         _ => (plain(kind, message)?.0, Answer::Done),
     };
@@ -134,6 +136,28 @@ fn decode<T: prost::Message + Default>(kind: FrameType, message: Bytes) -> Resul
 
 fn plain(kind: FrameType, message: Bytes) -> Result<RequestId> {
     Ok(RequestId(decode::<v1::Plain>(kind, message)?.request))
+}
+
+fn push(push: v1::Push) -> Result<(u64, Carrier, Bytes)> {
+    let v1::Push { request, heads, peer, wants_pushed, last_resort, user, wants_waiting } = push;
+    let peer = if peer.is_empty() { None } else { Some(process(&peer)?) };
+    let user: Option<Arc<str>> = (!user.is_empty()).then(|| user.into());
+    let hears = match (wants_pushed, wants_waiting) {
+        (false, _) => Hears::Ends,
+        (true, false) => Hears::Pushed,
+        (true, true) => Hears::Waiting,
+    };
+    let push = Push { peer, last_resort, user, ..Push::plain(Vec::new()) };
+    Ok((request, Carrier::Push(push, hears), heads))
+}
+
+/// What else a worker of a later build waits for is its own affair, as memory is.
+fn wait(why: u32) -> Wait {
+    match why {
+        1 => Wait::Room,
+        2 => Wait::Peer,
+        _ => Wait::Memory,
+    }
 }
 
 fn hello(hello: v1::Hello) -> Result<Hello> {

@@ -9,7 +9,7 @@ use crate::shuffle::Push;
 
 use super::decode::{Carrier, Parsed, parse};
 use super::frame::{CHECK_LEN, FrameType, HEADER_LEN_MAX, PREAMBLE_LEN, Preamble};
-use super::message::{Answer, Ask, Message, RequestId};
+use super::message::{Answer, Ask, Hears, Message, RequestId};
 
 /// Bodies of a read up to this many bytes come in one piece with those after them. They share its
 /// memory, as they share the reader; what is pushed stays for long, each body as long as it likes.
@@ -135,7 +135,13 @@ impl Decoder {
     /// answered.
     pub fn names_peer(&self) -> bool {
         let State::Bodies(bodies) = &self.state else { return false };
-        matches!(bodies.of, Carrier::Push { peer: Some(_), .. })
+        matches!(bodies.of, Carrier::Push(Push { peer: Some(_), .. }, _))
+    }
+
+    /// While the bodies of a push are due: which one it is, if its client is to be told that it waits.
+    pub fn tells_waiting(&self) -> Option<RequestId> {
+        let State::Bodies(bodies) = &self.state else { return None };
+        matches!(bodies.of, Carrier::Push(_, Hears::Waiting)).then_some(bodies.request)
     }
 
     /// The length of the frame that ended with the last message.
@@ -223,9 +229,8 @@ impl Decoder {
         };
         let Bodies { of, request, blocks, .. } = bodies;
         Some(match of {
-            Carrier::Push { peer, wants_pushed, last_resort, user } => {
-                let push = Push { blocks, peer, last_resort, user };
-                Message::Ask(request, Ask::Push(push, wants_pushed))
+            Carrier::Push(push, hears) => {
+                Message::Ask(request, Ask::Push(Push { blocks, ..push }, hears))
             }
             Carrier::Read => Message::Answer(request, Answer::Blocks(blocks)),
         })

@@ -4,12 +4,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use dunlin_base::{ByteCount, Error, PartitionId, ProcessId, QueryId, Result};
 
 use crate::block::{Block, HEADER_LEN, ShuffleId};
-use crate::shuffle::{Ack, Durability, MapAttempt, Push, Pushed, ReadRequest, Refusal};
+use crate::shuffle::{Ack, Durability, MapAttempt, Push, Pushed, ReadRequest, Refusal, Wait};
 
 use super::decoder::Limits;
 use super::failure::{cut, to_wire};
 use super::frame::{CHECK_LEN, FrameType, PREAMBLE_LEN, Preamble};
-use super::message::{Answer, Ask, Hello, Message, RequestId, Welcome};
+use super::message::{Answer, Ask, Hears, Hello, Message, RequestId, Welcome};
 use super::v1;
 
 /// "DLNW".
@@ -53,12 +53,8 @@ impl Ask {
 fn encode_ask(id: RequestId, ask: &Ask, kind: FrameType, limits: &Limits) -> Result<Vec<Bytes>> {
     let request = id.0;
     match ask {
-        Ask::Push(Push { blocks, peer, last_resort, user }, wants_pushed) => {
-            let peer = peer.map(process).unwrap_or_default();
-            let (wants_pushed, last_resort) = (*wants_pushed, *last_resort);
-            let (heads, user) = (heads(blocks), user.as_deref().unwrap_or_default().to_owned());
-            let push = v1::Push { request, heads, peer, wants_pushed, last_resort, user };
-            frame(kind, &push, blocks, limits)
+        Ask::Push(push, hears) => {
+            frame(kind, &push_to_wire(request, push, *hears), &push.blocks, limits)
         }
         Ask::Seal(id) => frame(kind, &v1::Seal { request, shuffle: shuffle(*id) }, &[], limits),
         Ask::Read(ReadRequest { shuffle: id, partition, maps }, credit) => {
@@ -100,6 +96,14 @@ fn encode_answer(
             frame(kind, &v1::Blocks { request, heads: heads(blocks) }, blocks, limits)
         }
         Answer::Pushed(pushed) => frame(kind, &pushed_to_wire(request, pushed), &[], limits),
+        Answer::Waiting(why) => {
+            let why = match why {
+                Wait::Memory => 0,
+                Wait::Room => 1,
+                Wait::Peer => 2,
+            };
+            frame(kind, &v1::Waiting { request, why }, &[], limits)
+        }
         Answer::Want(bytes) => frame(kind, &v1::Amount { request, bytes: *bytes }, &[], limits),
         Answer::Shuffles(ids) => {
             let mut bytes = BytesMut::with_capacity(ids.len() * 24);
@@ -110,6 +114,19 @@ fn encode_answer(
             }
             frame(kind, &v1::ShuffleList { request, ids: bytes.freeze() }, &[], limits)
         }
+    }
+}
+
+fn push_to_wire(request: u64, push: &Push, hears: Hears) -> v1::Push {
+    let Push { blocks, peer, last_resort, user } = push;
+    v1::Push {
+        request,
+        heads: heads(blocks),
+        peer: peer.map(process).unwrap_or_default(),
+        wants_pushed: hears >= Hears::Pushed,
+        last_resort: *last_resort,
+        user: user.as_deref().unwrap_or_default().to_owned(),
+        wants_waiting: hears >= Hears::Waiting,
     }
 }
 

@@ -113,6 +113,8 @@ frame_types! {
     ShuffleList = 101,
     /// A push has ended well, or is to go elsewhere.
     Pushed = 102,
+    /// A push waits.
+    Waiting = 103,
 }
 
 impl FrameType {

@@ -12,7 +12,7 @@ use dunlin_base::{Attempt, Error, PartitionId, ProcessId, QueryId, StageEpoch, S
 use super::tests::{LIMITS, bytes_of, decode};
 use super::*;
 use crate::block::{Block, BlockId, Codec, HEADER_LEN, ShuffleId};
-use crate::shuffle::{Ack, Durability, MapAttempt, Push, Pushed, ReadRequest, Refusal};
+use crate::shuffle::{Ack, Durability, MapAttempt, Push, Pushed, ReadRequest, Refusal, Wait};
 
 /// Hexadecimal digits of a line.
 const LINE: usize = 96;
@@ -85,12 +85,16 @@ fn asks() -> Vec<(&'static str, Message)> {
     };
     let blocks = vec![block(9, Codec::Columns, b"one body"), block(10, Codec::Plain, b"")];
     let asks = [
-        ("push of an older client", Ask::Push(Push::plain(blocks.clone()), false)),
+        ("push of an older client", Ask::Push(Push::plain(blocks.clone()), Hears::Ends)),
         (
             "push",
-            Ask::Push(Push { blocks, peer: Some(worker), last_resort: true, user: None }, true),
+            Ask::Push(
+                Push { blocks: blocks.clone(), peer: Some(worker), last_resort: true, user: None },
+                Hears::Pushed,
+            ),
         ),
-        ("push of nothing", Ask::Push(Push::plain(Vec::new()), true)),
+        ("push of nothing", Ask::Push(Push::plain(Vec::new()), Hears::Pushed)),
+        ("push that hears", Ask::Push(Push::plain(blocks), Hears::Waiting)),
         ("seal", Ask::Seal(shuffle())),
         ("read", Ask::Read(read(9, Some(vec![one, two])), 1 << 40)),
         ("read of no maps", Ask::Read(read(9, Some(Vec::new())), 0)),
@@ -131,6 +135,9 @@ fn answers() -> Vec<(&'static str, Message)> {
         ("refused as draining", refused(Refusal::Draining)),
         ("refused by a disk", refused(Refusal::Disk)),
         ("refused by a peer", refused(Refusal::Peer)),
+        ("waiting for memory", Answer::Waiting(Wait::Memory)),
+        ("waiting for room", Answer::Waiting(Wait::Room)),
+        ("waiting for a peer", Answer::Waiting(Wait::Peer)),
     ];
     answers.into_iter().map(|(name, answer)| (name, Message::Answer(id, answer))).collect()
 }
@@ -226,11 +233,31 @@ fn what_a_later_worker_says_of_a_push_is_taken_as_what_is_safe() {
     assert!(matches!(stored, Pushed::Stored(ack) if ack.durability == Durability::Memory));
     let refused = pushed("refused as large", &[0x20, 9]);
     assert!(matches!(refused, Pushed::Refused(Refusal::Peer, moves) if moves.len() == 2));
+    // Reason 9.
+    let waiting =
+        only(decode(&with_fields(&all["waiting for room"], &[0x10, 9]), LIMITS).expect("known"));
+    assert!(matches!(waiting, Message::Answer(_, Answer::Waiting(Wait::Memory))), "{waiting:?}");
+}
+
+#[test]
+fn who_does_not_say_that_it_knows_the_answers_of_a_push_is_not_taken_to_know_them() {
+    let all = read("wire-1.hex");
+    let hears = |name: &str, fields: &[u8]| match only(
+        decode(&with_fields(&all[name], fields), LIMITS).expect("known"),
+    ) {
+        Message::Ask(_, Ask::Push(_, hears)) => hears,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(hears("push of an older client", &[]), Hears::Ends);
+    assert_eq!(hears("push of nothing", &[]), Hears::Pushed);
+    assert_eq!(hears("push that hears", &[]), Hears::Waiting);
+    // `wants_waiting` alone, as no build says it.
+    assert_eq!(hears("push of an older client", &[0x38, 1]), Hears::Ends);
 }
 
 #[test]
 fn a_type_of_a_later_build_is_one_clear_error() {
-    for kind in [103, 200, 255] {
+    for kind in [104, 200, 255] {
         let ping = &read("wire-1.hex")["ping"];
         let head = ping.first_chunk::<PREAMBLE_LEN>().expect("a frame");
         let preamble = Preamble { kind, ..Preamble::decode(*head) };

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use dunlin_base::{Error, ProcessId, QueryId};
 
 use crate::block::{Block, HEADER_LEN, ShuffleId};
-use crate::shuffle::{MapAttempt, Push, Pushed, ReadRequest};
+use crate::shuffle::{MapAttempt, Push, Pushed, ReadRequest, Wait};
 
 use super::frame::FrameType;
 
@@ -64,11 +64,22 @@ pub struct Terms {
     pub reads_many: bool,
 }
 
+/// The answers to a push that a client understands; who knows one knows those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hears {
+    /// [`Answer::Done`] and [`Answer::Failed`].
+    Ends,
+    /// [`Answer::Pushed`].
+    Pushed,
+    /// [`Answer::Waiting`].
+    Waiting,
+}
+
 /// A request: the calls of [`crate::shuffle::ShuffleApi`].
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// Store blocks. The flag: the client understands [`Answer::Pushed`].
-    Push(Push, bool),
+    /// Store blocks, and answer what the client understands.
+    Push(Push, Hears),
     /// End a shuffle for followers.
     Seal(ShuffleId),
     /// Read a partition; the number is the credit in bytes (see [`block_size`]) to begin with.
@@ -101,6 +112,8 @@ pub enum Answer {
     Shuffles(Vec<ShuffleId>),
     /// A push has ended like this. Nothing follows.
     Pushed(Pushed),
+    /// A push waits for this. It may be said several times; an end follows.
+    Waiting(Wait),
 }
 
 /// One frame's meaning.
@@ -141,6 +154,7 @@ impl Message {
                 Answer::Want(_) => FrameType::Want,
                 Answer::Shuffles(_) => FrameType::ShuffleList,
                 Answer::Pushed(_) => FrameType::Pushed,
+                Answer::Waiting(_) => FrameType::Waiting,
             },
             Self::Credit(..) => FrameType::Credit,
             Self::Cancel(_) => FrameType::Cancel,

@@ -25,6 +25,6 @@ pub mod v1 {
 pub use decoder::{Decoder, Limits};
 pub use frame::{CHECK_LEN, FrameType, HEADER_LEN_MAX, PREAMBLE_LEN, Preamble};
 pub use message::{
-    Answer, Ask, Hello, Message, RequestId, Terms, VERSION, Welcome, block_size, blocks_size,
-    size_of_body,
+    Answer, Ask, Hears, Hello, Message, RequestId, Terms, VERSION, Welcome, block_size,
+    blocks_size, size_of_body,
 };

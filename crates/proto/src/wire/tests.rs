@@ -7,7 +7,7 @@ use dunlin_base::{
 
 use super::*;
 use crate::block::{Block, BlockId, Codec, ShuffleId};
-use crate::shuffle::{Ack, Durability, MapAttempt, Push, Pushed, ReadRequest, Refusal};
+use crate::shuffle::{Ack, Durability, MapAttempt, Push, Pushed, ReadRequest, Refusal, Wait};
 
 pub(super) const LIMITS: Limits = Limits { header_len_max: HEADER_LEN_MAX, body_len_max: 1 << 20 };
 
@@ -67,8 +67,9 @@ pub(super) fn messages(chance: &mut Chance) -> Vec<Message> {
     let (peer, user) = (Some(worker), Some("ada".into()));
     let asking = Push { blocks: blocks.clone(), peer, last_resort: true, user };
     let asks = [
-        Ask::Push(Push::plain(blocks.clone()), false),
-        Ask::Push(asking, true),
+        Ask::Push(Push::plain(blocks.clone()), Hears::Ends),
+        Ask::Push(Push::plain(blocks.clone()), Hears::Pushed),
+        Ask::Push(asking, Hears::Waiting),
         Ask::Seal(shuffle(1)),
         read(None),
         read(Some(vec![attempt; chance.below(50) as usize])),
@@ -84,6 +85,7 @@ pub(super) fn messages(chance: &mut Chance) -> Vec<Message> {
         Answer::Blocks(blocks),
         Answer::Want(u64::MAX),
         Answer::Pushed(pushed(chance)),
+        Answer::Waiting([Wait::Memory, Wait::Room, Wait::Peer][chance.below(3) as usize]),
         Answer::Shuffles((0..chance.below(20)).map(shuffle).collect()),
     ];
     let hello =
@@ -148,7 +150,8 @@ fn errors_keep_kind_message_and_hint_within_bounds() {
 #[test]
 fn bodies_are_not_copied_on_the_way_out() {
     let block = block(&mut Chance(3));
-    let sent = Message::Ask(RequestId(1), Ask::Push(Push::plain(vec![block.clone()]), true));
+    let sent =
+        Message::Ask(RequestId(1), Ask::Push(Push::plain(vec![block.clone()]), Hears::Pushed));
     let pieces = sent.encode(&LIMITS).expect("within the limits");
     assert_eq!(pieces[1].as_ptr(), block.body.as_ptr());
 }
@@ -239,7 +242,7 @@ fn a_frame_over_the_limit_is_refused_by_its_sender() {
     let chance = &mut Chance(8);
     let mut block = block(chance);
     block.body = Bytes::from(vec![0; 101]);
-    let push = Message::Ask(RequestId(1), Ask::Push(Push::plain(vec![block]), true));
+    let push = Message::Ask(RequestId(1), Ask::Push(Push::plain(vec![block]), Hears::Pushed));
     assert_eq!(push.encode(&small).expect_err("too large").kind(), Kind::Exhausted);
     let error = Message::Goodbye(Error::retry("x".repeat(200)));
     assert_eq!(error.encode(&small).expect_err("too large").kind(), Kind::Exhausted);
@@ -255,7 +258,7 @@ fn small_bodies_of_a_read_come_in_one_piece_and_those_of_a_push_by_themselves() 
     let lengths = [3, 0, 8 << 10, 20 << 10, 5, 1, 9 << 10, 0];
     let blocks: Vec<_> = lengths.iter().map(|length| sized(chance, *length)).collect();
     let read = Message::Answer(RequestId(1), Answer::Blocks(blocks.clone()));
-    let push = Message::Ask(RequestId(1), Ask::Push(Push::plain(blocks), true));
+    let push = Message::Ask(RequestId(1), Ask::Push(Push::plain(blocks), Hears::Pushed));
     let joined = [3 + (8 << 10), 20 << 10, 6, 9 << 10, 0];
     for (message, expected) in [(read, joined.as_slice()), (push, lengths.as_slice())] {
         let bytes = bytes_of(&message);

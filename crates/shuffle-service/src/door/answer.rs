@@ -7,14 +7,15 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use async_trait::async_trait;
 use dunlin_base::{Error, Result, env::panic_text};
-use dunlin_proto::shuffle::{BlockStream, Pace, ReadRequest};
-use dunlin_proto::wire::{Answer, Ask, Message, RequestId, block_size, blocks_size};
+use dunlin_proto::shuffle::{BlockStream, Pace, Push, ReadRequest};
+use dunlin_proto::wire::{Answer, Ask, Hears, Message, RequestId, block_size, blocks_size};
 use futures::stream::Peekable;
 use futures::{FutureExt, StreamExt};
 
 use super::connection::Connection;
 use super::credit::Credit;
 use super::shared::Room;
+use super::telling::Telling;
 
 /// Small blocks travel together up to this many bytes and blocks.
 const TOGETHER_BYTES: u64 = 256 * 1024;
@@ -69,14 +70,7 @@ impl Request {
     async fn run(&self, ask: Ask, credit: Option<Arc<Credit>>) -> Result<Answer> {
         let api = &self.connection.shared.api;
         let done = match ask {
-            Ask::Push(push, wants_pushed) => {
-                let pushed = api.store(push).await?;
-                // Older clients know two ends of a push.
-                return match wants_pushed {
-                    true => Ok(Answer::Pushed(pushed)),
-                    false => pushed.stored().map(|_| Answer::Done),
-                };
-            }
+            Ask::Push(push, hears) => return self.store(push, hears).await,
             Ask::Seal(shuffle) => api.seal(shuffle).await,
             Ask::Discard(shuffle, attempt) => api.discard(shuffle, attempt).await,
             Ask::DeleteQuery(query) => api.delete_query(query).await,
@@ -85,6 +79,21 @@ impl Request {
             Ask::ReadMany(reads, bytes) => self.send_read(reads, bytes, credit).await,
         };
         done.map(|()| Answer::Done)
+    }
+
+    /// Stores a push, and says no more of it than its client understands.
+    async fn store(&self, push: Push, hears: Hears) -> Result<Answer> {
+        let api = &self.connection.shared.api;
+        match hears {
+            Hears::Ends => api.store(push).await?.stored().map(|_| Answer::Done),
+            Hears::Pushed => api.store(push).await.map(Answer::Pushed),
+            Hears::Waiting => {
+                let telling = Telling::of(&self.connection, self.id);
+                let pushed = api.store_heard(push, telling.mouth()).await;
+                drop(telling);
+                pushed.map(Answer::Pushed)
+            }
+        }
     }
 
     /// Answers. What was sent in order before, blocks or a list, must not be overtaken.
@@ -152,8 +161,7 @@ impl Request {
     }
 
     fn post(&self, answer: Answer) -> Result<()> {
-        let Connection { shared, out, .. } = self.connection.as_ref();
-        out.post(Message::Answer(self.id, answer).encode(&shared.limits())?)
+        self.connection.post(self.id, answer)
     }
 
     async fn send(&self, answer: Answer) -> Result<()> {

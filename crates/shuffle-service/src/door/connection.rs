@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dunlin_base::net::{Outbox, OutboxOptions, Stream};
 use dunlin_base::{Error, Kind, Result};
-use dunlin_proto::wire::{Limits, Message};
+use dunlin_proto::wire::{Answer, Limits, Message, RequestId};
 use tokio::sync::watch;
 
 use super::accept::From;
@@ -29,6 +29,13 @@ pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) out: Outbox,
     pub(super) requests: Requests,
+}
+
+impl Connection {
+    /// Says something small about a request, before all bulk. `Retry` if the connection has ended.
+    pub(super) fn post(&self, id: RequestId, answer: Answer) -> Result<()> {
+        self.out.post(Message::Answer(id, answer).encode(&self.shared.limits())?)
+    }
 }
 
 /// Serves a connection to its end. Dropping the future ends it with all its requests.
@@ -96,7 +103,7 @@ async fn take(connection: &Arc<Connection>, receiver: &mut Receiver) -> Error {
     let Connection { shared, requests, .. } = connection.as_ref();
     let mut asked = shared.env.now();
     loop {
-        let received = match receiver.next(shared, requests).await {
+        let received = match receiver.next(connection).await {
             Ok(received) => received,
             Err(error) => return error,
         };

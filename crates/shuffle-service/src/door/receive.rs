@@ -1,15 +1,15 @@
 //! Frames from the socket of one connection.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use dunlin_base::net::Reader;
 use dunlin_base::{Env, Error, Result};
-use dunlin_proto::wire::{Decoder, Limits, Message};
+use dunlin_proto::shuffle::Wait;
+use dunlin_proto::wire::{Answer, Decoder, Limits, Message};
 
-use super::requests::Requests;
-use super::shared::{Room, Shared};
+use super::connection::Connection;
+use super::shared::Room;
 
 /// The receiving end of one connection.
 pub(super) struct Receiver {
@@ -68,19 +68,22 @@ impl Receiver {
     }
 
     /// The next message. Before the bodies of a push are received, they are held against the
-    /// limit of the connection (`Invalid`: the client exceeds it) and wait for room.
-    pub(super) async fn next(
-        &mut self,
-        shared: &Arc<Shared>,
-        requests: &Requests,
-    ) -> Result<Received> {
+    /// limit of the connection (`Invalid`: the client exceeds it) and wait for room: the client is told,
+    /// if it understands that.
+    pub(super) async fn next(&mut self, connection: &Connection) -> Result<Received> {
+        let Connection { shared, requests, .. } = connection;
         let mut room = None;
         loop {
             if room.is_none()
                 && let Some((frame_len, bodies)) = self.decoder.bodies_due()
             {
                 requests.check_bytes(frame_len as u64)?;
-                room = Some(shared.room(bodies, self.decoder.names_peer()).await?);
+                let told = self.decoder.tells_waiting();
+                let say = || {
+                    // A connection that has ended does not want it.
+                    drop(told.map(|id| connection.post(id, Answer::Waiting(Wait::Room))));
+                };
+                room = Some(shared.room(bodies, self.decoder.names_peer(), say).await?);
                 shared.counters.bytes_received.fetch_add(bodies as u64, Relaxed);
                 // The wait was ours, not the peer's.
                 self.deadline = self.env.now() + self.frame_wait;

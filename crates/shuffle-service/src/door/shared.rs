@@ -73,8 +73,14 @@ impl Shared {
     }
 
     /// Room for the bodies of a frame; one that is larger than all room takes all of it.
-    /// `names_peer`: another worker is to store them, too. `Exhausted` if none is free in time.
-    pub(super) async fn room(self: &Arc<Self>, bytes: usize, names_peer: bool) -> Result<Room> {
+    /// `names_peer`: another worker is to store them, too. `say` is called while it waits. `Exhausted`
+    /// if none is free in time.
+    pub(super) async fn room(
+        self: &Arc<Self>,
+        bytes: usize,
+        names_peer: bool,
+        say: impl Fn(),
+    ) -> Result<Room> {
         let all = permits(self.options.door_bytes_max.as_usize());
         let take = |room: &Arc<Semaphore>, all: usize| {
             let count = u32::try_from(permits(bytes).min(all)).unwrap_or(u32::MAX);
@@ -89,7 +95,9 @@ impl Shared {
             Ok::<_, AcquireError>([with_peer, Some(permit)])
         };
         let limit = self.options.room_wait;
-        let permits = self.env.timeout(limit, both).await.and_then(Result::ok);
+        let wait = self.env.timeout(limit, both);
+        let permits = self.counters.pauses.during(&self.env, say, wait).await;
+        let permits = permits.and_then(Result::ok);
         let Some(permits) = permits else {
             let (limit, max) = (limit.as_secs(), self.options.door_bytes_max);
             let text = format!("no room for a push within {limit} s: {max} are in flight");

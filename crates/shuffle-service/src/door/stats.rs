@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// A snapshot of a door's counters. All but `connections`, `requests` and what is held count from its
-/// start.
+use crate::pause::Pauses;
+
+/// A snapshot of a door's counters. All but `connections`, `requests`, `waiting` and what is held count
+/// from its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DoorStats {
     /// Connections open now.
@@ -14,6 +16,10 @@ pub struct DoorStats {
     pub bytes_held: u64,
     /// There are never more; but one push that is larger, alone.
     pub bytes_held_max: u64,
+    /// Pushes that wait for room now, before their bodies are received.
+    pub waiting: u64,
+    /// Pushes that waited for it so long that it was said to their clients, if they understood that.
+    pub paused: u64,
     /// Connections that were let in by the system.
     pub accepted: u64,
     /// Those of them that came from processes of this machine, past the network.
@@ -37,6 +43,8 @@ pub struct DoorStats {
 pub(super) struct Counters {
     pub(super) requests: AtomicU64,
     pub(super) bytes_held: AtomicU64,
+    /// Waits of pushes for room.
+    pub(super) pauses: Pauses,
     pub(super) accepted: AtomicU64,
     pub(super) on_machine: AtomicU64,
     pub(super) turned_away: AtomicU64,
@@ -54,6 +62,8 @@ impl Counters {
             requests: self.requests.load(Relaxed),
             bytes_held: self.bytes_held.load(Relaxed),
             bytes_held_max,
+            waiting: self.pauses.now(),
+            paused: self.pauses.told(),
             accepted: self.accepted.load(Relaxed),
             on_machine: self.on_machine.load(Relaxed),
             turned_away: self.turned_away.load(Relaxed),

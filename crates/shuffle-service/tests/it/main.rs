@@ -13,6 +13,7 @@ mod model;
 mod moody;
 mod objects;
 mod odd;
+mod pauses;
 mod restart;
 mod shutdown;
 mod sick_model;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dunlin_base::{Error, Result};
 use dunlin_proto::block::ShuffleId;
-use dunlin_proto::shuffle::Pushed;
+use dunlin_proto::shuffle::{Hear, Pushed};
 use dunlin_proto::wire::{Answer, RequestId};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -27,12 +27,30 @@ pub(super) enum Reply {
 
 /// Who waits for the answers to a request.
 pub(super) enum Waiting {
-    /// A call with one end; of a list, what has come of it.
-    Call(oneshot::Sender<Result<Reply, Fault>>, Vec<ShuffleId>),
+    /// A call with one end.
+    Call(Call),
     /// A read.
     Read(Arc<Inbox>),
     /// Nobody any more.
     Gone,
+}
+
+/// A call with one end.
+pub(super) struct Call {
+    caller: oneshot::Sender<Result<Reply, Fault>>,
+    /// Of a list, what has come of it.
+    list: Vec<ShuffleId>,
+    /// Of a push, who is told that it waits.
+    hear: Option<Arc<dyn Hear>>,
+}
+
+impl Call {
+    pub(super) fn new(
+        caller: oneshot::Sender<Result<Reply, Fault>>,
+        hear: Option<Arc<dyn Hear>>,
+    ) -> Self {
+        Self { caller, list: Vec::new(), hear }
+    }
 }
 
 /// A request that the worker has not ended. It keeps its slot and its bytes until then, whether or
@@ -89,6 +107,14 @@ impl Calls {
             Answer::Done => Ok(None),
             Answer::Pushed(pushed) => Ok(Some(pushed)),
             Answer::Failed(error) => Err(Fault::Answered(error)),
+            Answer::Waiting(why) => {
+                let pending = table.pending.get(&id).ok_or_else(unexpected)?;
+                let hear = pending.waiting.hear().ok_or_else(unexpected)?;
+                // Who hears it takes locks of its own.
+                drop(table);
+                hear.waits(why);
+                return Ok(());
+            }
             part => {
                 let pending = table.pending.get_mut(&id).ok_or_else(unexpected)?;
                 return pending.waiting.part(part)?.ok_or_else(unexpected);
@@ -121,17 +147,25 @@ impl Waiting {
             (Self::Read(inbox), Answer::Opened) => inbox.open(),
             (Self::Read(inbox), Answer::Want(bytes)) => inbox.want(bytes),
             (Self::Read(inbox), Answer::Blocks(blocks)) => inbox.add(blocks)?,
-            (Self::Call(_, list), Answer::Shuffles(some)) if list.len() < LIST_MAX => {
-                list.extend(some);
+            (Self::Call(call), Answer::Shuffles(some)) if call.list.len() < LIST_MAX => {
+                call.list.extend(some);
             }
             _ => return Ok(None),
         }
         Ok(Some(()))
     }
 
+    /// Who is told that a push waits; `None` if nobody asked for it.
+    fn hear(&self) -> Option<Arc<dyn Hear>> {
+        match self {
+            Self::Call(call) => call.hear.clone(),
+            Self::Read(_) | Self::Gone => None,
+        }
+    }
+
     fn end(self, outcome: Result<Option<Pushed>, Fault>) {
         match self {
-            Self::Call(caller, list) => {
+            Self::Call(Call { caller, list, .. }) => {
                 let reply = |pushed: Option<_>| pushed.map_or(Reply::Done(list), Reply::Pushed);
                 // The caller may have gone.
                 drop(caller.send(outcome.map(reply)));

@@ -9,12 +9,13 @@ use bytes::Bytes;
 use dunlin_base::env::Task;
 use dunlin_base::net::{Outbox, OutboxOptions};
 use dunlin_base::{ByteCount, Env, Error, Kind, ProcessId, Result};
+use dunlin_proto::shuffle::Hear;
 use dunlin_proto::wire::{Ask, Limits, Message, RequestId, Terms};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::fault::WorkerGone;
 
-use super::calls::{Calls, Pending, Reply, Waiting};
+use super::calls::{Call, Calls, Pending, Reply, Waiting};
 use super::establish::{At, Established, Receiver, establish};
 use super::fault::Fault;
 use super::options::TcpOptions;
@@ -99,11 +100,17 @@ impl Connection {
         !matches!(*self.link.phase.borrow(), Phase::Down(_))
     }
 
-    /// Asks and waits for the end. Dropping the future after the request was sent leaves the
-    /// worker to do it.
-    pub(super) async fn call(&self, ask: &Ask) -> Result<Reply, Fault> {
+    /// Asks and waits for the end; `hear` is told if a push waits that says [`Hears::Waiting`].
+    /// Dropping the future after the request was sent leaves the worker to do it.
+    ///
+    /// [`Hears::Waiting`]: dunlin_proto::wire::Hears::Waiting
+    pub(super) async fn call(
+        &self,
+        ask: &Ask,
+        hear: Option<Arc<dyn Hear>>,
+    ) -> Result<Reply, Fault> {
         let (caller, answer) = oneshot::channel();
-        self.link.ask(ask, Waiting::Call(caller, Vec::new())).await?;
+        self.link.ask(ask, Waiting::Call(Call::new(caller, hear))).await?;
         let gone = || Err(Fault::Broken(Error::retry("the connection has ended")));
         answer.await.unwrap_or_else(|_| gone())
     }

@@ -7,8 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dunlin_base::{Error, Kind, ProcessId, QueryId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
-use dunlin_proto::shuffle::{Ack, BlockStream, MapAttempt, Push, Pushed, ReadRequest, ShuffleApi};
-use dunlin_proto::wire::Ask;
+use dunlin_proto::shuffle::{
+    Ack, BlockStream, Hear, MapAttempt, Push, Pushed, ReadRequest, ShuffleApi,
+};
+use dunlin_proto::wire::{Ask, Hears};
 use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
@@ -60,18 +62,30 @@ impl Remote {
         Ok(new)
     }
 
-    async fn call(&self, ask: Ask) -> Result<Reply> {
+    async fn call(&self, ask: Ask, hear: Option<Arc<dyn Hear>>) -> Result<Reply> {
         let limit = self.shared.options.request_max;
-        let answer = self.shared.env.timeout(limit, self.call_twice(ask)).await;
+        let answer = self.shared.env.timeout(limit, self.call_twice(ask, hear)).await;
         answer.unwrap_or_else(|| Err(self.late()))
     }
 
-    async fn call_twice(&self, ask: Ask) -> Result<Reply> {
-        match self.connection()?.call(&ask).await {
+    async fn call_twice(&self, ask: Ask, hear: Option<Arc<dyn Hear>>) -> Result<Reply> {
+        match self.connection()?.call(&ask, hear.clone()).await {
             Err(fault) if may_repeat(&fault, &ask) => self.pause(fault).await,
             outcome => return outcome.map_err(|fault| self.name(fault)),
         }
-        self.connection()?.call(&ask).await.map_err(|fault| self.name(fault))
+        self.connection()?.call(&ask, hear).await.map_err(|fault| self.name(fault))
+    }
+
+    async fn push_and_hear(&self, push: Push, hear: Option<Arc<dyn Hear>>) -> Result<Pushed> {
+        if push.blocks.is_empty() {
+            return Ok(Pushed::Stored(Ack::PLAIN));
+        }
+        let hears = if hear.is_some() { Hears::Waiting } else { Hears::Pushed };
+        match self.call(Ask::Push(push, hears), hear).await? {
+            Reply::Pushed(pushed) => Ok(pushed),
+            // A worker of an older build.
+            Reply::Done(_) => Ok(Pushed::Stored(Ack::PLAIN)),
+        }
     }
 
     async fn read_twice(&self, requests: Vec<ReadRequest>) -> Result<BlockStream> {
@@ -151,18 +165,15 @@ impl ShuffleApi for Remote {
     }
 
     async fn store(&self, push: Push) -> Result<Pushed> {
-        if push.blocks.is_empty() {
-            return Ok(Pushed::Stored(Ack::PLAIN));
-        }
-        match self.call(Ask::Push(push, true)).await? {
-            Reply::Pushed(pushed) => Ok(pushed),
-            // A worker of an older build.
-            Reply::Done(_) => Ok(Pushed::Stored(Ack::PLAIN)),
-        }
+        self.push_and_hear(push, None).await
+    }
+
+    async fn store_heard(&self, push: Push, hear: Arc<dyn Hear>) -> Result<Pushed> {
+        self.push_and_hear(push, Some(hear)).await
     }
 
     async fn seal(&self, shuffle: ShuffleId) -> Result<()> {
-        self.call(Ask::Seal(shuffle)).await.map(drop)
+        self.call(Ask::Seal(shuffle), None).await.map(drop)
     }
 
     async fn read(&self, request: ReadRequest) -> Result<BlockStream> {
@@ -176,15 +187,15 @@ impl ShuffleApi for Remote {
     }
 
     async fn discard(&self, shuffle: ShuffleId, attempt: MapAttempt) -> Result<()> {
-        self.call(Ask::Discard(shuffle, attempt)).await.map(drop)
+        self.call(Ask::Discard(shuffle, attempt), None).await.map(drop)
     }
 
     async fn delete_query(&self, query: QueryId) -> Result<()> {
-        self.call(Ask::DeleteQuery(query)).await.map(drop)
+        self.call(Ask::DeleteQuery(query), None).await.map(drop)
     }
 
     async fn shuffles(&self) -> Result<Vec<ShuffleId>> {
-        match self.call(Ask::Shuffles).await? {
+        match self.call(Ask::Shuffles, None).await? {
             Reply::Done(shuffles) => Ok(shuffles),
             Reply::Pushed(_) => Err(Error::bug("a list was answered as a push")),
         }

@@ -12,6 +12,7 @@ mod faults;
 mod fuzz;
 mod golden;
 mod network;
+mod pauses;
 mod shares;
 mod sorted;
 mod writer;

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use dunlin_base::{Env, Error, ProcessId, QueryId, Result};
 use dunlin_proto::block::{Block, ShuffleId};
 use dunlin_proto::shuffle::{
-    BlockStream, MapAttempt, Peers, Push, Pushed, ReadRequest, ShuffleApi,
+    BlockStream, Hear, MapAttempt, Peers, Push, Pushed, ReadRequest, ShuffleApi,
 };
 use dunlin_queue::LiveSet;
 use dunlin_shuffle::{WorkerGone, Workers};
@@ -180,6 +180,10 @@ impl ShuffleApi for Wire {
 
     async fn store(&self, push: Push) -> Result<Pushed> {
         self.call(|worker| async move { worker.store(push).await }).await
+    }
+
+    async fn store_heard(&self, push: Push, hear: Arc<dyn Hear>) -> Result<Pushed> {
+        self.call(|worker| async move { worker.store_heard(push, hear).await }).await
     }
 
     async fn seal(&self, shuffle: ShuffleId) -> Result<()> {

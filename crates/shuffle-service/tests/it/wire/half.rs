@@ -2,7 +2,7 @@
 //! push over another connection is.
 
 use dunlin_proto::shuffle::Push;
-use dunlin_proto::wire::{Ask, Message, RequestId};
+use dunlin_proto::wire::{Ask, Hears, Message, RequestId};
 use dunlin_shuffle::{TcpOptions, Workers};
 
 use super::hasty_door;
@@ -23,7 +23,7 @@ fn blocks() -> Vec<Block> {
 }
 
 fn frame() -> Vec<u8> {
-    bytes_of(&Message::Ask(RequestId(1), Ask::Push(Push::plain(blocks()), true)))
+    bytes_of(&Message::Ask(RequestId(1), Ask::Push(Push::plain(blocks()), Hears::Pushed)))
 }
 
 /// Every place in the head and around the ends of the blocks, and some in between.

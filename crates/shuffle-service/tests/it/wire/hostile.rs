@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use dunlin_base::Kind;
 use dunlin_proto::shuffle::Push;
-use dunlin_proto::wire::{Answer, Ask, HEADER_LEN_MAX, Message, Preamble, RequestId};
+use dunlin_proto::wire::{Answer, Ask, HEADER_LEN_MAX, Hears, Message, Preamble, RequestId};
 use dunlin_shuffle::{TcpOptions, Workers};
 use dunlin_shuffle_service::{Door, DoorOptions};
 use futures::{StreamExt, stream};
@@ -30,7 +30,10 @@ fn frame(random: &mut SmallRng) -> Vec<u8> {
     let message = match random.random_range(0..9) {
         0 => Message::Ask(
             id,
-            Ask::Push(Push::plain(vec![block(9, of, random.random_range(0..5), 40)]), true),
+            Ask::Push(
+                Push::plain(vec![block(9, of, random.random_range(0..5), 40)]),
+                Hears::Pushed,
+            ),
         ),
         1 => Message::Ask(id, Ask::Read(request(9, Some(&maps)), random.random_range(0..2000))),
         2 => Message::Ask(id, Ask::Read(request(9, None), u64::MAX)),

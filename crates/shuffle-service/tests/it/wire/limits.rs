@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dunlin_base::Kind;
 use dunlin_proto::shuffle::Push;
-use dunlin_proto::wire::{Ask, Message, RequestId};
+use dunlin_proto::wire::{Ask, Hears, Message, RequestId};
 use dunlin_shuffle::{TcpOptions, Workers};
 use dunlin_shuffle_service::DoorOptions;
 
@@ -104,7 +104,7 @@ async fn clients_that_exceed_their_terms_lose_the_connection() {
         for id in 0..30 {
             let ask = match reads {
                 true => Ask::Read(request(0, None), 0),
-                false => Ask::Push(Push::plain(push(0, 10)), true),
+                false => Ask::Push(Push::plain(push(0, 10)), Hears::Pushed),
             };
             // The door may have closed already.
             drop(raw.say(&Message::Ask(RequestId(id), ask)).await);
@@ -139,7 +139,7 @@ async fn too_many_connections_are_turned_away_and_silent_ones_end() {
 async fn a_frame_that_trickles_is_not_waited_for() {
     let door = open(in_memory(1 << 20), super::hasty_door()).await;
     let (mut raw, _) = Raw::greeted(&door.address().to_string()).await;
-    let ask = Message::Ask(RequestId(1), Ask::Push(Push::plain(push(0, 60_000)), true));
+    let ask = Message::Ask(RequestId(1), Ask::Push(Push::plain(push(0, 60_000)), Hears::Pushed));
     let bytes = super::raw::bytes_of(&ask);
     let env = raw.env.clone();
     let trickle = async {

@@ -19,6 +19,9 @@ mod stub;
 mod tls;
 mod transit;
 
+pub(crate) use raw::Raw;
+pub(crate) use stub::Stub;
+
 use std::time::Duration;
 
 use dunlin_shuffle::TcpOptions;

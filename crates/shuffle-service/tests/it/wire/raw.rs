@@ -10,30 +10,30 @@ use dunlin_proto::wire::{Decoder, Hello, Limits, Message, VERSION, Welcome};
 
 use crate::bed::{LONG, me};
 
-pub(super) struct Raw {
-    pub(super) env: Env,
+pub(crate) struct Raw {
+    pub(crate) env: Env,
     reader: Reader,
-    pub(super) writer: Writer,
+    pub(crate) writer: Writer,
     decoder: Decoder,
 }
 
-pub(super) fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits::with_bodies(ByteCount::mib(256))
 }
 
-pub(super) fn hello(worker: ProcessId) -> Message {
+pub(crate) fn hello(worker: ProcessId) -> Message {
     let (build, token_hash) = ("test".to_owned(), Bytes::new());
     Message::Hello(Hello { version: VERSION, build, worker, token_hash })
 }
 
 /// The bytes of a frame.
-pub(super) fn bytes_of(message: &Message) -> Vec<u8> {
+pub(crate) fn bytes_of(message: &Message) -> Vec<u8> {
     message.encode(&limits()).expect("within the limits").concat()
 }
 
 impl Raw {
     /// Connected, and nothing said.
-    pub(super) async fn connect(address: &str) -> Self {
+    pub(crate) async fn connect(address: &str) -> Self {
         let env = Env::seeded(4);
         let stream = env.connect(address, LONG).await.expect("the door listens");
         Self::over(env, stream)
@@ -45,12 +45,12 @@ impl Raw {
     }
 
     /// Greeted by the door.
-    pub(super) async fn greeted(address: &str) -> (Self, Welcome) {
+    pub(crate) async fn greeted(address: &str) -> (Self, Welcome) {
         Self::connect(address).await.greet().await
     }
 
     /// The same past the network, where sockets hold little.
-    pub(super) async fn greeted_on_machine(path: &Path) -> (Self, Welcome) {
+    pub(crate) async fn greeted_on_machine(path: &Path) -> (Self, Welcome) {
         let env = Env::seeded(4);
         let stream = env.connect_on_machine(path, LONG).await.expect("the door listens");
         Self::over(env, stream).greet().await
@@ -65,16 +65,16 @@ impl Raw {
         }
     }
 
-    pub(super) async fn say(&mut self, message: &Message) -> Result<()> {
+    pub(crate) async fn say(&mut self, message: &Message) -> Result<()> {
         self.writer.write(message.encode(&limits()).expect("within the limits")).await
     }
 
-    pub(super) async fn say_bytes(&mut self, bytes: Vec<u8>) -> Result<()> {
+    pub(crate) async fn say_bytes(&mut self, bytes: Vec<u8>) -> Result<()> {
         self.writer.write(vec![Bytes::from(bytes)]).await
     }
 
     /// The next message that is no ping; an error if the door closes the connection.
-    pub(super) async fn hear(&mut self) -> Result<Message> {
+    pub(crate) async fn hear(&mut self) -> Result<Message> {
         loop {
             let piece = self.reader.exactly(self.decoder.wants()).await?;
             match self.decoder.feed(piece)? {
@@ -85,13 +85,13 @@ impl Raw {
     }
 
     /// True if nothing but pings comes for a while. No use afterwards.
-    pub(super) async fn hears_nothing(&mut self, limit: Duration) -> bool {
+    pub(crate) async fn hears_nothing(&mut self, limit: Duration) -> bool {
         let env = self.env.clone();
         env.timeout(limit, self.hear()).await.is_none()
     }
 
     /// Hears to the end: what the door says last, if anything.
-    pub(super) async fn last_word(&mut self) -> Option<Message> {
+    pub(crate) async fn last_word(&mut self) -> Option<Message> {
         let mut last = None;
         while let Ok(message) = self.hear().await {
             last = Some(message);

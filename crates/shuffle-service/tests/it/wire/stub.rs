@@ -13,20 +13,20 @@ use tokio::sync::Semaphore;
 use crate::{attempt, block, shuffle};
 
 /// Length of the bodies of the blocks that it hands out.
-pub(super) const BODY: usize = 1000;
+pub(crate) const BODY: usize = 1000;
 
 /// Partition 0 has blocks without end; reads of others panic.
-pub(super) struct Stub {
+pub(crate) struct Stub {
     /// Blocks that were looked up.
-    pub(super) given: Arc<AtomicUsize>,
+    pub(crate) given: Arc<AtomicUsize>,
     /// Reads that are open.
-    pub(super) reads: Arc<AtomicUsize>,
+    pub(crate) reads: Arc<AtomicUsize>,
     /// Pushes that have begun.
-    pub(super) pushes: AtomicUsize,
+    pub(crate) pushes: AtomicUsize,
     /// Pushes that wait.
-    pub(super) waiting: Arc<AtomicUsize>,
+    pub(crate) waiting: Arc<AtomicUsize>,
     /// A push takes one of these.
-    pub(super) gate: Semaphore,
+    pub(crate) gate: Semaphore,
 }
 
 /// Counts one while it lives.
@@ -46,7 +46,7 @@ impl Drop for One {
 }
 
 impl Stub {
-    pub(super) fn new(gate: usize) -> Arc<Self> {
+    pub(crate) fn new(gate: usize) -> Arc<Self> {
         Arc::new(Self {
             given: Arc::default(),
             reads: Arc::default(),
@@ -56,15 +56,15 @@ impl Stub {
         })
     }
 
-    pub(super) fn given(&self) -> usize {
+    pub(crate) fn given(&self) -> usize {
         self.given.load(SeqCst)
     }
 
-    pub(super) fn reads(&self) -> usize {
+    pub(crate) fn reads(&self) -> usize {
         self.reads.load(SeqCst)
     }
 
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(SeqCst)
     }
 }
