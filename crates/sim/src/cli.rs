@@ -180,7 +180,7 @@ async fn faults(cli: &Cli, env: &Env, folder: &Path) -> Result<Vec<&'static Faul
     for fault in FAULTS {
         let needs = fault.needs();
         // They make processes small or slow for all that is asked: by name only.
-        if needs.disks || needs.trace {
+        if needs.disks || needs.trace || needs.adopts {
             continue;
         }
         if !tried.iter().any(|(known, _)| *known == needs) {

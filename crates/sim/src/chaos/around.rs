@@ -1,7 +1,7 @@
 //! Faults of what processes stand on: the object store, their disks, the network between hosts, the
 //! disk of the metadata store. Called by `strike`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dunlin_base::{Error, Result};
@@ -9,7 +9,7 @@ use dunlin_base::{Error, Result};
 use super::load::Load;
 use super::plan::Strike;
 use super::strike::Target;
-use crate::processes::{Child, Cluster, Cut, Service};
+use crate::processes::{Child, Cluster, Cut, Role, Service};
 
 /// Where processes are enrolled for as long as their leases live.
 const ENROLLED: [&str; 3] = ["ex/", "sh/", "gw/"];
@@ -20,8 +20,15 @@ const ENROL_MAX: Duration = Duration::from_secs(20);
 /// How long it may take until a process needs its disk.
 const FULL_MAX: Duration = Duration::from_secs(90);
 
+/// How long it may take until what a dead worker left is adopted: its lease ends first, and there may be
+/// no other worker for a while.
+const ADOPTED_MAX: Duration = Duration::from_secs(45);
+
 /// Between two looks at what a process has said.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What a worker counts that has adopted another one.
+const ADOPTIONS: &str = "dunlin_shuffle_adoptions_total{outcome=\"done\"}";
 
 /// What the system says to whoever writes to a disk without room.
 const NO_ROOM: &str = "No space left on device";
@@ -35,6 +42,43 @@ pub(super) async fn serve(cluster: &Cluster, service: Service, time: Duration) -
     cluster.env().sleep(time).await;
     objects.set(Service::Fine);
     Ok(objects.struck() > before)
+}
+
+/// Kills a shuffle worker for good, with its folder. A new one begins in its place when another one has
+/// adopted what it had in the object store. It fires when one has.
+pub(super) async fn lose(
+    cluster: &Cluster,
+    mut target: Target<'_>,
+    time: Duration,
+) -> Result<bool> {
+    let before = adoptions(cluster).await;
+    target.child()?.kill().await?;
+    target.server.lose_folder()?;
+    let adopted = async {
+        loop {
+            let now = adoptions(cluster).await;
+            // One that was started anew counts from its beginning.
+            if now.iter().any(|(name, count)| *count > before.get(name).copied().unwrap_or(0)) {
+                return;
+            }
+            cluster.env().sleep(LOOK_EVERY).await;
+        }
+    };
+    let fired = cluster.env().timeout(ADOPTED_MAX, adopted).await.is_some();
+    cluster.env().sleep(time).await;
+    target.start().await?;
+    Ok(fired)
+}
+
+/// How often each shuffle worker that tells it has adopted another one.
+async fn adoptions(cluster: &Cluster) -> BTreeMap<String, u64> {
+    let mut all = BTreeMap::new();
+    for server in cluster.of(Role::Shuffle) {
+        if let Some(count) = server.figure(ADOPTIONS).await {
+            all.insert(server.name.clone(), count);
+        }
+    }
+    all
 }
 
 /// Fills a process's disk while a client asks what needs it, until the process was refused a write

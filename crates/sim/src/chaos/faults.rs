@@ -28,6 +28,9 @@ pub enum Link {
 pub enum Act {
     /// `kill -9`; started again after the time.
     Kill(Role),
+    /// `kill -9` of a shuffle worker, and its folder is gone; once another one has adopted what it had in
+    /// the object store, and after the time, a new one begins in its place.
+    Lose,
     /// SIGSTOP; SIGCONT after the time.
     Pause(Role),
     /// SIGTERM; once it has ended, another is started in its place.
@@ -94,10 +97,11 @@ impl Fault {
     /// What the cluster must have for it.
     pub fn needs(&self) -> Needs {
         Needs {
-            objects: matches!(self.act, Act::Serve(_)),
+            objects: matches!(self.act, Act::Serve(_) | Act::Lose),
             disks: matches!(self.act, Act::FillDisk(_)),
             hosts: matches!(self.act, Act::Cut { .. }),
             trace: matches!(self.act, Act::SlowSync(_)),
+            adopts: matches!(self.act, Act::Lose),
         }
     }
 
@@ -166,6 +170,12 @@ pub const FAULTS: &[Fault] = &[
     hidden("kill-executor", "kill -9 of an executor", Act::Kill(Role::Executor), DOWN),
     hidden("kill-gateway", "kill -9 of a gateway", Act::Kill(Role::Gateway), DOWN),
     losing("kill-shuffle", "kill -9 of a shuffle worker", Act::Kill(Role::Shuffle), DOWN),
+    retried(
+        "lose-shuffle",
+        "kill -9 of a shuffle worker for good, another one adopts its objects",
+        Act::Lose,
+        DOWN,
+    ),
     hidden(
         "pause-executor",
         "SIGSTOP of an executor past its lease, then SIGCONT",

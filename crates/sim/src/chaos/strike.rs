@@ -33,7 +33,7 @@ impl Target<'_> {
         self.child.as_mut().ok_or_else(gone)
     }
 
-    async fn start(&mut self) -> Result<()> {
+    pub(super) async fn start(&mut self) -> Result<()> {
         self.server.start(&mut self.child, None).await
     }
 }
@@ -45,6 +45,7 @@ pub(super) async fn strike(load: &Load, strike: &Strike) -> Result<bool> {
     let of = |role| target(cluster, role, strike.target);
     match strike.fault.act {
         Act::Kill(role) => kill(cluster, of(role).await?, strike.time).await,
+        Act::Lose => around::lose(cluster, of(Role::Shuffle).await?, strike.time).await,
         Act::Pause(role) => {
             let mut target = of(role).await?;
             pause(cluster, target.child()?, strike.time).await

@@ -187,11 +187,13 @@ pub(super) fn configure(
 fn configuration(needs: Needs, tables: &str) -> String {
     // As little as there can be, where data are to go to disk.
     let (memory, shuffle) = if needs.disks { (24, 16) } else { (512, 32) };
+    let tiers =
+        if needs.adopts { "[shuffle]\ntiers = [\"objects\"]\nsync-pushes = true\n\n" } else { "" };
     let (lease, hold, sweep) = (LEASE_TTL.as_secs(), HOLD.as_secs(), SWEEP.as_secs());
     format!(
         "threads = 1\nmemory = \"{memory}MiB\"\nshuffle-memory = \"{shuffle}MiB\"\nhistory = 10000\n\
          lease-ttl = \"{lease}s\"\nhold = \"{hold}s\"\nsweep = \"{sweep}s\"\n\
-         log-level = \"warn,dunlin_executor=info\"\n\n\
+         log-level = \"warn,dunlin_executor=info\"\n\n{tiers}\
          [session]\npartitions = 4\nslice_bytes = \"256KiB\"\ncollapse_bytes = \"0\"\n\
          broadcast_bytes = \"16KiB\"\nbroadcast_rows = 500\nplan_cache = false\n\
          warehouse = {tables:?}\n"

@@ -18,6 +18,8 @@ pub struct Needs {
     pub hosts: bool,
     /// Processes can be made slow.
     pub trace: bool,
+    /// Pushes are acknowledged once their blocks are in the object store: others adopt them.
+    pub adopts: bool,
 }
 
 impl Needs {
@@ -29,6 +31,7 @@ impl Needs {
             disks: self.disks || other.disks,
             hosts: self.hosts || other.hosts,
             trace: self.trace || other.trace,
+            adopts: self.adopts || other.adopts,
         }
     }
 

@@ -9,6 +9,7 @@ use parking_lot::Mutex as Lock;
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
+use super::admin;
 use super::child::Child;
 use super::disk;
 use super::network::Host;
@@ -130,6 +131,23 @@ impl Server {
     /// Its scratch folder, by a path that we can open while it runs.
     pub(super) fn scratch(&self) -> PathBuf {
         self.scratch.lock().clone()
+    }
+
+    /// The figure with this name that it tells now; `None` if it does not.
+    pub async fn figure(&self, name: &str) -> Option<u64> {
+        admin::figure(&self.env, &self.admin(), name).await.ok().flatten()
+    }
+
+    /// Removes its scratch folder, once it has ended: its next life knows nothing of this one.
+    pub fn lose_folder(&self) -> Result<()> {
+        let scratch = &self.recipe.scratch;
+        match std::fs::remove_dir_all(scratch) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                let text = format!("cannot remove {}: {e}", scratch.display());
+                Err(Error::invalid(text).with_source(e))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Fills its disk up. `Invalid`: it has none of its own.

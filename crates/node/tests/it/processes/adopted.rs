@@ -6,7 +6,7 @@ use std::time::Duration;
 use dunlin_base::{Env, fail};
 use dunlin_corpus::{compare, tpch as corpus};
 
-use super::lab::{Processes, Signal, page};
+use super::lab::{Processes, Signal, figure};
 use super::lost::REOPENED;
 use crate::cluster::{LIMIT, Oracle};
 
@@ -15,12 +15,7 @@ const ADOPTED: &str = "adopted objects of a shuffle worker";
 
 /// The value of a metric of a process.
 fn value(cluster: &Processes, process: &str, name: &str) -> u64 {
-    let ready = cluster.ready(process, 0);
-    let admin = ready.split(' ').find_map(|word| word.strip_prefix("admin=")).expect("an address");
-    let (_, metrics) = page(admin, "/metrics");
-    let line = metrics.lines().find(|line| line.starts_with(name));
-    let line = line.unwrap_or_else(|| panic!("{name}: {metrics}"));
-    line.rsplit(' ').next().and_then(|n| n.parse().ok()).expect("a number")
+    figure(&cluster.ready(process, 0), name)
 }
 
 fn until(what: &str, is: impl Fn() -> bool) {

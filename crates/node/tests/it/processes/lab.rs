@@ -211,3 +211,57 @@ pub(crate) fn send(id: u32, signal: Signal) -> rustix::io::Result<()> {
     let id = Pid::from_raw(id.cast_signed()).expect("no process has the id 0");
     kill_process(id, signal)
 }
+
+/// `dunlin serve` as a child of the test, ready. Dropping it kills it.
+pub(super) struct Serve {
+    pub(super) child: Child,
+    /// What it said of itself.
+    pub(super) ready: String,
+}
+
+impl Serve {
+    pub(super) fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
+        command.arg("serve").args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let ready =
+            lines.by_ref().map_while(Result::ok).find(|line| line.contains("dunlin: ready"));
+        let ready = ready.expect("it is ready");
+        // It must not wait for a reader of what it says.
+        let rest = std::thread::Builder::new().spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| eprintln!("{line}"));
+        });
+        rest.expect("a thread");
+        Self { child, ready }
+    }
+
+    /// What it said of one thing, such as `flight` for an address.
+    pub(super) fn word(&self, name: &str) -> &str {
+        word(&self.ready, name)
+    }
+
+    pub(super) fn told_to_end(&self) {
+        send(self.child.id(), Signal::TERM).expect("it runs");
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn word<'a>(ready: &'a str, name: &str) -> &'a str {
+    let of = |word: &'a str| word.strip_prefix(name)?.strip_prefix('=');
+    ready.split(' ').find_map(of).unwrap_or_else(|| panic!("no {name} in {ready}"))
+}
+
+/// The value of a metric of the process that said this of itself when it was ready.
+pub(super) fn figure(ready: &str, name: &str) -> u64 {
+    let (_, metrics) = page(word(ready, "admin"), "/metrics");
+    let line = metrics.lines().find(|line| line.starts_with(name));
+    let line = line.unwrap_or_else(|| panic!("{name}: {metrics}"));
+    line.rsplit(' ').next().and_then(|n| n.parse().ok()).expect("a number")
+}

@@ -4,6 +4,7 @@ mod adopted;
 mod certificates;
 mod drained;
 mod hostile;
+mod killed;
 mod lab;
 mod lost;
 mod restart;

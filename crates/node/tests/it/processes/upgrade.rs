@@ -1,7 +1,5 @@
 //! A process with all roles that is told to end while a cluster goes to another build.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use dunlin_base::{Env, ProcessId};
@@ -12,46 +10,12 @@ use futures::TryStreamExt;
 use prost::Message;
 use tokio::runtime::Runtime;
 
-use super::lab::{Processes, Signal, send};
+use super::lab::{Processes, Serve, Signal};
 use crate::cluster::{LIMIT, tpch};
 
 /// Takes a second or two, in more than one stage.
 const SQL: &str = "SELECT a.ps_suppkey % 7, count(*) FROM partsupp a, partsupp b \
      WHERE a.ps_comment < b.ps_comment GROUP BY 1";
-
-/// `dunlin serve`, and its Flight SQL address.
-struct Serve(Child, String);
-
-impl Serve {
-    fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
-        command.arg("serve").args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let ready =
-            lines.by_ref().map_while(Result::ok).find(|line| line.contains("dunlin: ready"));
-        let ready = ready.expect("it is ready");
-        let address = ready.split(' ').find_map(|word| word.strip_prefix("flight="));
-        let address = address.expect("a gateway").to_owned();
-        // It must not wait for a reader of what it says.
-        let rest = std::thread::Builder::new().spawn(move || {
-            lines.map_while(Result::ok).for_each(|line| eprintln!("{line}"));
-        });
-        rest.expect("a thread");
-        Self(child, address)
-    }
-
-    fn told_to_end(&self) {
-        send(self.0.id(), Signal::TERM).expect("it runs");
-    }
-}
-
-impl Drop for Serve {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Another build has an executor from now on.
 async fn another_build(store: &StoreRef, env: &Env) {
@@ -114,7 +78,7 @@ fn ends_well(in_upgrade: bool) {
         if in_upgrade {
             another_build(&store, &env).await;
         }
-        let options = ClientOptions::new(vec![serve.1.clone()], Credentials::None);
+        let options = ClientOptions::new(vec![serve.word("flight").to_owned()], Credentials::None);
         let client = Client::connect(env.clone(), options).await.expect("a connection");
         let rows = env.spawn("rows", async move {
             let answer = client.sql(SQL).await?;
@@ -133,7 +97,7 @@ fn ends_well(in_upgrade: bool) {
         assert_eq!(rows.iter().map(|batch| batch.num_rows()).sum::<usize>(), 7);
         began
     });
-    let ended = serve.0.wait().expect("it ends");
+    let ended = serve.child.wait().expect("it ends");
     let took = env.now() - began;
     assert_eq!(ended.code(), Some(0));
     assert!(took < Duration::from_secs(50), "it waited for {took:?}, perhaps for itself");
