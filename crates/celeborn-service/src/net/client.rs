@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
-use bytes::Bytes;
 use dunlin_base::env::Task;
 use dunlin_base::net::{Outbox, OutboxOptions, Reader, split};
 use dunlin_base::{ByteCount, Env, Error, Result};
@@ -107,7 +106,7 @@ impl Client {
 
     /// Sends a request for a chunk, and waits for it or for why there is none.
     #[cfg(test)]
-    pub(crate) async fn chunk(&self, slice: Slice, body: Bytes) -> Result<Frame> {
+    pub(crate) async fn chunk(&self, slice: Slice, body: bytes::Bytes) -> Result<Frame> {
         let id = RequestId(self.next.fetch_add(1, Relaxed));
         let answer = self.open.wait(|table| &mut table.chunks, slice)?;
         self.send(&Frame::RpcRequest(id, body)).await?;
