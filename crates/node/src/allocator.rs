@@ -1,6 +1,6 @@
 //! The allocator of the binaries.
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_long};
 
 /// mimalloc, which a binary makes its own with `#[global_allocator]`. Planning allocates much and
 /// briefly, on several threads.
@@ -21,14 +21,21 @@ pub fn keep_freed_memory() {
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
 }
 
-/// Gives freed memory back at once, and has the system give no memory in large pages: for a process
-/// that moves bytes and does not compute. It has a thread for each call of a disk that is under way,
-/// each with pages of the allocator for each size of block, and most of such a page is never used: as
-/// a large page of the system it is resident all the same. May be called later than
-/// [`keep_freed_memory`]; memory that was touched before stays as it is.
-pub fn give_back_freed_memory() {
+/// Milliseconds for which a process that only moves bytes keeps what it has freed: longer than from
+/// one query to the next while there is work.
+const KEPT_MS: c_long = 10_000;
+
+/// Gives freed memory back after [`KEPT_MS`], and has the system give no memory in large pages: for a
+/// process that moves bytes and does not compute. Giving it back at once costs a third of the
+/// CPU time of such a process, for pages that come anew with each push.
+///
+/// It has a thread for each call of a disk that is under way, each with pages of the allocator for
+/// each size of block, and most of such a page is never used: as a large page of the system it is
+/// resident all the same. May be called later than [`keep_freed_memory`]; memory that was touched
+/// before stays as it is.
+pub fn give_back_unused_memory() {
     // SAFETY: sets options of the allocator, which are read whenever something is freed.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, KEPT_MS) };
     #[cfg(target_os = "linux")]
     // SAFETY: changes how the system maps memory of this process, and none that is mapped.
     unsafe {

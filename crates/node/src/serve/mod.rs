@@ -38,7 +38,7 @@ const NOTICE: Duration = Duration::from_millis(500);
 /// Runs until the process is told to end, then drains it.
 pub(crate) fn run(serving: &Serving) -> Result<(), Failure> {
     if serving.engine.is_shuffle_only() {
-        crate::allocator::give_back_freed_memory();
+        crate::allocator::give_back_unused_memory();
     }
     let engine = Engine::start(serving.engine.clone())?;
     let served = engine.block_on(serve(&engine, serving));
