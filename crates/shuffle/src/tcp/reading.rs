@@ -31,7 +31,7 @@ struct Reading {
 /// Small blocks are counted as consumed together, so many to a window.
 const COUNTS_A_WINDOW: u64 = 16;
 
-/// Small blocks are given out together: so many, or so many bytes.
+/// Small blocks are given out together: so many, or so many bytes, and no more than are counted together.
 const TOGETHER_BLOCKS: usize = 64;
 const TOGETHER_BYTES: u64 = 64 << 10;
 
@@ -82,9 +82,10 @@ impl Reading {
 
     /// Some blocks that are there, which count as consumed.
     fn checked(&mut self) -> Vec<Result<Block>> {
+        let counted = self.connection.link.options.read_window.0 / COUNTS_A_WINDOW;
         let (mut some, mut bytes) = (Vec::with_capacity(self.ahead.len().min(TOGETHER_BLOCKS)), 0);
         while some.len() < TOGETHER_BLOCKS
-            && bytes < TOGETHER_BYTES
+            && (some.is_empty() || bytes < TOGETHER_BYTES.min(counted))
             && let Some(block) = self.ahead.pop_front()
         {
             bytes += block_size(&block);
@@ -96,7 +97,7 @@ impl Reading {
             }
         }
         self.consumed += bytes;
-        if self.consumed >= self.connection.link.options.read_window.0 / COUNTS_A_WINDOW {
+        if self.consumed >= counted {
             self.count();
         }
         some
