@@ -86,7 +86,8 @@ pub struct Block {
     pub codec: Codec,
     /// Checksum over identity, counts and body: see [`Block::checksum_of`].
     pub checksum: u64,
-    /// The encoded batch. Never copied between writer and reader of one process.
+    /// The encoded batch. A worker copies it if it is small; otherwise it is never copied between writer
+    /// and reader of one process.
     pub body: Bytes,
 }
 

@@ -48,8 +48,8 @@ impl ShuffleWorker {
         Ok(self.partition(shuffle, partition)?.contents(order))
     }
 
-    /// These blocks of a partition, in this order, verified. Their bodies count among the bytes on
-    /// their way until the last of them is dropped; `holder` says whose they are: who holds many waits
+    /// These blocks of a partition, in this order, verified. They count among the bytes on their way
+    /// until the body of the last one is dropped: whoever sends them sends that one last. `holder` says whose they are: who holds many waits
     /// for those who hold none. So nobody may wait for anything but a socket while it has some.
     ///
     /// `Lost`: the partition or a block of it is not here, or is corrupt; `Retry`: a disk or the object
@@ -63,7 +63,7 @@ impl ShuffleWorker {
         let partition = self.partition(shuffle, partition)?;
         let cost = blocks.iter().map(|block| block.bytes).sum();
         let room = self.core.transit.reads.take(holder, cost);
-        let charge = Arc::new(room.await);
+        let charge = room.await;
         let keys: Vec<_> = blocks.iter().map(key).collect();
         let located: Option<Vec<_>> = partition.locate(&keys, usize::MAX).into_iter().collect();
         let located = located.filter(|all| all.len() == keys.len()).ok_or_else(|| {
@@ -72,9 +72,12 @@ impl ShuffleWorker {
                 partition.id()
             ))
         })?;
-        let blocks = fetch(&self.core, located).await?;
-        let keep = |block: Block| Block { body: charged(block.body, &charge), ..block };
-        Ok(blocks.into_iter().map(keep).collect())
+        let mut blocks = fetch(&self.core, located).await?;
+        let last = blocks.iter_mut().rfind(|block| !block.body.is_empty());
+        if let Some(Block { body, .. }) = last {
+            *body = charged(std::mem::take(body), charge);
+        }
+        Ok(blocks)
     }
 
     /// Body bytes of a partition; `None` if it is not on this worker.

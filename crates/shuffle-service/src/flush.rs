@@ -45,6 +45,9 @@ pub(crate) struct Written {
     pub(crate) synced: bool,
 }
 
+/// The disk begins to write after so many bytes, and at the end of a flush that is not small.
+const WRITE_OUT_LEN: u64 = 8 << 20;
+
 /// Smaller bodies are gathered to writes of about this size; larger ones are written as they are.
 const WRITE_LEN: usize = 256 << 10;
 
@@ -111,7 +114,7 @@ impl Flush {
     fn append_to(&self, file: &dyn DiskFile) -> io::Result<(Vec<(Key, u64)>, u64)> {
         let mut offsets = Vec::with_capacity(self.blocks.len());
         let mut pending = Vec::with_capacity(WRITE_LEN);
-        let mut at = self.start;
+        let (mut at, mut out) = (self.start, self.start);
         for (key, block) in &self.blocks {
             offsets.push((*key, at + pending.len() as u64));
             pending.extend_from_slice(&block.header());
@@ -125,9 +128,17 @@ impl Flush {
                 at += part.len() as u64;
             }
             pending.clear();
+            if at - out >= WRITE_OUT_LEN {
+                file.write_out(out, at - out);
+                out = at;
+            }
         }
         file.write_at(at, &pending)?;
-        Ok((offsets, at + pending.len() as u64))
+        let end = at + pending.len() as u64;
+        if end - out >= WRITE_LEN as u64 {
+            file.write_out(out, end - out);
+        }
+        Ok((offsets, end))
     }
 }
 

@@ -147,10 +147,15 @@ fn bring(
     async move {
         let chunk = chunk?;
         let Some(room) = room else { return fetch(&core, chunk).await };
-        let charge = Arc::new(room.await);
-        let blocks = fetch(&core, chunk).await?;
-        let keep = |block: Block| Block { body: charged(block.body, &charge), ..block };
-        Ok(blocks.into_iter().map(keep).collect())
+        let charge = room.await;
+        let mut blocks = fetch(&core, chunk).await?;
+        // They go through one socket, one after the other: the last one is the last to go. An empty body
+        // is not sent.
+        let last = blocks.iter_mut().rfind(|block| !block.body.is_empty());
+        if let Some(Block { body, .. }) = last {
+            *body = charged(std::mem::take(body), charge);
+        }
+        Ok(blocks)
     }
 }
 

@@ -163,12 +163,15 @@ impl Shuffle {
         if gate.deleted {
             return Err(Error::fenced(format!("shuffle {} was deleted", self.id)));
         }
+        let mut admitted = None;
         for block in blocks {
             let attempt = MapAttempt { map: block.id.map, attempt: block.id.attempt };
-            if gate.discarded.contains(&attempt) {
+            // Mostly all are of one.
+            if admitted != Some(attempt) && gate.discarded.contains(&attempt) {
                 let place = block.place();
                 return Err(Error::fenced(format!("{place} belongs to a discarded attempt")));
             }
+            admitted = Some(attempt);
             let holds = || self.partition(block.id.partition).is_some_and(|p| p.holds(block));
             // What is there already passes: it is a repeated push of an acknowledged one.
             if gate.sealed && !holds() {

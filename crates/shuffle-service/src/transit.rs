@@ -212,14 +212,11 @@ impl Drop for Charge {
 }
 
 /// Bytes that keep their charge until nobody has them any more.
-pub(crate) fn charged(
-    bytes: impl AsRef<[u8]> + Send + Sync + 'static,
-    charge: &Arc<Charge>,
-) -> Bytes {
-    Bytes::from_owner(Charged(bytes, Arc::clone(charge)))
+pub(crate) fn charged(bytes: impl AsRef<[u8]> + Send + Sync + 'static, charge: Charge) -> Bytes {
+    Bytes::from_owner(Charged(bytes, charge))
 }
 
-struct Charged<T>(T, #[expect(dead_code, reason = "held for its drop")] Arc<Charge>);
+struct Charged<T>(T, #[expect(dead_code, reason = "held for its drop")] Charge);
 
 impl<T: AsRef<[u8]>> AsRef<[u8]> for Charged<T> {
     fn as_ref(&self) -> &[u8] {

@@ -29,6 +29,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod went;
 mod write;
 
 pub use encoding::Encoding;

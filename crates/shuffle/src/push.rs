@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use dunlin_base::{Error, Kind, PartitionId, ProcessId, Result};
 use dunlin_proto::block::{Block, HEADER_LEN, ShuffleId};
-use dunlin_proto::output::{Part, PartitionOutput};
+use dunlin_proto::output::PartitionOutput;
 use dunlin_proto::shuffle::{Ack, Durability, MapAttempt, Push, Pushed, Refusal};
 use parking_lot::Mutex;
 
@@ -18,6 +18,7 @@ use crate::pause::Listening;
 use crate::place::{Location, Placement};
 use crate::read::Workers;
 use crate::traffic::Traffic;
+use crate::went::Went;
 
 /// Refusals that one push may meet: each takes it to another location.
 const REFUSALS_MAX: usize = 16;
@@ -67,11 +68,8 @@ struct Known {
 struct Route {
     now: Option<At>,
     moves: u32,
-    /// Location of each block by its number; [`NOWHERE`] if it was not acknowledged.
-    went: Vec<At>,
+    went: Went,
 }
-
-const NOWHERE: At = At::MAX;
 
 #[derive(Default)]
 struct Pending {
@@ -182,9 +180,9 @@ impl Pushing {
         let mut used = Vec::new();
         for output in partitions {
             let route = &state.partitions[output.partition as usize];
-            match route.only(&mut used) {
+            match route.went.only(&mut used) {
                 Some(location) => output.location = location,
-                None => output.parts = route.runs(&mut used),
+                None => output.parts = route.went.runs(&mut used),
             }
         }
         let place = |at: &At| {
@@ -342,12 +340,7 @@ impl Pushing {
         let Known { level, .. } = &mut state.locations[at as usize];
         *level = Some(level.map_or(ack.durability, |least| least.min(ack.durability)));
         for block in blocks {
-            let went = &mut state.partitions[block.id.partition.0 as usize].went;
-            let batch = block.id.batch as usize;
-            if went.len() <= batch {
-                went.resize(batch + 1, NOWHERE);
-            }
-            went[batch] = at;
+            state.partitions[block.id.partition.0 as usize].went.put(block.id.batch, at);
         }
     }
 
@@ -425,37 +418,6 @@ impl State {
         let both = |known: &Known| [Some(known.location.worker), known.location.peer];
         self.locations.iter().flat_map(both).flatten().collect()
     }
-}
-
-impl Route {
-    /// Where all blocks are, if they are at one location. `used` is the table that it is an index of.
-    fn only(&self, used: &mut Vec<At>) -> Option<u32> {
-        let first = self.went.first()?;
-        self.went.iter().all(|at| at == first).then(|| place(*first, used))
-    }
-
-    /// The blocks by location, in order.
-    fn runs(&self, used: &mut Vec<At>) -> Vec<Part> {
-        let mut parts: Vec<Part> = Vec::new();
-        for at in &self.went {
-            let location = place(*at, used);
-            match parts.last_mut() {
-                Some(last) if last.location == location => last.blocks += 1,
-                _ => parts.push(Part { blocks: 1, location }),
-            }
-        }
-        parts
-    }
-}
-
-/// The index of a location in a table of those that were used.
-fn place(at: At, used: &mut Vec<At>) -> u32 {
-    let known = used.iter().position(|other| *other == at);
-    let place = known.unwrap_or_else(|| {
-        used.push(at);
-        used.len() - 1
-    });
-    place as u32
 }
 
 /// What a block takes where it is held or sent.

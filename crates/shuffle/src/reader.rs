@@ -68,21 +68,21 @@ impl Reader {
         output: &StageOutput,
     ) -> Result<Self> {
         let partitions = shares.iter().map(|share| share.partition).collect();
+        let alike = alike(&output.maps);
         let mut opening = Opening {
             workers,
             known: HashMap::new(),
-            last: None,
+            sources: vec![Vec::new(); alike.last().map_or(0, |last| last.group + 1)],
             reader: Self { stage, sources: Vec::new(), maps: Vec::new(), partitions },
         };
-        let from = froms(&output.maps);
         for share in shares {
-            for (map, from) in output.maps.iter().zip(&from) {
+            for (map, alike) in output.maps.iter().zip(&alike) {
                 let Some(written) = written(map, share) else { continue };
                 let shuffle = ShuffleId { query, stage, epoch: StageEpoch(map.epoch) };
                 let attempt = MapAttempt { map: map.first_slice, attempt: Attempt(map.attempt) };
-                let from = Arc::clone(from);
+                let from = Arc::clone(&alike.from);
                 let expected = Expected::new(shuffle, share.partition, attempt, written, from);
-                let route = opening.route(shuffle, &expected, map, written)?;
+                let route = opening.route(shuffle, &expected, (map, alike.group), written)?;
                 opening.reader.maps.push(Map { expected, route });
             }
         }
@@ -196,14 +196,26 @@ fn written<'a>(map: &'a MapOutput, share: &Share) -> Option<&'a PartitionOutput>
     found.filter(|written| written.blocks > 0)
 }
 
-/// Where the blocks of each map come from, for messages. Many maps have the same locations.
-fn froms(maps: &[MapOutput]) -> Vec<Arc<str>> {
-    let mut all: Vec<Arc<str>> = Vec::with_capacity(maps.len());
+/// What maps with the same locations have together: most maps have the same.
+#[derive(Clone)]
+struct Alike {
+    /// Where their blocks come from, for messages.
+    from: Arc<str>,
+    /// Their number in [`Opening::sources`].
+    group: usize,
+}
+
+/// That of each map.
+fn alike(maps: &[MapOutput]) -> Vec<Alike> {
+    let mut all: Vec<Alike> = Vec::with_capacity(maps.len());
     for (at, map) in maps.iter().enumerate() {
         let before = at.checked_sub(1).map(|before| &maps[before]);
-        let alike = |b: &&MapOutput| b.inlined == map.inlined && b.locations == map.locations;
-        let last = all.last().filter(|_| before.as_ref().is_some_and(alike)).cloned();
-        all.push(last.unwrap_or_else(|| from(map).into()));
+        let same = |b: &&MapOutput| {
+            (b.inlined, b.epoch, &b.locations) == (map.inlined, map.epoch, &map.locations)
+        };
+        let last = all.last().filter(|_| before.as_ref().is_some_and(same)).cloned();
+        let group = all.last().map_or(0, |last| last.group + 1);
+        all.push(last.unwrap_or_else(|| Alike { from: from(map).into(), group }));
     }
     all
 }
@@ -228,8 +240,9 @@ struct Opening<'a> {
     workers: &'a dyn Workers,
     /// The source of each location and epoch.
     known: HashMap<(Location, u32), usize>,
-    /// The one that was looked for last: most maps have the same.
-    last: Option<((Location, u32), usize)>,
+    /// The source of each location of the maps of a group, as far as it was opened. There is a map for
+    /// each partition: to compare names for each would take longer than all else here.
+    sources: Vec<Vec<Option<usize>>>,
     reader: Reader,
 }
 
@@ -239,7 +252,7 @@ impl Opening<'_> {
         &mut self,
         shuffle: ShuffleId,
         expected: &Expected,
-        map: &MapOutput,
+        (map, group): (&MapOutput, usize),
         written: &PartitionOutput,
     ) -> Result<Route> {
         if map.inlined {
@@ -247,15 +260,18 @@ impl Opening<'_> {
             return Ok(Route::One([(written.blocks, self.add(source))]));
         }
         let mut to = |(end, index): (u32, u32)| {
-            let location = map.locations.get(index as usize).ok_or_else(|| {
-                Error::invalid(format!("{}: it names no location", expected.place()))
-            })?;
-            let alike = |(known, _): &&((Location, u32), usize)| {
-                known.1 == map.epoch && known.0 == *location
-            };
-            let source = match self.last.as_ref().filter(alike) {
-                Some((_, source)) => *source,
-                None => self.source(shuffle, expected, location)?,
+            let known = self.sources[group].get(index as usize).copied().flatten();
+            let source = match known {
+                Some(source) => source,
+                None => {
+                    let location = map.locations.get(index as usize).ok_or_else(|| {
+                        Error::invalid(format!("{}: it names no location", expected.place()))
+                    })?;
+                    let source = self.source(shuffle, expected, location)?;
+                    self.sources[group].resize(map.locations.len(), None);
+                    self.sources[group][index as usize] = Some(source);
+                    source
+                }
             };
             self.reader.sources[source].want((expected.partition, expected.attempt));
             Ok((end, source))
@@ -279,17 +295,15 @@ impl Opening<'_> {
         location: &Location,
     ) -> Result<usize> {
         let key = (location.clone(), shuffle.epoch.0);
-        let source = match self.known.get(&key) {
+        Ok(match self.known.get(&key) {
             Some(source) => *source,
             None => {
                 let source = Source::open(self.workers, location, shuffle);
                 let source = self.add(source.map_err(|e| e.context(expected.place()))?);
-                self.known.insert(key.clone(), source);
+                self.known.insert(key, source);
                 source
             }
-        };
-        self.last = Some((key, source));
-        Ok(source)
+        })
     }
 
     fn add(&mut self, source: Source) -> usize {

@@ -11,9 +11,9 @@ use super::decode::{Carrier, Parsed, parse};
 use super::frame::{CHECK_LEN, FrameType, HEADER_LEN_MAX, PREAMBLE_LEN, Preamble};
 use super::message::{Answer, Ask, Hears, Message, RequestId};
 
-/// Bodies of a read up to this many bytes come in one piece with those after them. They share its
-/// memory, as they share the reader; what is pushed stays for long, each body as long as it likes.
-const SMALL_BODY: usize = 8 << 10;
+/// Bodies up to this many bytes come in one piece with those after them, and share its memory. A reader
+/// lets go of them together; a worker, where what is pushed stays for long, copies them out of it.
+pub const SMALL_BODY: usize = 8 << 10;
 
 /// Bytes of such a piece.
 const PIECE_MAX: usize = 256 << 10;
@@ -73,7 +73,7 @@ impl Bodies {
     fn go_on(&mut self) -> bool {
         let left = &self.lengths[self.done..];
         let (mut due, mut piece) = (1, left.first().copied().unwrap_or(0));
-        if matches!(self.of, Carrier::Read) && piece <= SMALL_BODY {
+        if piece <= SMALL_BODY {
             for length in &left[1.min(left.len())..] {
                 if *length > SMALL_BODY || piece + length > PIECE_MAX {
                     break;

@@ -22,7 +22,7 @@ pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/dunlin.wire.v1.rs"));
 }
 
-pub use decoder::{Decoder, Limits};
+pub use decoder::{Decoder, Limits, SMALL_BODY};
 pub use frame::{CHECK_LEN, FrameType, HEADER_LEN_MAX, PREAMBLE_LEN, Preamble};
 pub use message::{
     Answer, Ask, Hears, Hello, Message, RequestId, Terms, VERSION, Welcome, block_size,

@@ -246,6 +246,13 @@ impl DiskFile for LocalFile {
         Ok(())
     }
 
+    fn write_out(&self, offset: u64, length: u64) {
+        if let Some(length) = NonZeroU64::new(length) {
+            // What is not written yet stays in the cache, and its writing begins.
+            let _ = fadvise(&self.file, offset, Some(length), Advice::DontNeed);
+        }
+    }
+
     fn truncate(&self, length: u64) -> io::Result<()> {
         self.file.set_len(length)
     }

@@ -106,6 +106,11 @@ pub trait DiskFile: Send + Sync + 'static {
     /// beyond its last good sync, whatever a later one says.
     fn sync(&self) -> io::Result<()>;
 
+    /// Has the disk begin to write these bytes, and does not wait for its end: memory of the machine that
+    /// they take is free only then, and a sync that follows finds most of its work done. Nothing
+    /// depends on it.
+    fn write_out(&self, _offset: u64, _length: u64) {}
+
     /// Cuts the file to `length`: takes a failed write back.
     fn truncate(&self, length: u64) -> io::Result<()>;
 

@@ -65,7 +65,7 @@ impl Partition {
             let Entry { rows, codec, checksum, length, offset, .. } = entry;
             let place = Place::Extent { index, offset };
             let stored = Stored { rows, codec, checksum, length: length as usize, place };
-            if inner.blocks.insert(key, stored).is_none() {
+            if inner.blocks.replace(key, stored).is_none() {
                 inner.arrivals.push(key);
                 (count, bytes) = (count + 1, bytes + length);
             }

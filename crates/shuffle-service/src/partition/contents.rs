@@ -11,8 +11,7 @@ impl Partition {
             // A discarded block stays among the arrivals.
             Order::Arrival => inner.arrivals.iter().filter_map(|key| at(inner, *key)).collect(),
             Order::Maps(maps) => {
-                let from = Key::first_of(maps.start);
-                let within = inner.blocks.range(from..).take_while(|(key, _)| key.map < maps.end);
+                let within = inner.blocks.iter().filter(|(key, _)| maps.contains(&key.map));
                 within.map(|(key, stored)| block_at(*key, stored.length)).collect()
             }
         }

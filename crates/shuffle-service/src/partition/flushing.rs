@@ -1,7 +1,7 @@
 //! What moves the blocks of a partition out of memory: a look at them, and the taking in of what
 //! became of it. Called by the pump, which sees to it that both ends meet.
 
-use super::index::{Inner, Partition, Place, Stored};
+use super::index::{Inner, Key, Partition, Place, Stored};
 use crate::disk::ExtentId;
 use crate::extent::{Extent, Home, Target};
 use crate::flush::{Flush, Ticket, Written, stored_len};
@@ -66,15 +66,19 @@ impl Partition {
             return None;
         }
         let in_memory = |stored: &Stored| matches!(stored.place, Place::Memory(_));
-        let (mut blocks, mut length) = (Vec::new(), 0);
+        let (mut found, mut length) = (Vec::new(), 0);
         for (key, stored) in inner.blocks.iter().filter(|(_, stored)| in_memory(stored)) {
             let next = stored_len(stored.length);
-            if !blocks.is_empty() && length + next > most {
+            if !found.is_empty() && length + next > most {
                 break;
             }
             length += next;
-            blocks.push((*key, self.located(*key, stored, &inner)?.block));
+            found.push((*key, *stored));
         }
+        let block = |(key, stored): (Key, Stored)| {
+            Some((key, inner.located(self.block_id(&key), stored)?.block))
+        };
+        let blocks: Vec<_> = found.into_iter().map(block).collect::<Option<_>>()?;
         if blocks.is_empty() {
             return None;
         }
@@ -175,8 +179,9 @@ impl Inner {
         let mut freed = 0;
         for (key, offset) in offsets {
             if let Some(stored) = self.blocks.get_mut(&key)
-                && matches!(stored.place, Place::Memory(_))
+                && let Place::Memory(spot) = stored.place
             {
+                self.bodies.remove(spot, stored.length);
                 stored.place = Place::Extent { index, offset };
                 freed += stored.length as u64;
             }

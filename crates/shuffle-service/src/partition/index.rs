@@ -1,7 +1,5 @@
 //! The blocks of a partition by identity and by arrival: what pushes put in and reads find.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -18,6 +16,8 @@ use crate::inspect::PartitionStats;
 use crate::memory::{ENTRY_COST, Memory};
 
 use super::Sums;
+use super::blocks::{At, Blocks};
+use super::bodies::{Bodies, Spot};
 
 /// Position of a block in its partition; the order is that of reads and of extents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,17 +32,14 @@ impl Key {
         Self { map: id.map, attempt: id.attempt, batch: id.batch }
     }
 
-    /// Not behind any block of this map.
-    pub(super) fn first_of(map: u32) -> Self {
-        Self { map, attempt: Attempt(0), batch: 0 }
-    }
-
-    fn all_of(of: MapAttempt) -> std::ops::RangeInclusive<Self> {
+    /// The first and the last one that a block of this attempt may have.
+    fn all_of(of: MapAttempt) -> (Self, Self) {
         let at = |batch| Self { map: of.map, attempt: of.attempt, batch };
-        at(0)..=at(u32::MAX)
+        (at(0), at(u32::MAX))
     }
 }
 
+#[derive(Clone, Copy)]
 pub(super) struct Stored {
     pub(super) rows: u32,
     pub(super) codec: Codec,
@@ -51,8 +48,9 @@ pub(super) struct Stored {
     pub(super) place: Place,
 }
 
+#[derive(Clone, Copy)]
 pub(super) enum Place {
-    Memory(Bytes),
+    Memory(Spot),
     /// Offset of the header in the extent of this index.
     Extent {
         index: u32,
@@ -88,7 +86,9 @@ pub(crate) struct Partition {
 
 #[derive(Default)]
 pub(super) struct Inner {
-    pub(super) blocks: BTreeMap<Key, Stored>,
+    pub(super) blocks: Blocks,
+    /// Those of the blocks that are in memory.
+    pub(super) bodies: Bodies,
     /// Keys in order of arrival, for followers. Discarded blocks stay in it.
     pub(super) arrivals: Vec<Key>,
     pub(super) extents: Vec<Extent>,
@@ -108,23 +108,39 @@ pub(super) struct Inner {
 impl Inner {
     fn add(&mut self, block: Block) -> Result<Appended> {
         let key = Key::of(&block.id);
-        match self.blocks.entry(key) {
-            Entry::Occupied(there) => {
-                let stored = there.get();
-                if stored.checksum == block.checksum && stored.length == block.body.len() {
+        match self.blocks.find(&key) {
+            Ok(at) => {
+                let same = |stored: &Stored| {
+                    stored.checksum == block.checksum && stored.length == block.body.len()
+                };
+                if self.blocks.at(at).is_some_and(same) {
                     return Ok(Appended::Duplicate);
                 }
                 let place = block.place();
                 Err(Error::bug(format!("two different blocks were pushed as {place}")))
             }
-            Entry::Vacant(free) => {
+            Err(free) => {
                 let Block { rows, codec, checksum, body, .. } = block;
                 let length = body.len();
-                free.insert(Stored { rows, codec, checksum, length, place: Place::Memory(body) });
+                let place = Place::Memory(self.bodies.put(body));
+                self.blocks.insert(free, key, Stored { rows, codec, checksum, length, place });
                 self.arrivals.push(key);
                 Ok(Appended::Stored)
             }
         }
+    }
+
+    /// Where a block is now. One of memory comes with its body.
+    pub(super) fn located(&mut self, id: BlockId, stored: Stored) -> Option<Located> {
+        let Stored { rows, codec, checksum, length, place } = stored;
+        let (body, home) = match place {
+            Place::Memory(spot) => (self.bodies.get(spot, length), None),
+            Place::Extent { index, offset } => {
+                let extent = self.extents.get(index as usize)?;
+                (Bytes::new(), Some((extent.home.clone(), offset)))
+            }
+        };
+        Some(Located { block: Block { id, rows, codec, checksum, body }, length, home })
     }
 }
 
@@ -233,8 +249,11 @@ impl Partition {
     /// The keys of these attempts, in the order of `maps`, then by batch.
     pub(crate) fn keys(&self, maps: &[MapAttempt]) -> Vec<Key> {
         let inner = self.inner.lock();
-        let of = |map: &MapAttempt| inner.blocks.range(Key::all_of(*map)).map(|(key, _)| *key);
-        maps.iter().flat_map(of).collect()
+        let (mut keys, mut finger) = (Vec::with_capacity(maps.len()), At::default());
+        for map in maps {
+            inner.blocks.keys_near(Key::all_of(*map), &mut finger, &mut keys);
+        }
+        keys
     }
 
     /// The keys that arrived from position `from` on, at most `limit`.
@@ -246,11 +265,12 @@ impl Partition {
     /// Where the blocks of `keys` are now, up to about `bytes` of them: always at least one. A key
     /// that is not there any more gives `None`.
     pub(crate) fn locate(&self, keys: &[Key], bytes: usize) -> Vec<Option<Located>> {
-        let inner = self.inner.lock();
-        let mut located = Vec::new();
+        let inner = &mut *self.inner.lock();
+        let (mut located, mut finger) = (Vec::new(), At::default());
         let mut sum = 0;
         for key in keys {
-            let found = inner.blocks.get(key).and_then(|s| self.located(*key, s, &inner));
+            let stored = inner.blocks.get_near(key, &mut finger).copied();
+            let found = stored.and_then(|stored| inner.located(self.block_id(key), stored));
             sum += found.as_ref().map_or(0, |f| f.length);
             located.push(found);
             if sum >= bytes {
@@ -260,23 +280,10 @@ impl Partition {
         located
     }
 
-    pub(super) fn located(&self, key: Key, stored: &Stored, inner: &Inner) -> Option<Located> {
-        let Stored { rows, codec, checksum, length, ref place } = *stored;
-        let (body, home) = match place {
-            Place::Memory(body) => (body.clone(), None),
-            Place::Extent { index, offset } => {
-                let extent = inner.extents.get(*index as usize)?;
-                (Bytes::new(), Some((extent.home.clone(), *offset)))
-            }
-        };
-        let id = BlockId {
-            shuffle: self.shuffle,
-            partition: self.id,
-            map: key.map,
-            attempt: key.attempt,
-            batch: key.batch,
-        };
-        Some(Located { block: Block { id, rows, codec, checksum, body }, length, home })
+    /// What the block of this key is called.
+    pub(super) fn block_id(&self, key: &Key) -> BlockId {
+        let Key { map, attempt, batch } = *key;
+        BlockId { shuffle: self.shuffle, partition: self.id, map, attempt, batch }
     }
 
     /// How safe the least safe of these blocks is; `None` if one is not there.
@@ -312,9 +319,13 @@ impl Partition {
     /// Removes the blocks of one attempt. Their bytes in extents stay until these go.
     pub(crate) fn discard(&self, attempt: MapAttempt, memory: &Memory) -> Removed {
         let mut inner = self.inner.lock();
-        let keys: Vec<_> = inner.blocks.range(Key::all_of(attempt)).map(|(key, _)| *key).collect();
+        let mut keys = Vec::new();
+        inner.blocks.keys_near(Key::all_of(attempt), &mut At::default(), &mut keys);
         for key in &keys {
             if let Some(stored) = inner.blocks.remove(key) {
+                if let Place::Memory(spot) = stored.place {
+                    inner.bodies.remove(spot, stored.length);
+                }
                 self.free(&stored, memory);
             }
         }
@@ -325,7 +336,7 @@ impl Partition {
     pub(crate) fn remove(&self, memory: &Memory) -> Removed {
         let mut inner = self.inner.lock();
         let all = std::mem::replace(&mut *inner, Inner { gone: true, ..Inner::default() });
-        all.blocks.values().for_each(|stored| self.free(stored, memory));
+        all.blocks.iter().for_each(|(_, stored)| self.free(stored, memory));
         drop(inner);
         self.arrived.notify_waiters();
         self.flushed.notify_waiters();

@@ -72,7 +72,7 @@ impl Partition {
         let inner = self.inner.lock();
         let mut kept = Kept { next_extent: inner.next_extent, ..Kept::default() };
         let mut blocks: Vec<(u64, Vec<u8>)> = vec![(0, Vec::new()); inner.extents.len()];
-        for (key, stored) in &inner.blocks {
+        for (key, stored) in inner.blocks.iter() {
             let place = match stored.place {
                 Place::Extent { index, offset } => Some((index as usize, offset)),
                 Place::Memory(_) => None,
@@ -110,7 +110,7 @@ impl Partition {
     pub(crate) fn index_of(&self, old: &Old) -> Option<Bytes> {
         let inner = self.inner.lock();
         let mut blocks = Vec::new();
-        for (key, stored) in &inner.blocks {
+        for (key, stored) in inner.blocks.iter() {
             match stored.place {
                 Place::Extent { index, offset } if index as usize == old.index => {
                     blocks.push(entry(key, stored, offset));
@@ -146,7 +146,7 @@ impl Partition {
                 let place = Place::Extent { index, offset: block.offset };
                 let stored = Stored { rows, codec, checksum, length, place };
                 bytes += block.length;
-                match inner.blocks.insert(key, stored) {
+                match inner.blocks.replace(key, stored) {
                     Some(remains) => bytes -= remains.length as u64,
                     None => inner.arrivals.push(key),
                 }

@@ -4,6 +4,8 @@
 //! happens between [`Partition::begin_flush`] and [`Partition::end_flush`], without the lock.
 
 mod adopting;
+mod blocks;
+mod bodies;
 mod contents;
 mod evicting;
 mod flushing;

@@ -7,7 +7,7 @@ use dunlin_base::{Error, Result};
 use dunlin_proto::block::Block;
 use dunlin_proto::shuffle::{BlockStream, ReadRequest};
 use dunlin_proto::wire::{Ask, Message, RequestId, block_size};
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::calls::Waiting;
 use super::connection::Connection;
@@ -31,6 +31,10 @@ struct Reading {
 /// Small blocks are counted as consumed together, so many to a window.
 const COUNTS_A_WINDOW: u64 = 16;
 
+/// Small blocks are given out together: so many, or so many bytes, and no more than are counted together.
+const TOGETHER_BLOCKS: usize = 64;
+const TOGETHER_BYTES: u64 = 64 << 10;
+
 /// Asks for a read of one or several partitions and waits until it has begun. The stream verifies
 /// every block.
 pub(super) async fn read(
@@ -48,23 +52,20 @@ pub(super) async fn read(
     let (at, ahead, consumed) = (0, VecDeque::new(), 0);
     let reading = Reading { connection, inbox, id, requests, at, ahead, consumed };
     reading.inbox.opened().await?;
-    let blocks = stream::try_unfold(reading, |mut reading| async move {
-        Ok(reading.next().await?.map(|block| (block, reading)))
+    let some = stream::try_unfold(reading, |mut reading| async move {
+        let some = reading.some().await?;
+        Ok::<_, Error>(some.map(|some| (stream::iter(some), reading)))
     });
-    Ok(blocks.boxed())
+    Ok(some.try_flatten().boxed())
 }
 
 impl Reading {
-    /// The next block, verified. `Lost` names what is corrupt or missing; `Retry`: the connection
-    /// broke, or the worker takes too long.
-    async fn next(&mut self) -> Result<Option<Block>> {
+    /// The next blocks, verified, some small ones together; none after one that is an error. `Lost`
+    /// names what is corrupt or missing; `Retry`: the connection broke, or the worker takes too long.
+    async fn some(&mut self) -> Result<Option<Vec<Result<Block>>>> {
         loop {
-            if let Some(block) = self.ahead.pop_front() {
-                self.consumed += block_size(&block);
-                if self.consumed >= self.connection.link.options.read_window.0 / COUNTS_A_WINDOW {
-                    self.count();
-                }
-                return self.check(block).map(Some);
+            if !self.ahead.is_empty() {
+                return Ok(Some(self.checked()));
             }
             self.count();
             match self.inbox.take() {
@@ -77,6 +78,29 @@ impl Reading {
                 Found::Nothing => self.wait().await?,
             }
         }
+    }
+
+    /// Some blocks that are there, which count as consumed.
+    fn checked(&mut self) -> Vec<Result<Block>> {
+        let counted = self.connection.link.options.read_window.0 / COUNTS_A_WINDOW;
+        let (mut some, mut bytes) = (Vec::with_capacity(self.ahead.len().min(TOGETHER_BLOCKS)), 0);
+        while some.len() < TOGETHER_BLOCKS
+            && (some.is_empty() || bytes < TOGETHER_BYTES.min(counted))
+            && let Some(block) = self.ahead.pop_front()
+        {
+            bytes += block_size(&block);
+            let checked = self.check(block);
+            let failed = checked.is_err();
+            some.push(checked);
+            if failed {
+                break;
+            }
+        }
+        self.consumed += bytes;
+        if self.consumed >= counted {
+            self.count();
+        }
+        some
     }
 
     /// Lets the worker send as much as was consumed.

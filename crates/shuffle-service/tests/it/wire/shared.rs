@@ -1,8 +1,9 @@
-//! What a door receives is what is stored, and what is stored is what is read: bodies are not copied
-//! on their way.
+//! What a door receives is what is stored, and what is stored is what is read: bodies that are not small
+//! are not copied on their way.
 
 use async_trait::async_trait;
 use dunlin_proto::shuffle::{BlockStream, Push, Pushed};
+use dunlin_proto::wire::SMALL_BODY;
 use dunlin_shuffle::{TcpOptions, Workers};
 use parking_lot::Mutex;
 
@@ -54,7 +55,7 @@ impl ShuffleApi for Watched {
 #[tokio::test]
 async fn the_stored_body_is_the_buffer_that_was_received() {
     let map = attempt(0, 0);
-    let lengths = [20, 5000, 70_000, 3 << 20];
+    let lengths = [SMALL_BODY + 1, 70_000, 3 << 20];
     let blocks = || (0..).zip(lengths).map(|(n, length)| block(1, map, n, length)).collect();
     let inner = in_memory(64 << 20);
     let worker = Arc::new(Watched { inner, bodies: Mutex::default() });
