@@ -65,8 +65,8 @@ fn refuse(what: &str, change: impl FnOnce(&mut Pair, &mut pb::PackedPartitionLoc
 
 #[test]
 fn packed_locations_that_do_not_fit_together_are_refused() {
-    refuse("a short column", |_, packed| packed.modes.truncate(1));
-    refuse("a short column that may be absent", |_, packed| packed.file_sizes.truncate(1));
+    refuse("a short column", |_, packed| packed.modes.truncate(4));
+    refuse("a short column that may be absent", |_, packed| packed.file_sizes.truncate(4));
     refuse("no peers", |pair, _| pair.peer_indexes.clear());
     refuse("a peer beyond the end", |pair, _| pair.peer_indexes[0] = 5);
     refuse("a peer below zero", |pair, _| pair.peer_indexes[0] = -1);
