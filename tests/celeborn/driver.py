@@ -32,8 +32,8 @@ def epochs(spark):
     """The highest epoch of any partition that the driver's manager knows: over 0 after a split or revive."""
     latest = manager_of(spark).getLifecycleManager().latestPartitionLocation()
     highest = 0
-    for of_shuffle in latest.values().toArray():
-        for location in of_shuffle.values().toArray():
+    for of_shuffle in latest.values():
+        for location in of_shuffle.values():
             highest = max(highest, location.getEpoch())
     return highest
 

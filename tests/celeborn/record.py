@@ -16,10 +16,10 @@ import tempfile
 from pathlib import Path
 
 import cases
-import run
 import servers
 import wire
 from install import Place
+from spark import BASE, CELEBORN, Spark
 
 HERE = Path(__file__).parent
 # What a frame may have to be kept at all, and what all may have, bytes. Smaller ones are preferred.
@@ -154,11 +154,11 @@ def record(place, line, client, version, folder):
     ports = servers.free_ports(12)
     on = servers.Java(place.servers(version), folder / "servers", 2, {"celeborn.worker.shuffle.partitionSplit.min": "64k"}, [ports[:6], ports[6:]])
     kinds = {on.master_port: "master"} | {port: kind for own in (ports[:6], ports[6:]) for kind, port in zip(KINDS, own)}
-    spark = run.Spark(place, line, client, folder)
+    spark = Spark(place, line, client, folder)
     capture = wire.Capture(kinds)
     try:
         for number, (job, args, conf) in enumerate(JOBS):
-            settings = {**run.BASE, **run.CELEBORN, **QUICK, "spark.celeborn.master.endpoints": on.endpoint, **conf}
+            settings = {**BASE, **CELEBORN, **QUICK, "spark.celeborn.master.endpoints": on.endpoint, **conf}
             request = {"master": "local[1]", "app": f"golden {number}", "conf": settings, "job": job, "args": args}
             spark.run(request, 120, lambda action: None)
     finally:

@@ -21,6 +21,8 @@ OPENED += ["java.util.concurrent", "java.util.concurrent.atomic", "jdk.internal.
 OPENED += ["sun.security.action", "sun.util.calendar"]
 CLASS = "org.apache.celeborn.service.deploy"
 HOST = "127.0.0.1"
+# Else a worker tells all others the address that this machine has on its network.
+LOOPBACK = {"CELEBORN_LOCAL_IP": HOST, "CELEBORN_LOCAL_HOSTNAME": HOST, "USER": "spark"}
 
 
 class NotStarted(Exception):
@@ -118,12 +120,13 @@ class Java:
         kind = "worker" if name.startswith("worker") else "master"
         java = ["java", "-Xmx512m", "-XX:MaxDirectMemorySize=512m", "-XX:+UseSerialGC", "-Duser.name=spark"]
         java += [f"-Djava.io.tmpdir={self.folder}", "-Dio.netty.tryReflectionSetAccessible=true"]
+        java += ["-Dorg.apache.logging.log4j.level=INFO"]
         java += [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED]
         java += ["-cp", self.jars, f"{CLASS}.{kind}.{kind.capitalize()}", "--host", HOST]
         java += ["--properties-file", str(conf)]
         with open(self.folder / f"{name}.log", "ab") as log:
             self.processes[name] = subprocess.Popen(
-                java, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "USER": "spark"}
+                java, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **LOOPBACK}
             )
 
     def answers(self, port, path="/ping"):
