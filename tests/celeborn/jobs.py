@@ -5,6 +5,7 @@ whole or decimal, never floating: their sums must not depend on the order of row
 something done to the servers in the middle of a job; it returns once that is done.
 """
 
+import gc
 import time
 from pathlib import Path
 
@@ -153,6 +154,7 @@ def dies(spark, ask):
 def forget(spark, ask):
     """A shuffle that Spark drops: the driver unregisters it some seconds later."""
     spark.range(0, 100, 1, 2).selectExpr("id % 3 k").groupBy("k").count().collect()
-    for _ in range(3):
+    for _ in range(4):
+        gc.collect()
         spark._jvm.System.gc()
         time.sleep(1.5)

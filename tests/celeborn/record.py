@@ -35,16 +35,19 @@ QUICK = {
 TINY = {"spark.celeborn.client.push.buffer.max.size": "256", "spark.celeborn.client.push.buffer.initial.size": "256"}
 JOBS = [
     ("group_by", {"rows": 40, "keys": 7}, {}),
-    ("repartition", {"rows": 12, "parts": 2}, {**cases.TWO, **TINY}),
-    ("repartition", {"rows": 12, "parts": 2}, {**TINY, **cases.NONE}),
+    ("repartition", {"rows": 80, "parts": 2}, {**cases.TWO, **TINY, **cases.NONE}),
+    ("repartition", {"rows": 80, "parts": 2}, {**TINY, **cases.NONE}),
     ("skew_plan", {"rows": 20_000}, {**cases.SKEW, "spark.sql.adaptive.skewJoin.skewedPartitionThresholdInBytes": "16k",
                                     "spark.sql.adaptive.advisoryPartitionSizeInBytes": "64k"}),  # fmt: skip
     ("local_reader", {"rows": 2_000}, cases.LOCAL),
     ("repartition", {"rows": 9_000, "width": 512, "parts": 2}, cases.SOFT),
     ("repartition", {"rows": 9_000, "width": 512, "parts": 2}, cases.HARD),
     ("repartition", {"rows": 300, "parts": 2}, {"spark.celeborn.client.shuffle.rangeReadFilter.enabled": "true"}),
+    ("twice", {"rows": 200, "action": "lose-files"}, {cases.RERUN: "true", **cases.IMPATIENT}),
     ("forget", {}, {}),
 ]
+# Messages of which one with two copies is kept beside one without.
+BY_COPIES = "request-slots request-slots-response reserve-slots commit-files commit-files-response".split()
 
 
 def parts_of(port, from_client):
@@ -59,7 +62,7 @@ def parts_of(port, from_client):
     return (client, server) if from_client else (server, client)
 
 
-def variant_of(frame, name):
+def variant_of(frame, name, copies):
     """What makes two frames of one name differ in what a decoder must do."""
     if name in ("push-data", "push-merged-data"):
         return "replica" if frame.header[8] else "primary"
@@ -67,14 +70,11 @@ def variant_of(frame, name):
         return f"status-{frame.body[0]}" if len(frame.body) == 1 else f"{min(len(frame.body), 48)}-bytes"
     if name in ("open-stream", "batch-open-stream"):
         return "whole" if b"\xff\xff\xff\xff\x07" in frame.body else "maps"
-    if name in ("request-slots", "request-slots-response", "reserve-slots", "commit-files", "commit-files-response"):
-        return "long" if len(frame.body) > 700 else "short"
-    return ""
+    return copies if name in BY_COPIES else ""
 
 
-def kept(streams, ports):
-    """The frames to keep: (port, from, to, name, variant, frame, key of its request), in order of their kinds."""
-    best = {}
+def keep(best, streams, ports, copies):
+    """Adds the frames of a job to those that are kept, by (port, from the client, name, what it answers, variant)."""
     for (source, target), stream in sorted(streams.items()):
         from_client = target in ports
         port = ports[target if from_client else source]
@@ -90,10 +90,9 @@ def kept(streams, ports):
             question = asked.get(frame.request, "")
             if frame.kind in (4, 5) and wire.message_of(frame.body) is None:
                 name = f"{question or 'unknown'}-{'reply' if frame.kind == 4 else 'failure'}"
-            key = (port, from_client, name, question, variant_of(frame, name))
+            key = (port, from_client, name, question, variant_of(frame, name, copies))
             if key not in best or len(best[key].raw) > max(SMALL, len(frame.raw)):
                 best[key] = frame
-    return {key: frame for key, frame in best.items() if len(frame.raw) <= FRAME_MAX}
 
 
 def chunk_requests(stream):
@@ -141,31 +140,35 @@ def write(frames, folder):
     return total
 
 
-def check_private(frames):
-    """Nothing of this machine may be in them."""
-    private = [socket.gethostname(), "/root", "/home/", "/work", tempfile.gettempdir() + "/"]
+def public(frames):
+    """Without the frames that are too long or hold something of this machine: paths in the texts of errors."""
+    private = [socket.gethostname() + ":", "/root", "/home/", "/work", tempfile.gettempdir() + "/", "dunlin-celeborn-"]
     for key, frame in frames.items():
-        for word in private:
-            if word.encode() in frame.raw:
-                sys.exit(f"{key} holds {word!r}")
+        found = [word for word in private if word.encode() in frame.raw]
+        if found or len(frame.raw) > FRAME_MAX:
+            print(f"left out {key}: {', '.join(found) or len(frame.raw)}")
+    return {key: f for key, f in frames.items() if len(f.raw) <= FRAME_MAX and not any(w.encode() in f.raw for w in private)}
 
 
 def record(place, line, client, version, folder):
     ports = servers.free_ports(12)
     on = servers.Java(place.servers(version), folder / "servers", 2, {"celeborn.worker.shuffle.partitionSplit.min": "64k"}, [ports[:6], ports[6:]])
     kinds = {on.master_port: "master"} | {port: kind for own in (ports[:6], ports[6:]) for kind, port in zip(KINDS, own)}
-    spark = Spark(place, line, client, folder)
-    capture = wire.Capture(kinds)
+    spark, best = Spark(place, line, client, folder), {}
     try:
         for number, (job, args, conf) in enumerate(JOBS):
             settings = {**BASE, **CELEBORN, **QUICK, "spark.celeborn.master.endpoints": on.endpoint, **conf}
-            request = {"master": "local[1]", "app": f"golden {number}", "conf": settings, "job": job, "args": args}
-            spark.run(request, 120, lambda action: None)
+            request = {"master": "local[1,4]", "app": f"golden {number}", "conf": settings, "job": job, "args": args}
+            capture = wire.Capture(kinds)
+            try:
+                spark.run(request, 120, lambda action: on.lose_files())
+            finally:
+                streams = capture.stop()
+            keep(best, streams, kinds, "two-copies" if conf.get(cases.COPIES) else "")
     finally:
         spark.stop()
         on.stop()
-        streams = capture.stop()
-    return kept(streams, kinds)
+    return public(best)
 
 
 def main():
@@ -178,7 +181,6 @@ def main():
     with tempfile.TemporaryDirectory(prefix="dunlin-celeborn-") as name:
         version = arguments.server_version or arguments.client
         frames = record(Place(arguments.place), arguments.spark, arguments.client, version, Path(name))
-    check_private(frames)
     total = write(frames, HERE / "golden" / f"{arguments.client}-spark-{arguments.spark}")
     print(f"{len(frames)} kinds of frames, {total} bytes")
     if total > ALL_MAX:
