@@ -11,12 +11,13 @@ CODEC = "spark.celeborn.client.shuffle.compression.codec"
 WRITER = "spark.celeborn.client.spark.shuffle.writer"
 COPIES = "spark.celeborn.client.push.replicate.enabled"
 SPLIT = "spark.celeborn.client.shuffle.partitionSplit"
-RERUN = "spark.celeborn.client.spark.stageRerun.enabled"
 AQE = "spark.sql.adaptive.enabled"
 PARTITIONS = "spark.sql.shuffle.partitions"
 
 NONE, ZSTD, SORT, TWO = {CODEC: "NONE"}, {CODEC: "ZSTD"}, {WRITER: "SORT"}, {COPIES: "true"}
 ADAPTIVE = {AQE: "true"}
+# Its name since 0.6, and the one before.
+RERUN = {f"spark.celeborn.client.spark.{name}": "true" for name in ("stageRerun.enabled", "fetch.throwsFetchFailure")}
 # Small enough that a few megabytes are many splits; the client's smallest push buffer still is one batch.
 SOFT = {**NONE, f"{SPLIT}.threshold": "1m", f"{SPLIT}.mode": "SOFT"}
 HARD = {**NONE, f"{SPLIT}.threshold": "1m", f"{SPLIT}.mode": "HARD"}
@@ -95,7 +96,7 @@ def short_cases():
         case("revive", "repartition", {"spark.celeborn.test.client.retryRevive": "true"}, split=True),
         case("skew-join", "skew_plan", SKEW, plan="skewed"),
         case("local-reader", "local_reader", LOCAL, plan="AQEShuffleRead local"),
-        case("stage-rerun", "repartition", {"spark.celeborn.test.client.mockShuffleLost": "true", RERUN: "true"}, rerun=True),
+        case("stage-rerun", "repartition", {"spark.celeborn.test.client.mockShuffleLost": "true", **RERUN}, rerun=True),
         case("tpch", "tpch", ADAPTIVE, args={"scale": "0.01", "queries": [3, 9, 18, 21]}),
     ]
 
@@ -138,7 +139,7 @@ def long_cases():
     yield Case("tpch-adaptive", "tpch", ADAPTIVE, tpch, bound=600)
     yield Case("tpch-plain-zstd-two-copies", "tpch", {**ZSTD, **TWO}, tpch, bound=600)
     yield Case("tpch-sort-writer", "tpch", {**SORT, PARTITIONS: "200", **ADAPTIVE}, tpch, bound=900)
-    lost = {RERUN: "true", **IMPATIENT}
+    lost = {**RERUN, **IMPATIENT}
     yield Case("files-lost", "twice", lost, {"action": "lose-files"}, needs=frozenset({"lose-files"}), rerun=True, bound=240)
     killed = {**TWO, **IMPATIENT}
     yield Case("worker-dies-two-copies", "twice", killed, {"action": "kill-worker"}, needs=frozenset({"kill-worker"}), spoils=True, bound=240)

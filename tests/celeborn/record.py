@@ -43,7 +43,7 @@ JOBS = [
     ("repartition", {"rows": 9_000, "width": 512, "parts": 2}, cases.SOFT),
     ("repartition", {"rows": 9_000, "width": 512, "parts": 2}, cases.HARD),
     ("repartition", {"rows": 300, "parts": 2}, {"spark.celeborn.client.shuffle.rangeReadFilter.enabled": "true"}),
-    ("twice", {"rows": 200, "action": "lose-files"}, {cases.RERUN: "true", **cases.IMPATIENT}),
+    ("twice", {"rows": 200, "action": "lose-files"}, {**cases.RERUN, **cases.IMPATIENT}),
     ("forget", {}, {}),
 ]
 # Messages of which one with two copies is kept beside one without.

@@ -24,9 +24,8 @@ MESSAGES = {
 }  # fmt: skip
 CHECK = b"RpcEndpointVerifier$CheckExistence"
 TRANSPORT = b"org.apache.celeborn.common.network.protocol.TransportMessage"
-# Where the number of the message is in the Java form of one.
-NUMBER_AT = 191
-WHOLE = 2**31 - 1
+# The end of a class's description, in the Java form; the first field, the number of the message, follows.
+DESCRIBED = b"\x78\x70"
 
 
 class Capture:
@@ -113,8 +112,7 @@ def message_of(body):
     """The number of the message in a body, in any of its forms, or None."""
     java = body.find(TRANSPORT)
     if java >= 0:
-        start = java - 8
-        return struct.unpack_from(">I", body, start + NUMBER_AT)[0]
+        return struct.unpack_from(">I", body, body.index(DESCRIBED, java) + 2)[0]
     marked = body[1:] if body[:1] == b"\xff" else body
     if len(marked) >= 8:
         number, length = struct.unpack_from(">II", marked)
