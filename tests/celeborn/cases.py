@@ -39,12 +39,6 @@ LOCAL = {
 MERGE = {"spark.sql.autoBroadcastJoinThreshold": "-1"}
 # A reader gives up a place after seconds, not after a minute.
 IMPATIENT = {"spark.celeborn.data.io.retryWait": "500ms", "spark.celeborn.data.io.maxRetries": "2"}
-SPECULATE = {
-    "spark.speculation": "true",
-    "spark.speculation.interval": "200ms",
-    "spark.speculation.quantile": "0.5",
-    "spark.speculation.multiplier": "1.2",
-}
 BIG = {"rows": 90_000, "width": 512, "parts": 3}
 
 
@@ -97,6 +91,7 @@ def short_cases():
         case("skew-join", "skew_plan", SKEW, plan="skewed"),
         case("local-reader", "local_reader", LOCAL, plan="AQEShuffleRead local"),
         case("stage-rerun", "repartition", {"spark.celeborn.test.client.mockShuffleLost": "true", **RERUN}, rerun=True),
+        case("attempt-dies", "half_written"),
         case("tpch", "tpch", ADAPTIVE, args={"scale": "0.01", "queries": [3, 9, 18, 21]}),
     ]
 
@@ -134,7 +129,6 @@ def long_cases():
     failing = {**NONE, **IMPATIENT, "spark.celeborn.test.client.fetchFailure": "true"}
     yield Case("fetch-retried", "repartition", failing, whole)
     yield Case("fetch-retried-two-copies", "repartition", {**failing, **TWO}, whole)
-    yield Case("speculation", "speculated", SPECULATE, master="local-cluster[2,1,640]", bound=180)
     yield Case("executors-apart", "join", {**MERGE, **ADAPTIVE}, master="local-cluster[2,1,640]", bound=180)
     yield Case("tpch-adaptive", "tpch", ADAPTIVE, tpch, bound=600)
     yield Case("tpch-plain-zstd-two-copies", "tpch", {**ZSTD, **TWO}, tpch, bound=600)
