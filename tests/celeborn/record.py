@@ -9,6 +9,7 @@ The Rust crate decodes them and encodes them to the same bytes.
 
 import argparse
 import shutil
+import signal
 import socket
 import struct
 import sys
@@ -178,6 +179,8 @@ def main():
     parser.add_argument("--client", required=True)
     parser.add_argument("--server-version", help="release of the Java servers (the client's)")
     arguments = parser.parse_args()
+    # However this ends, the JVMs that it started end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="dunlin-celeborn-") as name:
         version = arguments.server_version or arguments.client
         frames = record(Place(arguments.place), arguments.spark, arguments.client, version, Path(name))

@@ -11,6 +11,7 @@ nothing could be run.
 import argparse
 import contextlib
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -220,6 +221,8 @@ def main():
     if arguments.server == "java" and not place.server_versions():
         print("no Java servers here: see install.py", file=sys.stderr)
         sys.exit(2)
+    # However this ends, the JVMs that it started end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     passed = failed = skipped = 0
     with contextlib.ExitStack() as stack:
         folder = arguments.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dunlin-celeborn-")))

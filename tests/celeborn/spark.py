@@ -28,6 +28,7 @@ BASE = {
     "spark.port.maxRetries": "50",
     "spark.task.maxFailures": "4",
     "spark.executor.cores": "1",
+    "spark.executor.memory": "512m",
 }
 CELEBORN = {
     "spark.shuffle.manager": MANAGER,
