@@ -1,0 +1,218 @@
+"""The servers that a run goes against: Celeborn's own (Java), Dunlin's, or some that run already.
+
+Used by run.py. Each has `endpoint` (for spark.celeborn.master.endpoints), `can` (what may be done to it
+from here) and `stop`. All listen on the loopback, on free ports, with their state in one folder.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+# How long servers may take from start to ready, and a process to end when it is told to, seconds.
+START_MAX, STOP_MAX = 120, 20
+# As Celeborn's own start scripts: without these Netty and the serializer are refused by Java 17.
+OPENED = ["java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util"]
+OPENED += ["java.util.concurrent", "java.util.concurrent.atomic", "jdk.internal.misc", "sun.nio.ch", "sun.nio.cs"]
+OPENED += ["sun.security.action", "sun.util.calendar"]
+CLASS = "org.apache.celeborn.service.deploy"
+HOST = "127.0.0.1"
+# Else a worker tells all others the address that this machine has on its network.
+LOOPBACK = {"CELEBORN_LOCAL_IP": HOST, "CELEBORN_LOCAL_HOSTNAME": HOST, "USER": "spark"}
+
+
+class NotStarted(Exception):
+    """Servers that did not come up; the text has the end of their log."""
+
+
+def free_ports(count):
+    """Ports that nobody has now. All are held until all are found, so that they differ."""
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for one in held:
+            one.bind((HOST, 0))
+        return [one.getsockname()[1] for one in held]
+    finally:
+        for one in held:
+            one.close()
+
+
+def tail(path, lines=30):
+    try:
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+    except FileNotFoundError:
+        return f"(no {path.name})"
+
+
+class Running:
+    """Servers that somebody else started, and will stop: only jobs are run against these."""
+
+    name, can, workers = "running", frozenset(), None
+
+    def __init__(self, endpoint, workers=None):
+        self.endpoint, self.workers = endpoint, workers
+
+    def stop(self):
+        pass
+
+
+class Java:
+    """One master and some workers of a release of Celeborn, each a process of its own."""
+
+    name = "java"
+    can = frozenset({"lose-files", "kill-worker", "list-shuffles"})
+
+    def __init__(self, jars, folder, workers, conf=None, hold=None):
+        """`conf` goes into the servers' configuration; `hold` are fixed ports of the workers, five each."""
+        self.folder, self.workers = Path(folder), workers
+        self.folder.mkdir(parents=True)
+        self.jars = f"{jars}/*"
+        self.master_port, internal, self.http = free_ports(3)
+        self.endpoint = f"{HOST}:{self.master_port}"
+        self.conf = {
+            "celeborn.master.host": HOST,
+            "celeborn.master.port": self.master_port,
+            "celeborn.master.internal.port": internal,
+            "celeborn.master.http.host": HOST,
+            "celeborn.master.http.port": self.http,
+            "celeborn.master.endpoints": self.endpoint,
+            "celeborn.worker.http.host": HOST,
+            "celeborn.network.bind.preferIpAddress": "true",
+            "celeborn.network.advertise.preferIpAddress": "true",
+            # Small: the tests' data are, and several workers share one machine.
+            "celeborn.worker.flusher.buffer.size": "64k",
+            "celeborn.rpc.io.threads": 4,
+            "celeborn.push.io.threads": 4,
+            "celeborn.fetch.io.threads": 4,
+            "celeborn.replicate.io.threads": 4,
+            "celeborn.worker.replicate.threads": 8,
+            "celeborn.worker.commitFiles.threads": 8,
+            "celeborn.worker.storage.disk.reserve.size": "1g",
+            **(conf or {}),
+        }
+        self.processes = {}
+        try:
+            self.start("master", {})
+            self.wait(lambda: self.answers(self.http), "the master")
+            for number in range(workers):
+                self.start_worker(number, hold[number] if hold else free_ports(6))
+            self.wait(lambda: self.registered() >= workers, f"{workers} workers")
+        except BaseException:
+            self.stop()
+            raise
+
+    def start_worker(self, number, ports):
+        kinds = ("rpc", "push", "fetch", "replicate", "http")
+        data = self.folder / f"data-{number}"
+        data.mkdir(exist_ok=True)
+        own = {f"celeborn.worker.{kind}.port": port for kind, port in zip(kinds, ports)}
+        own["celeborn.worker.internal.port"] = ports[5]
+        own["celeborn.worker.storage.dirs"] = f"{data}:disktype=SSD:flushthread=2"
+        self.start(f"worker-{number}", own)
+
+    def start(self, name, own):
+        conf = self.folder / f"{name}.conf"
+        conf.write_text("".join(f"{key} {value}\n" for key, value in {**self.conf, **own}.items()))
+        kind = "worker" if name.startswith("worker") else "master"
+        java = ["java", "-Xmx512m", "-XX:MaxDirectMemorySize=512m", "-XX:+UseSerialGC", "-Duser.name=spark"]
+        java += [f"-Djava.io.tmpdir={self.folder}", "-Dio.netty.tryReflectionSetAccessible=true"]
+        java += ["-Dorg.apache.logging.log4j.level=INFO"]
+        java += [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED]
+        java += ["-cp", self.jars, f"{CLASS}.{kind}.{kind.capitalize()}", "--host", HOST]
+        java += ["--properties-file", str(conf)]
+        with open(self.folder / f"{name}.log", "ab") as log:
+            self.processes[name] = subprocess.Popen(
+                java, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **LOOPBACK}
+            )
+
+    def answers(self, port, path="/ping"):
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{port}{path}", timeout=5) as reply:
+                return reply.read().decode()
+        except OSError:
+            return ""
+
+    def registered(self):
+        """How many workers the master knows: each is a line of its text with these ports."""
+        said = self.answers(self.http, "/api/v1/workers")
+        return said.count('"replicatePort"')
+
+    def wait(self, ready, what):
+        end = time.monotonic() + START_MAX
+        while not ready():
+            dead = [name for name, process in self.processes.items() if process.poll() is not None]
+            if dead or time.monotonic() > end:
+                names = dead or list(self.processes)
+                logs = "\n".join(f"--- {name}\n{tail(self.folder / f'{name}.log')}" for name in names)
+                raise NotStarted(f"{what} did not start within {START_MAX} s\n{logs}")
+            time.sleep(0.2)
+
+    # ---- What may be done to it ----
+
+    def lose_files(self):
+        """Removes what the workers have on disk of every shuffle: their readers meet missing files."""
+        lost = 0
+        for shuffles in self.folder.glob("data-*/**/shuffle_data"):
+            for file in shuffles.rglob("*-*-*"):
+                if file.is_file():
+                    file.unlink()
+                    lost += 1
+        return lost
+
+    def kill_worker(self):
+        name = max(name for name in self.processes if name.startswith("worker"))
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
+        self.workers -= 1
+
+    def list_shuffles(self):
+        """Shuffle keys that the workers have folders of, as `app-shuffle`."""
+        kept = self.folder.glob("data-*/**/shuffle_data/*/*")
+        return sorted(f"{path.parent.name}-{path.name}" for path in kept if path.is_dir())
+
+    def stop(self):
+        # Nothing is worth keeping, and an orderly end of a worker waits for its heartbeats.
+        for process in self.processes.values():
+            process.kill()
+        for process in self.processes.values():
+            process.wait()
+        self.processes.clear()
+        for data in self.folder.glob("data-*"):
+            shutil.rmtree(data, ignore_errors=True)
+
+
+class Dunlin:
+    """Ours: one process with both parts, in the embedded store."""
+
+    name, can = "dunlin", frozenset()
+
+    def __init__(self, dunlin, folder, workers, conf=None):
+        self.folder, self.workers = Path(folder), workers
+        self.folder.mkdir(parents=True)
+        (port,) = free_ports(1)
+        self.endpoint = f"{HOST}:{port}"
+        command = [dunlin, "serve", "--roles", "celeborn-master,celeborn-worker", "--with-parent"]
+        command += ["--metadata", str(self.folder / "state"), "--blobs", str(self.folder / "blobs")]
+        command += ["--scratch", str(self.folder / "scratch"), "--admin-port", "0", "--celeborn-master-port", str(port)]
+        self.log = open(self.folder / "dunlin.log", "ab")
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=self.log, stderr=self.log)
+        end = time.monotonic() + START_MAX
+        while "dunlin: ready" not in tail(self.folder / "dunlin.log"):
+            if self.process.poll() is not None or time.monotonic() > end:
+                self.stop()
+                raise NotStarted(tail(self.folder / "dunlin.log"))
+            time.sleep(0.1)
+
+    def stop(self):
+        self.process.stdin.close()
+        try:
+            self.process.wait(STOP_MAX)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+        self.log.close()
