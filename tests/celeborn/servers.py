@@ -198,7 +198,7 @@ class Dunlin:
         self.endpoint = f"{HOST}:{port}"
         command = [dunlin, "serve", "--roles", "celeborn-master,celeborn-worker", "--with-parent"]
         command += ["--metadata", str(self.folder / "state"), "--blobs", str(self.folder / "blobs")]
-        command += ["--scratch", str(self.folder / "scratch"), "--admin-port", "0", "--celeborn-master-port", str(port)]
+        command += ["--scratch", str(self.folder / "scratch"), "--admin-port", "0", "--celeborn-port", str(port)]
         self.log = open(self.folder / "dunlin.log", "ab")
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=self.log, stderr=self.log)
         end = time.monotonic() + START_MAX
