@@ -138,6 +138,10 @@ def long_cases():
     killed = {**TWO, **IMPATIENT}
     yield Case("worker-dies-two-copies", "twice", killed, {"action": "kill-worker"}, needs=frozenset({"kill-worker"}), spoils=True, bound=240)
     yield Case("worker-dies", "twice", lost, {"action": "kill-worker"}, needs=frozenset({"kill-worker"}), rerun=True, spoils=True, bound=240)
+    turned = {"action": "restart-workers"}
+    yield Case("workers-restart", "twice", IMPATIENT, turned, needs=frozenset({"restart-workers"}), bound=240)
+    yield Case("workers-restart-two-copies", "twice", killed, turned, needs=frozenset({"restart-workers"}), bound=240)
+    yield Case("master-dies", "twice", IMPATIENT, {"action": "kill-master"}, needs=frozenset({"kill-master"}), spoils=True)
     yield Case(
         "application-dies",
         "dies",

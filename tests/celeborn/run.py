@@ -71,7 +71,8 @@ class Runner:
         if case.job == "tpch" and not (self.data_of(case) / "lineitem.parquet").exists():
             return f"no data in {self.data_of(case)}"
         if self.arguments.server == "java":
-            return ""
+            missing = case.needs - servers.Java.can
+            return f"cannot {', '.join(sorted(missing))} from here" if missing else ""
         if self.arguments.workers and case.workers > self.arguments.workers and case.conf.get(cases.COPIES) == "true":
             return f"wants {case.workers} workers"
         missing = case.needs - (servers.Dunlin.can if self.arguments.server == "dunlin" else servers.Running.can)

@@ -187,32 +187,101 @@ class Java:
 
 
 class Dunlin:
-    """Ours: one process with both parts, in the embedded store."""
+    """Ours: two masters and some workers, each a process of its own, on an etcd of one member."""
 
-    name, can = "dunlin", frozenset()
+    name = "dunlin"
+    can = frozenset({"kill-worker", "kill-master", "restart-workers", "list-shuffles"})
+    # What Celeborn calls it, and what we do.
+    OPTIONS = {"celeborn.master.heartbeat.application.timeout": "--celeborn-application-timeout"}
 
     def __init__(self, dunlin, folder, workers, conf=None):
-        self.folder, self.workers = Path(folder), workers
+        self.dunlin, self.folder, self.workers = dunlin, Path(folder), workers
         self.folder.mkdir(parents=True)
-        (port,) = free_ports(1)
-        self.endpoint = f"{HOST}:{port}"
-        command = [dunlin, "serve", "--roles", "celeborn-master,celeborn-worker", "--with-parent"]
-        command += ["--metadata", str(self.folder / "state"), "--blobs", str(self.folder / "blobs")]
-        command += ["--scratch", str(self.folder / "scratch"), "--admin-port", "0", "--celeborn-port", str(port)]
-        self.log = open(self.folder / "dunlin.log", "ab")
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=self.log, stderr=self.log)
+        self.processes, self.commands = {}, {}
+        known = {self.OPTIONS[name]: value.rstrip("s") for name, value in (conf or {}).items() if name in self.OPTIONS}
+        self.own = [word for option in known.items() for word in option]
+        client, peer, first, second = free_ports(4)
+        self.endpoint = f"{HOST}:{first},{HOST}:{second}"
+        self.metadata = f"etcd://{HOST}:{client}/celeborn"
+        try:
+            self.start_etcd(client, peer)
+            for number, port in enumerate((first, second)):
+                self.serve(f"master-{number}", "celeborn-master", ["--celeborn-port", str(port)])
+            for number in range(workers):
+                # Fixed: a worker that comes back is the same one only on the same ports.
+                *ports, admin = free_ports(5)
+                ports = ",".join(map(str, ports))
+                self.serve(f"worker-{number}", "celeborn-worker", ["--celeborn-worker-ports", ports], admin)
+        except BaseException:
+            self.stop()
+            raise
+
+    def start_etcd(self, client, peer):
+        client, peer = f"http://{HOST}:{client}", f"http://{HOST}:{peer}"
+        command = ["etcd", "--data-dir", str(self.folder / "etcd"), "--log-level", "error"]
+        command += ["--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer]
+        command += ["--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}", "--unsafe-no-fsync"]
+        with open(self.folder / "etcd.log", "ab") as log:
+            self.processes["etcd"] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def serve(self, name, role, options, admin=0):
+        command = [self.dunlin, "serve", "--roles", role, "--metadata", self.metadata, *options, *self.own]
+        command += ["--scratch", str(self.folder / name), "--admin-port", str(admin), "--lease-ttl", "5s"]
+        self.commands[name] = (command, admin)
+        self.begin(name)
+
+    def begin(self, name):
+        """Starts a process, and waits until it serves."""
+        command, _ = self.commands[name]
+        log = self.folder / f"{name}.log"
+        before = log.read_text(errors="replace").count("dunlin: ready") if log.exists() else 0
+        with open(log, "ab") as output:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        self.processes[name] = process
         end = time.monotonic() + START_MAX
-        while "dunlin: ready" not in tail(self.folder / "dunlin.log"):
-            if self.process.poll() is not None or time.monotonic() > end:
-                self.stop()
-                raise NotStarted(tail(self.folder / "dunlin.log"))
-            time.sleep(0.1)
+        while log.read_text(errors="replace").count("dunlin: ready") == before:
+            if process.poll() is not None or time.monotonic() > end:
+                raise NotStarted(f"--- {name}\n{tail(log)}")
+            time.sleep(0.05)
+
+    # ---- What may be done to it ----
+
+    def kill_worker(self):
+        self.kill(max(name for name in self.processes if name.startswith("worker")))
+        self.workers -= 1
+
+    def kill_master(self):
+        """The first one of the list that clients have."""
+        self.kill(min(name for name in self.processes if name.startswith("master")))
+
+    def kill(self, name):
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def restart_workers(self):
+        """Each in turn, as an upgrade does it: told to end, waited for, started again."""
+        for name in sorted(name for name in self.processes if name.startswith("worker")):
+            process = self.processes[name]
+            process.terminate()
+            if process.wait(120) != 0:
+                raise NotStarted(f"{name} did not end well\n{tail(self.folder / f'{name}.log')}")
+            self.begin(name)
+
+    def list_shuffles(self):
+        """What the workers count."""
+        left = []
+        for name, (_, admin) in self.commands.items():
+            if name.startswith("worker") and name in self.processes:
+                with urllib.request.urlopen(f"http://{HOST}:{admin}/metrics", timeout=5) as reply:
+                    said = reply.read().decode()
+                counts = [line.split()[1] for line in said.splitlines() if line.startswith("dunlin_shuffle_blocks ")]
+                left += [f"{count} blocks in {name}" for count in counts if count != "0"]
+        return left
 
     def stop(self):
-        self.process.stdin.close()
-        try:
-            self.process.wait(STOP_MAX)
-        except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
-        self.log.close()
+        # Nothing is worth keeping; in the order in which they need each other.
+        for name in sorted(self.processes, key=lambda name: name == "etcd"):
+            self.processes[name].kill()
+            self.processes[name].wait()
+        self.processes.clear()

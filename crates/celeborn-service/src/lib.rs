@@ -14,6 +14,6 @@ mod tests;
 mod worker;
 
 pub use fleet::{Fleet, Worker as WorkerOfFleet};
-pub use master::{APPLICATION_TTL, Master, MasterStats};
+pub use master::{Master, MasterOptions, MasterStats};
 pub use net::Tls;
 pub use worker::{BoundWorker, Worker, WorkerOptions, WorkerStats};

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dunlin_base::{Env, Error, Kind, LeaseId, QueryId, Result};
-use dunlin_metadata::{Compare, Entry, Op, StoreRef, Txn, TxnOutcome};
+use dunlin_metadata::{Compare, Entry, LEASE_TTL_MIN, Op, StoreRef, Txn, TxnOutcome};
 use prost::Message;
 
 const APPS: &str = "cb/apps/";
@@ -65,6 +65,11 @@ pub(crate) struct Records {
 impl Records {
     pub(crate) fn new(store: StoreRef, env: Env, ttl: Duration) -> Self {
         Self { store, env, ttl }
+    }
+
+    /// The same for who only looks things up.
+    pub(crate) fn of_worker(store: StoreRef, env: Env) -> Self {
+        Self::new(store, env, LEASE_TTL_MIN)
     }
 
     /// The application says that it lives, and perhaps who it is. One that is not known, or was given

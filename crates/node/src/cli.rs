@@ -224,6 +224,16 @@ pub(crate) struct Serve {
     /// Port for drivers of Celeborn's clients, in `spark.celeborn.master.endpoints`; 0 is any free one
     #[arg(long, env = "DUNLIN_CELEBORN_PORT", value_name = "PORT", default_value_t = 9097)]
     pub(crate) celeborn_port: u16,
+    /// Seconds after its last heartbeat until an application of Celeborn's clients counts as dead, at all
+    /// masters alike
+    #[arg(
+        long,
+        env = "DUNLIN_CELEBORN_APPLICATION_TIMEOUT",
+        value_name = "SECONDS",
+        default_value_t = 300
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(10..=86_400))]
+    pub(crate) celeborn_application_timeout: u32,
     /// Ports of a worker for Celeborn's clients: control, pushes, reads, copies. A worker that is to
     /// come back after a restart needs fixed ones
     #[arg(long, env = "DUNLIN_CELEBORN_WORKER_PORTS", value_name = "PORT,PORT,PORT,PORT")]

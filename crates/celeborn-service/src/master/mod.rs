@@ -18,9 +18,24 @@ use crate::fleet::{Fleet, Worker};
 use crate::net::{Bound, Port, PortOptions, Tls};
 use crate::records::Records;
 
-/// How long an application lives after its last heartbeat, which come every ten seconds. As with
-/// Celeborn's master.
-pub const APPLICATION_TTL: Duration = Duration::from_secs(300);
+/// Where a master listens, and what it allows.
+#[derive(Clone, Debug)]
+pub struct MasterOptions {
+    /// `host:port`; port 0 is any free one.
+    pub listen: String,
+    /// Encryption; `None` is plain TCP.
+    pub tls: Option<Tls>,
+    /// How long an application lives after its last heartbeat, which come every ten seconds. All masters
+    /// have to agree. Default: 300 s, as with Celeborn's.
+    pub application_ttl: Duration,
+}
+
+impl MasterOptions {
+    /// The defaults, listening there without TLS.
+    pub fn new(listen: impl Into<String>) -> Self {
+        Self { listen: listen.into(), tls: None, application_ttl: Duration::from_secs(300) }
+    }
+}
 
 /// A master that answers at its port until it is dropped.
 pub struct Master {
@@ -54,17 +69,17 @@ pub(crate) struct Desk {
 }
 
 impl Master {
-    /// Listens at `host:port` (port 0 is any free one), encrypted if there are certificates, and
-    /// answers. `Invalid` if the address cannot be used.
+    /// Listens and answers. `Invalid` if the address cannot be used.
     pub async fn start(
         env: &Env,
-        (listen, tls): (&str, Option<Tls>),
+        options: MasterOptions,
         store: StoreRef,
         fleet: Arc<dyn Fleet>,
     ) -> Result<Self> {
-        let bound = Bound::bind(env, listen).await?;
+        let MasterOptions { listen, tls, application_ttl } = options;
+        let bound = Bound::bind(env, &listen).await?;
         let address = bound.address();
-        let records = Records::new(store, env.clone(), APPLICATION_TTL);
+        let records = Records::new(store, env.clone(), application_ttl);
         let desk = Desk { records, fleet, env: env.clone() };
         let desk = Arc::new(desk);
         let options = PortOptions {

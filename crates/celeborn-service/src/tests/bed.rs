@@ -20,7 +20,7 @@ use dunlin_shuffle_service::{Options, ShuffleWorker};
 use parking_lot::Mutex;
 
 use crate::net::{Client, Tls};
-use crate::{BoundWorker, Fleet, Master, Worker, WorkerOfFleet, WorkerOptions};
+use crate::{BoundWorker, Fleet, Master, MasterOptions, Worker, WorkerOfFleet, WorkerOptions};
 
 const WAIT: Duration = Duration::from_secs(10);
 pub(super) const APP: &str = "app-1";
@@ -109,7 +109,8 @@ pub(super) async fn master(
     (seen, tls): (&Arc<Seen>, Option<Tls>),
 ) -> Master {
     let fleet = Arc::clone(seen) as Arc<dyn Fleet>;
-    Master::start(env, ("127.0.0.1:0", tls), Arc::clone(store), fleet).await.expect("a free port")
+    let options = MasterOptions { tls, ..MasterOptions::new("127.0.0.1:0") };
+    Master::start(env, options, Arc::clone(store), fleet).await.expect("a free port")
 }
 
 /// A client of a port.

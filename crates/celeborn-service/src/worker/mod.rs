@@ -31,7 +31,6 @@ use dunlin_shuffle_service::ShuffleWorker;
 use self::floor::Floor;
 use self::ports::{Fetches, Pushes};
 use crate::control::{self, Control};
-use crate::master::APPLICATION_TTL;
 use crate::net::{Bound, Client, Port, PortOptions, Tls};
 use crate::records::Records;
 
@@ -107,7 +106,7 @@ impl BoundWorker {
         let id = self.id();
         let addresses = [0, 1, 2, 3].map(|at: usize| self.bound[at].address());
         let Self { bound, options, env } = self;
-        let records = Records::new(store, env.clone(), APPLICATION_TTL);
+        let records = Records::of_worker(store, env.clone());
         let floor = Arc::new(Floor::new(core, records, &env, options.tls.clone()));
         let [rpc, push, fetch, replicate] = bound;
         let pushes = |mode| Arc::new(Pushes { floor: Arc::clone(&floor), mode });

@@ -9,7 +9,7 @@ use dunlin_celeborn::ids::WorkerId;
 use dunlin_celeborn::pb;
 use dunlin_celeborn::storage::StorageType;
 use dunlin_celeborn_service::{
-    BoundWorker, Fleet, Master, Tls, Worker, WorkerOfFleet, WorkerOptions,
+    BoundWorker, Fleet, Master, MasterOptions, Worker, WorkerOfFleet, WorkerOptions,
 };
 use dunlin_metadata::StoreRef;
 use dunlin_proto::queue::{Card, CelebornPorts, DiskClass, DiskState, ShuffleDisk};
@@ -27,14 +27,12 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What a process serves to clients of Celeborn.
 #[derive(Clone, Debug, Default)]
 pub struct CelebornOptions {
-    /// `host:port` of a master; port 0 is any free one.
-    pub master: Option<String>,
+    /// A master.
+    pub master: Option<MasterOptions>,
     /// Ports of a worker. The process has the shuffle role then.
     pub worker: Option<WorkerOptions>,
     /// Where the machine stands, as `/rack`.
     pub rack: String,
-    /// Encryption of the master's port; that of a worker's is in its options.
-    pub tls: Option<Tls>,
 }
 
 /// A master that answers. Dropping it ends it.
@@ -43,11 +41,10 @@ pub(super) async fn master(
     env: &Env,
     store: &StoreRef,
 ) -> Result<Option<Master>> {
-    let Some(listen) = &options.master else { return Ok(None) };
+    let Some(master) = &options.master else { return Ok(None) };
     let live = LiveSet::follow(Arc::clone(store), env, Role::Shuffle).await?;
     let master =
-        Master::start(env, (listen, options.tls.clone()), Arc::clone(store), Arc::new(Cards(live)))
-            .await?;
+        Master::start(env, master.clone(), Arc::clone(store), Arc::new(Cards(live))).await?;
     Ok(Some(master))
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dunlin_base::{ByteCount, Error, Result};
-use dunlin_celeborn_service::WorkerOptions;
+use dunlin_celeborn_service::{MasterOptions, WorkerOptions};
 use tempfile::TempDir;
 
 use super::tls::Material;
@@ -118,12 +118,13 @@ fn celeborn(options: &Serve, host: IpAddr, tls: Option<&Material>) -> Result<Cel
         pushes: PUSHES,
         tls: tls.clone(),
     };
-    let master = SocketAddr::new(host, options.celeborn_port).to_string();
+    let listen = SocketAddr::new(host, options.celeborn_port).to_string();
+    let application_ttl = Duration::from_secs(options.celeborn_application_timeout.into());
+    let master = MasterOptions { listen, tls, application_ttl };
     Ok(CelebornOptions {
         master: has(RoleName::CelebornMaster).then_some(master),
         worker: has(RoleName::CelebornWorker).then_some(worker),
         rack: options.rack.clone(),
-        tls,
     })
 }
 
@@ -142,6 +143,13 @@ fn refuse_open(options: &Serve, host: IpAddr, tls: bool) -> Result<()> {
     if !tls {
         return Err(Error::invalid(format!("{host} can be reached from elsewhere, without TLS"))
             .with_hint("give --tls-cert, --tls-key and --tls-ca, or say --insecure"));
+    }
+    let serves =
+        |role: &RoleName| matches!(role, RoleName::CelebornMaster | RoleName::CelebornWorker);
+    if options.roles.iter().any(serves) {
+        let text = format!("{host} can be reached from elsewhere, and Celeborn's clients are not");
+        return Err(Error::invalid(format!("{text} asked who they are"))
+            .with_hint("say --insecure if nobody else is in this network"));
     }
     if options.roles.contains(&RoleName::Gateway) && !options.users {
         return Err(Error::invalid(format!("{host} can be reached from elsewhere, by anybody"))
