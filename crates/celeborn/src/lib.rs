@@ -25,6 +25,8 @@ pub mod location;
 pub mod message;
 pub mod pb;
 pub mod push;
+#[cfg(test)]
+mod recorded;
 pub mod rpc;
 pub mod status;
 pub mod storage;
