@@ -143,7 +143,9 @@ def write(frames, folder):
 
 def public(frames):
     """Without the frames that are too long or hold something of this machine: paths in the texts of errors."""
-    private = [socket.gethostname() + ":", "/root", "/home/", "/work", tempfile.gettempdir() + "/", "dunlin-celeborn-"]
+    # Wherever this checkout and its user's things are: the first part of such a path is enough to find one.
+    here = {f"/{path.resolve().parts[1]}" for path in (Path(__file__), Path.home())}
+    private = [socket.gethostname() + ":", *here, tempfile.gettempdir() + "/", "dunlin-celeborn-"]
     for key, frame in frames.items():
         found = [word for word in private if word.encode() in frame.raw]
         if found or len(frame.raw) > FRAME_MAX:
