@@ -223,6 +223,15 @@ class Dunlin:
         command += ["--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}", "--unsafe-no-fsync"]
         with open(self.folder / "etcd.log", "ab") as log:
             self.processes["etcd"] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        end = time.monotonic() + START_MAX
+        while True:
+            try:
+                with urllib.request.urlopen(f"{client}/health", timeout=5):
+                    return
+            except OSError:
+                if self.processes["etcd"].poll() is not None or time.monotonic() > end:
+                    raise NotStarted(f"etcd did not start\n{tail(self.folder / 'etcd.log')}") from None
+                time.sleep(0.1)
 
     def serve(self, name, role, options, admin=0):
         command = [self.dunlin, "serve", "--roles", role, "--metadata", self.metadata, *options, *self.own]
