@@ -189,7 +189,7 @@ mod tests {
             ("aws_secret_access_key", "secret"),
             ("azure_storage_account_name", "name"),
             ("GOOGLE_SKIP_SIGNATURE", "true"),
-            ("HOME", "/root"),
+            ("HOME", "/nowhere"),
         ];
         let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
         for (url, begun, root) in [

@@ -14,7 +14,7 @@ use super::bed::{Bed, LONG, Over, local, me, open, soon, until, workers_at};
 use super::moody::Ward;
 use super::odd::Odd;
 use super::waits::{LIMIT, above_a_disk_that_hangs, of_query};
-use super::wire::{Raw, Stub};
+use super::wire::{Puppet, Raw};
 use super::*;
 
 /// What was said.
@@ -102,9 +102,9 @@ async fn a_client_hears_of_a_wait_only_if_it_says_that_it_understands_that() {
 
 #[tokio::test]
 async fn a_push_that_waits_for_room_says_so_before_its_bodies_are_received() {
-    let stub = Stub::new(0);
+    let puppet = Puppet::new(0);
     let options = DoorOptions { door_bytes_max: ByteCount(50_000), ..local() };
-    let door = open(Arc::clone(&stub) as _, options).await;
+    let door = open(Arc::clone(&puppet) as _, options).await;
     let address = door.address().to_string();
     let clients = [0, 1].map(|_| workers_at(&address, TcpOptions::default()));
     let apis = clients.each_ref().map(|workers| workers.connect(me()).expect("known"));
@@ -112,7 +112,7 @@ async fn a_push_that_waits_for_room_says_so_before_its_bodies_are_received() {
     let first = apis[0].store(push(0));
     let words = Words::new();
     let second = async {
-        until("the first", || stub.waiting() == 1).await;
+        until("the first", || puppet.waiting() == 1).await;
         apis[1].store_heard(push(1), Arc::clone(&words) as _).await
     };
     let letting = async {
@@ -123,7 +123,7 @@ async fn a_push_that_waits_for_room_says_so_before_its_bodies_are_received() {
         let ask = Ask::Push(push(2), Hears::Pushed);
         raw.say(&Message::Ask(RequestId(1), ask)).await.expect("open");
         until("the time for a word", || door.stats().paused == 2).await;
-        stub.gate.add_permits(3);
+        puppet.gate.add_permits(3);
         let answer = soon("the end", raw.hear()).await.expect("open");
         assert!(matches!(answer, Message::Answer(_, Answer::Pushed(_))), "{answer:?}");
     };

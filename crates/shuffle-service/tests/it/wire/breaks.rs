@@ -8,7 +8,7 @@ use futures::StreamExt;
 use futures::stream;
 
 use super::proxy::{Mishap, Plan, Proxy, Way};
-use super::stub::Stub;
+use super::puppet::Puppet;
 use super::{hasty, hasty_door};
 use crate::bed::{local, me, open, soon, until, workers_at};
 use crate::*;
@@ -158,8 +158,8 @@ async fn a_follower_of_a_silent_network_ends_soon() {
 
 #[tokio::test]
 async fn calls_that_get_no_answer_end_at_their_deadline() {
-    let stub = Stub::new(0);
-    let door = open(Arc::clone(&stub) as _, local()).await;
+    let puppet = Puppet::new(0);
+    let door = open(Arc::clone(&puppet) as _, local()).await;
     let options = TcpOptions { request_max: Duration::from_millis(200), ..TcpOptions::default() };
     let workers = workers_at(&door.address().to_string(), options);
     let api = workers.connect(me()).expect("known");
@@ -168,5 +168,5 @@ async fn calls_that_get_no_answer_end_at_their_deadline() {
     assert!(late.message().contains("no answer"), "{late}");
     // The connection is as good as before, and the push still waits its turn.
     api.seal(shuffle(1)).await.expect("answers");
-    assert_eq!((stub.waiting(), workers.connections()), (1, 1));
+    assert_eq!((puppet.waiting(), workers.connections()), (1, 1));
 }

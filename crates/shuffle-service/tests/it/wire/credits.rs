@@ -7,8 +7,8 @@ use dunlin_proto::wire::{Answer, Ask, Message, RequestId, block_size};
 use dunlin_shuffle::{TcpOptions, Workers};
 use futures::{StreamExt, TryStreamExt};
 
+use super::puppet::{BODY, Puppet};
 use super::raw::Raw;
-use super::stub::{BODY, Stub};
 use crate::bed::{Bed, Over, local, me, open, soon, until, workers_at};
 use crate::*;
 
@@ -31,21 +31,21 @@ async fn wants(raw: &mut Raw) -> u64 {
 
 #[tokio::test]
 async fn who_grants_nothing_gets_nothing_and_costs_nothing() {
-    let stub = Stub::new(0);
-    let door = open(Arc::clone(&stub) as _, local()).await;
+    let puppet = Puppet::new(0);
+    let door = open(Arc::clone(&puppet) as _, local()).await;
     let (mut raw, _) = Raw::greeted(&door.address().to_string()).await;
     let read = Ask::Read(request(0, Some(&[attempt(0, 0)])), 0);
     raw.say(&Message::Ask(ONE, read)).await.expect("open");
     let opened = soon("an answer", raw.hear()).await.expect("open");
     assert!(matches!(opened, Message::Answer(ONE, Answer::Opened)));
     assert!(raw.hears_nothing(Duration::from_millis(200)).await);
-    assert_eq!((stub.given(), stub.reads()), (0, 1), "nothing is even looked up");
+    assert_eq!((puppet.given(), puppet.reads()), (0, 1), "nothing is even looked up");
 }
 
 #[tokio::test]
 async fn blocks_come_exactly_as_far_as_the_credit_reaches() {
-    let stub = Stub::new(0);
-    let door = open(Arc::clone(&stub) as _, local()).await;
+    let puppet = Puppet::new(0);
+    let door = open(Arc::clone(&puppet) as _, local()).await;
     let (mut raw, _) = Raw::greeted(&door.address().to_string()).await;
     let read = Ask::Read(request(0, Some(&[attempt(0, 0)])), 3 * SIZE - 1);
     raw.say(&Message::Ask(ONE, read)).await.expect("open");
@@ -61,7 +61,7 @@ async fn blocks_come_exactly_as_far_as_the_credit_reaches() {
     // At zero it does not look further, so it wants nothing.
     raw.say(&Message::Credit(ONE, 1)).await.expect("open");
     assert_eq!(wants(&mut raw).await, SIZE);
-    assert!(stub.given() <= 5, "{} looked up", stub.given());
+    assert!(puppet.given() <= 5, "{} looked up", puppet.given());
     // More than there can be does no harm.
     for _ in 0..2 {
         raw.say(&Message::Credit(ONE, u64::MAX)).await.expect("open");
@@ -76,13 +76,13 @@ async fn blocks_come_exactly_as_far_as_the_credit_reaches() {
         }
     };
     assert_eq!(soon("the end", end).await.kind(), Kind::Retry);
-    until("the end of the read", || stub.reads() == 0).await;
+    until("the end of the read", || puppet.reads() == 0).await;
 }
 
 #[tokio::test]
 async fn a_reader_that_stands_still_holds_its_window_and_nobody_up() {
-    let stub = Stub::new(1000);
-    let door = open(Arc::clone(&stub) as _, local()).await;
+    let puppet = Puppet::new(1000);
+    let door = open(Arc::clone(&puppet) as _, local()).await;
     let options = TcpOptions { read_window: ByteCount(10 * SIZE), ..TcpOptions::default() };
     let workers = workers_at(&door.address().to_string(), options);
     let api = workers.connect(me()).expect("known");
@@ -91,12 +91,12 @@ async fn a_reader_that_stands_still_holds_its_window_and_nobody_up() {
         still.push(api.read(request(0, Some(&[attempt(0, 0)]))).await.expect("opens"));
     }
     // Each gives its whole window; peeking finds one more.
-    until("all windows full", || stub.given() >= 20 * 10).await;
+    until("all windows full", || puppet.given() >= 20 * 10).await;
     for batch in 0..200 {
         let push = api.push(vec![block(1, attempt(0, 0), batch, 10_000)]);
         soon("a push beside reads that stand still", push).await.expect("taken");
     }
-    assert!(stub.given() <= 20 * 11, "{} looked up", stub.given());
+    assert!(puppet.given() <= 20 * 11, "{} looked up", puppet.given());
     assert_eq!(workers.connections(), 1);
     // They go on where they stood.
     for stream in &mut still {
@@ -104,7 +104,7 @@ async fn a_reader_that_stands_still_holds_its_window_and_nobody_up() {
         let expected: Vec<_> = (0..35).map(|batch| block(0, attempt(0, 0), batch, BODY)).collect();
         assert!(same(&some, &expected));
     }
-    assert!(stub.given() <= 20 * (35 + 11), "{} looked up", stub.given());
+    assert!(puppet.given() <= 20 * (35 + 11), "{} looked up", puppet.given());
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use dunlin_shuffle::{TcpOptions, Workers};
 use dunlin_shuffle_service::DoorOptions;
 
 use super::hasty_door;
+use super::puppet::{BODY, Puppet};
 use super::raw::Raw;
-use super::stub::{BODY, Stub};
 use crate::bed::{me, open, soon, until, workers_at};
 use crate::*;
 
@@ -35,8 +35,8 @@ async fn deaf(address: &str, reads: u64) -> Raw {
 
 #[tokio::test]
 async fn who_does_not_read_its_blocks_costs_little_and_is_let_go() {
-    let stub = Stub::new(usize::MAX >> 4);
-    let door = open(Arc::clone(&stub) as _, door_options()).await;
+    let puppet = Puppet::new(usize::MAX >> 4);
+    let door = open(Arc::clone(&puppet) as _, door_options()).await;
     let address = door.address().to_string();
     let mut raw = deaf(&address, 20).await;
     let env = raw.env.clone();
@@ -63,20 +63,20 @@ async fn who_does_not_read_its_blocks_costs_little_and_is_let_go() {
     };
     let (pushes, ()) = soon("the end", async { tokio::join!(others, pinging) }).await;
     assert!(pushes > 1, "{pushes} pushes beside it");
-    until("the end of its reads", || stub.reads() == 0).await;
+    until("the end of its reads", || puppet.reads() == 0).await;
     // Each read has looked up what is sent together, and what waits or lies in sockets.
-    let given = stub.given() * BODY;
+    let given = puppet.given() * BODY;
     assert!(given < SOCKET_MAX + 20 * (512 << 10), "{given} bytes were looked up");
     assert_eq!((door.stats().requests, door.stats().bytes_held), (0, 0));
 }
 
 #[tokio::test]
 async fn blocks_that_wait_for_a_deaf_client_are_bounded_whatever_its_credit() {
-    let stub = Stub::new(0);
+    let puppet = Puppet::new(0);
     // Patient, so that nothing ends while the test looks.
     let patience = Duration::from_secs(600);
     let options = DoorOptions { stall_max: patience, silence_max: patience, ..door_options() };
-    let door = open(Arc::clone(&stub) as _, options).await;
+    let door = open(Arc::clone(&puppet) as _, options).await;
     let address = door.address().to_string();
     let _raw = deaf(&address, 1).await;
     // It stands still: nothing is looked up for as long as others are served a hundred times.
@@ -84,8 +84,8 @@ async fn blocks_that_wait_for_a_deaf_client_are_bounded_whatever_its_credit() {
     let api = workers.connect(me()).expect("known");
     let mut given = usize::MAX;
     let still = async {
-        while given != stub.given() {
-            given = stub.given();
+        while given != puppet.given() {
+            given = puppet.given();
             for _ in 0..100 {
                 api.shuffles().await.expect("served");
             }

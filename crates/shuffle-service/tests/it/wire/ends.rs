@@ -8,23 +8,23 @@ use dunlin_shuffle::{TcpOptions, Workers};
 use dunlin_shuffle_service::DoorOptions;
 use futures::StreamExt;
 
-use super::stub::Stub;
+use super::puppet::Puppet;
 use super::{hasty, hasty_door};
 use crate::bed::{Bed, Over, local, me, open, soon, until, workers_at};
 use crate::*;
 
 #[tokio::test]
 async fn a_dropped_stream_ends_the_read_and_only_that() {
-    let stub = Stub::new(0);
-    let door = open(Arc::clone(&stub) as _, local()).await;
+    let puppet = Puppet::new(0);
+    let door = open(Arc::clone(&puppet) as _, local()).await;
     let options = TcpOptions { read_window: ByteCount(5000), ..TcpOptions::default() };
     let workers = workers_at(&door.address().to_string(), options);
     let api = workers.connect(me()).expect("known");
     let read = || api.read(request(0, Some(&[attempt(0, 0)])));
     let (mut stays, goes) = (read().await.expect("opens"), read().await.expect("opens"));
-    until("two reads", || stub.reads() == 2).await;
+    until("two reads", || puppet.reads() == 2).await;
     drop(goes);
-    until("one read", || stub.reads() == 1).await;
+    until("one read", || puppet.reads() == 1).await;
     until("one request", || door.stats().requests == 1).await;
     for _ in 0..100 {
         stays.next().await.expect("endless").expect("whole");
@@ -38,19 +38,19 @@ async fn a_dropped_stream_ends_the_read_and_only_that() {
         }
     }
     drop(soon("another read", read()).await.expect("slots came back"));
-    until("one read again", || stub.reads() == 1).await;
+    until("one read again", || puppet.reads() == 1).await;
 }
 
 #[tokio::test]
 async fn a_dropped_push_happens_wholly_and_its_slot_comes_back() {
-    let stub = Stub::new(0);
+    let puppet = Puppet::new(0);
     let options = DoorOptions { calls_max: 3, ..local() };
-    let door = open(Arc::clone(&stub) as _, options).await;
+    let door = open(Arc::clone(&puppet) as _, options).await;
     let workers = workers_at(&door.address().to_string(), TcpOptions::default());
     let api = workers.connect(me()).expect("known");
     for batch in 0..3 {
         let mut push = api.push(vec![block(1, attempt(0, 0), batch, 10)]);
-        let begun = || stub.pushes.load(SeqCst) > batch as usize;
+        let begun = || puppet.pushes.load(SeqCst) > batch as usize;
         let env = Env::seeded(1);
         while !begun() {
             assert!(env.timeout(Duration::from_millis(1), &mut push).await.is_none());
@@ -59,23 +59,23 @@ async fn a_dropped_push_happens_wholly_and_its_slot_comes_back() {
     let mut fourth = api.push(vec![block(1, attempt(0, 0), 3, 10)]);
     let env = Env::seeded(1);
     let waits = env.timeout(Duration::from_millis(50), &mut fourth).await;
-    assert!(waits.is_none() && stub.waiting() == 3, "all slots are taken");
-    stub.gate.add_permits(4);
+    assert!(waits.is_none() && puppet.waiting() == 3, "all slots are taken");
+    puppet.gate.add_permits(4);
     soon("the fourth", fourth).await.expect("taken");
-    assert_eq!(stub.pushes.load(SeqCst), 4);
+    assert_eq!(puppet.pushes.load(SeqCst), 4);
     until("no request", || door.stats().requests == 0).await;
 }
 
 #[tokio::test]
 async fn a_client_that_goes_takes_its_requests_along() {
-    let stub = Stub::new(0);
-    let door = open(Arc::clone(&stub) as _, local()).await;
+    let puppet = Puppet::new(0);
+    let door = open(Arc::clone(&puppet) as _, local()).await;
     let workers = workers_at(&door.address().to_string(), TcpOptions::default());
     let api = workers.connect(me()).expect("known");
     let stream = api.read(request(0, Some(&[attempt(0, 0)]))).await.expect("opens");
     let mut push = api.push(vec![block(1, attempt(0, 0), 0, 10)]);
     let env = Env::seeded(1);
-    while stub.waiting() == 0 {
+    while puppet.waiting() == 0 {
         assert!(env.timeout(Duration::from_millis(1), &mut push).await.is_none());
     }
     assert_eq!(door.stats().requests, 2);
@@ -84,15 +84,15 @@ async fn a_client_that_goes_takes_its_requests_along() {
     assert_eq!(door.stats().connections, 1, "a stream keeps its connection");
     drop(stream);
     until("the end", || door.stats().connections == 0).await;
-    until("no requests", || stub.reads() == 0 && stub.waiting() == 0).await;
+    until("no requests", || puppet.reads() == 0 && puppet.waiting() == 0).await;
     let stats = door.stats();
     assert_eq!((stats.requests, stats.bytes_held), (0, 0));
 }
 
 #[tokio::test]
 async fn a_door_that_closes_says_so() {
-    let stub = Stub::new(0);
-    let door = open(Arc::clone(&stub) as _, local()).await;
+    let puppet = Puppet::new(0);
+    let door = open(Arc::clone(&puppet) as _, local()).await;
     let workers = workers_at(&door.address().to_string(), TcpOptions::default());
     let api = workers.connect(me()).expect("known");
     let mut follower = api.read(request(0, None)).await.expect("opens");
@@ -106,15 +106,15 @@ async fn a_door_that_closes_says_so() {
     let (error, ()) = soon("the end", async { tokio::join!(reading, door.close()) }).await;
     assert_eq!(error.kind(), Kind::Retry);
     assert!(error.message().contains("stops"), "{error}");
-    until("the end of the read", || stub.reads() == 0).await;
+    until("the end of the read", || puppet.reads() == 0).await;
     let refused = soon("a call", api.seal(shuffle(1))).await;
     assert_eq!(crate::error(refused).kind(), Kind::Retry);
 }
 
 #[tokio::test]
 async fn a_panic_of_the_worker_is_one_error_of_one_request() {
-    let stub = Stub::new(0);
-    let door = open(Arc::clone(&stub) as _, local()).await;
+    let puppet = Puppet::new(0);
+    let door = open(Arc::clone(&puppet) as _, local()).await;
     let workers = workers_at(&door.address().to_string(), TcpOptions::default());
     let api = workers.connect(me()).expect("known");
     let trap = error(api.read(request(1, None)).await);
@@ -154,8 +154,8 @@ async fn idle_connections_are_closed_by_either_side_and_come_back() {
 
 #[tokio::test]
 async fn one_connection_serves_all_and_long_lists_come_whole() {
-    let stub = Stub::new(0);
-    let door = open(Arc::clone(&stub) as _, local()).await;
+    let puppet = Puppet::new(0);
+    let door = open(Arc::clone(&puppet) as _, local()).await;
     let workers = workers_at(&door.address().to_string(), TcpOptions::default());
     let api = workers.connect(me()).expect("known");
     let lists = futures::future::join_all((0..20).map(|_| api.shuffles())).await;

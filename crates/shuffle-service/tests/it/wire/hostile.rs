@@ -177,7 +177,7 @@ async fn lengths_are_not_believed() {
 
 #[tokio::test]
 async fn who_asks_and_never_reads_is_let_go() {
-    let door = open(super::stub::Stub::new(0), local()).await;
+    let door = open(super::puppet::Puppet::new(0), local()).await;
     let (mut raw, _) = Raw::greeted(&door.address().to_string()).await;
     let asking = async {
         for id in 0.. {

@@ -8,8 +8,8 @@ use dunlin_proto::wire::{Ask, Hears, Message, RequestId};
 use dunlin_shuffle::{TcpOptions, Workers};
 use dunlin_shuffle_service::DoorOptions;
 
+use super::puppet::Puppet;
 use super::raw::Raw;
-use super::stub::Stub;
 use crate::bed::{LONG, local, me, open, soon, until, workers_at};
 use crate::*;
 
@@ -52,30 +52,30 @@ async fn a_block_that_the_reader_does_not_take_is_an_error_of_its_read() {
 
 #[tokio::test]
 async fn pushes_wait_for_their_share_of_the_connection() {
-    let stub = Stub::new(0);
+    let puppet = Puppet::new(0);
     let options = DoorOptions { connection_bytes_max: ByteCount(90 * 1024), ..local() };
-    let door = open(Arc::clone(&stub) as _, options).await;
+    let door = open(Arc::clone(&puppet) as _, options).await;
     let workers = workers_at(&door.address().to_string(), TcpOptions::default());
     let api = workers.connect(me()).expect("known");
     let pushes = (0..50).map(|batch| api.push(push(batch, 20_000)));
     let mut all = Box::pin(futures::future::try_join_all(pushes));
     let env = Env::seeded(1);
-    while stub.waiting() < 4 {
+    while puppet.waiting() < 4 {
         assert!(env.timeout(Duration::from_millis(1), &mut all).await.is_none());
     }
     assert!(env.timeout(Duration::from_millis(100), &mut all).await.is_none());
-    assert_eq!(stub.waiting(), 4, "the fifth is not even sent");
+    assert_eq!(puppet.waiting(), 4, "the fifth is not even sent");
     assert!(door.stats().bytes_held <= 90 * 1024);
-    stub.gate.add_permits(50);
+    puppet.gate.add_permits(50);
     soon("all pushes", all).await.expect("taken");
     assert_eq!((door.stats().accepted, door.stats().broken_rules), (1, 0));
 }
 
 #[tokio::test]
 async fn a_full_door_slows_its_writers_and_stays_alive() {
-    let stub = Stub::new(0);
+    let puppet = Puppet::new(0);
     let options = DoorOptions { door_bytes_max: ByteCount(50_000), ..super::hasty_door() };
-    let door = open(Arc::clone(&stub) as _, options).await;
+    let door = open(Arc::clone(&puppet) as _, options).await;
     let address = door.address().to_string();
     let clients: Vec<_> = (0..6).map(|_| workers_at(&address, super::hasty())).collect();
     let apis: Vec<_> =
@@ -85,9 +85,9 @@ async fn a_full_door_slows_its_writers_and_stays_alive() {
     let env = Env::seeded(1);
     // Longer than the silence that either side bears.
     assert!(env.timeout(Duration::from_millis(1500), &mut all).await.is_none());
-    assert_eq!(stub.waiting(), 2, "no room for more");
+    assert_eq!(puppet.waiting(), 2, "no room for more");
     assert!(door.stats().bytes_held <= 50_000);
-    stub.gate.add_permits(6);
+    puppet.gate.add_permits(6);
     soon("all pushes", all).await.expect("taken in turn");
     until("room", || door.stats().bytes_held == 0).await;
     assert_eq!(door.stats().accepted, 6, "nobody was taken for dead");
@@ -96,9 +96,9 @@ async fn a_full_door_slows_its_writers_and_stays_alive() {
 #[tokio::test]
 async fn clients_that_exceed_their_terms_lose_the_connection() {
     for reads in [false, true] {
-        let stub = Stub::new(0);
+        let puppet = Puppet::new(0);
         let options = DoorOptions { calls_max: 10, reads_max: 10, ..local() };
-        let door = open(Arc::clone(&stub) as _, options).await;
+        let door = open(Arc::clone(&puppet) as _, options).await;
         let (mut raw, welcome) = Raw::greeted(&door.address().to_string()).await;
         assert_eq!((welcome.terms.calls_max, welcome.terms.reads_max), (10, 10));
         for id in 0..30 {
@@ -112,7 +112,7 @@ async fn clients_that_exceed_their_terms_lose_the_connection() {
         soon("the end", raw.last_word()).await;
         until("the end", || door.stats().connections == 0).await;
         assert_eq!((door.stats().broken_rules, door.stats().requests), (1, 0));
-        until("all dropped", || stub.reads() == 0 && stub.waiting() == 0).await;
+        until("all dropped", || puppet.reads() == 0 && puppet.waiting() == 0).await;
     }
 }
 

@@ -13,14 +13,14 @@ mod machine;
 mod many;
 mod pool;
 mod proxy;
+mod puppet;
 mod raw;
 mod shared;
-mod stub;
 mod tls;
 mod transit;
 
+pub(crate) use puppet::Puppet;
 pub(crate) use raw::Raw;
-pub(crate) use stub::Stub;
 
 use std::time::Duration;
 

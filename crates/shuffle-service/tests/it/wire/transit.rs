@@ -8,8 +8,8 @@ use dunlin_proto::wire::{Ask, Message, RequestId};
 use dunlin_shuffle::{TcpOptions, Workers};
 use dunlin_shuffle_service::{Door, DoorOptions, TransitStats};
 
+use super::puppet::Puppet;
 use super::raw::Raw;
-use super::stub::Stub;
 use crate::bed::{local, me, open, soon, until, workers_at};
 use crate::*;
 
@@ -109,9 +109,9 @@ async fn a_block_larger_than_all_that_may_be_on_its_way_comes_alone() {
 
 #[tokio::test]
 async fn pushes_that_wait_for_another_worker_leave_room_for_its_copies() {
-    let stub = Stub::new(0);
+    let puppet = Puppet::new(0);
     let options = DoorOptions { door_bytes_max: ByteCount(200 << 10), ..local() };
-    let door = open(Arc::clone(&stub) as _, options).await;
+    let door = open(Arc::clone(&puppet) as _, options).await;
     let address = door.address().to_string();
     let push =
         |batch, peer| Push { peer, ..Push::plain(vec![block(1, attempt(0, 0), batch, 40_000)]) };
@@ -122,18 +122,18 @@ async fn pushes_that_wait_for_another_worker_leave_room_for_its_copies() {
     });
     let mut all = Box::pin(futures::future::try_join_all(with_peer));
     let env = Env::seeded(1);
-    while stub.waiting() < 3 {
+    while puppet.waiting() < 3 {
         assert!(env.timeout(Duration::from_millis(1), &mut all).await.is_none());
     }
     assert!(env.timeout(Duration::from_millis(100), &mut all).await.is_none());
-    assert_eq!(stub.waiting(), 3, "three quarters of the room");
+    assert_eq!(puppet.waiting(), 3, "three quarters of the room");
     let other = workers_at(&address, TcpOptions::default());
     let api = other.connect(me()).expect("known");
     let mut copy = Box::pin(api.store(push(100, None)));
-    while stub.waiting() < 4 {
+    while puppet.waiting() < 4 {
         assert!(env.timeout(Duration::from_millis(1), &mut copy).await.is_none(), "let in");
     }
-    stub.gate.add_permits(9);
+    puppet.gate.add_permits(9);
     assert!(matches!(soon("the copy", copy).await, Ok(Pushed::Stored(_))));
     soon("all pushes", all).await.expect("taken in turn");
 }

@@ -16,7 +16,7 @@ use crate::{attempt, block, shuffle};
 pub(crate) const BODY: usize = 1000;
 
 /// Partition 0 has blocks without end; reads of others panic.
-pub(crate) struct Stub {
+pub(crate) struct Puppet {
     /// Blocks that were looked up.
     pub(crate) given: Arc<AtomicUsize>,
     /// Reads that are open.
@@ -45,7 +45,7 @@ impl Drop for One {
     }
 }
 
-impl Stub {
+impl Puppet {
     pub(crate) fn new(gate: usize) -> Arc<Self> {
         Arc::new(Self {
             given: Arc::default(),
@@ -70,7 +70,7 @@ impl Stub {
 }
 
 #[async_trait]
-impl ShuffleApi for Stub {
+impl ShuffleApi for Puppet {
     async fn push(&self, _: Vec<Block>) -> Result<()> {
         self.pushes.fetch_add(1, SeqCst);
         let _waiting = One::of(&self.waiting);
