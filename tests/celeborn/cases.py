@@ -64,6 +64,8 @@ class Case:
     servers: dict = field(default_factory=dict)
     # Seconds.
     bound: int = 120
+    # Faults that come at random while the job runs, by name.
+    faults: tuple = ()
     # Gives what the processes leave behind time to be found out.
     forgotten: bool = False
 
@@ -142,6 +144,7 @@ def long_cases():
     yield Case("workers-restart", "twice", IMPATIENT, turned, needs=frozenset({"restart-workers"}), bound=240)
     yield Case("workers-restart-two-copies", "twice", killed, turned, needs=frozenset({"restart-workers"}), bound=240)
     yield Case("master-dies", "twice", IMPATIENT, {"action": "kill-master"}, needs=frozenset({"kill-master"}), spoils=True)
+    yield from fault_cases(lost, killed)
     yield Case(
         "application-dies",
         "dies",
@@ -150,6 +153,26 @@ def long_cases():
         forgotten=True,
         bound=240,
     )
+
+
+def fault_cases(lost, killed):
+    """What only Dunlin's servers can be put through; the loops last long enough for each fault to come."""
+    three = {"dunlin.etcd": 3}
+    gone = {"action": "decommission"}
+    yield Case("worker-decommissioned", "twice", lost, gone, needs=frozenset({"decommission"}), spoils=True, bound=240)
+    little = {"dunlin.config": 'shuffle-memory = "64MiB"\n', "dunlin.disk": "24m"}
+    full = {"rows": 400_000, "width": 512}
+    for name, conf in (("disk-full", lost), ("disk-full-two-copies", killed)):
+        yield Case(name, "repartition", {**NONE, **conf}, full, servers=little, needs=frozenset({"little-disk"}), split=True, spoils=True, bound=300)
+    # Committed data of more than memory are on disk; a part of every partition's is damaged there.
+    tiny = {"dunlin.config": 'shuffle-memory = "32MiB"\n[shuffle]\nmemory-mark = 10\n'}
+    damaged = {"action": "corrupt-blocks", "rows": 300_000, "width": 512}
+    for name, conf, rerun in (("blocks-corrupt", lost, True), ("blocks-corrupt-two-copies", killed, False)):
+        yield Case(name, "twice", {**NONE, **conf}, damaged, servers=tiny, needs=frozenset({"corrupt-blocks"}), rerun=rerun, spoils=True, bound=300)
+    patient = {"spark.stage.maxConsecutiveAttempts": "20", "spark.task.maxFailures": "8"}
+    every = ("crash-worker", "crash-master", "crash-etcd-leader", "stall-worker", "restart-worker")
+    for name, conf in (("faults-one-copy", lost), ("faults-two-copies", {**lost, **TWO})):
+        yield Case(name, "loop", {**conf, **patient}, {"seconds": 90}, servers=three, faults=every, needs=frozenset(every), spoils=True, bound=400)
 
 
 def all_cases():

@@ -113,15 +113,25 @@ def planned(frame):
     return {"rows": rows, "plan": spark_plan}
 
 
-def twice(spark, ask, action, rows=40_000):
+def twice(spark, ask, action, rows=40_000, width=64):
     """Reads the same shuffle again after something was done to its servers."""
-    frame = payload(spark, rows, 64, 6).repartition(8, "id")
+    frame = payload(spark, rows, width, 6).repartition(8, "id")
     shuffled = frame.rdd
     first = shuffled.map(lambda row: (row.id * 31 + len(row.text)) % 1_000_003).sum()
     ask(action)
     second = shuffled.map(lambda row: (row.id * 31 + len(row.text)) % 1_000_003).sum()
     assert first == second, f"{first} rows' sum before, {second} after"
     return [[first]]
+
+
+def loop(spark, ask, seconds, rows=120_000):
+    """One shuffle after the other for so long; each round must give what the first gave."""
+    end, first = time.monotonic() + seconds, None
+    while first is None or time.monotonic() < end:
+        found = summary(payload(spark, rows).repartition(12, "id")) + group_by(spark, ask) + join(spark, ask)
+        first = first or found
+        assert found == first, "a round gave other rows than the first"
+    return first
 
 
 def half_written(spark, ask, rows=20_000):

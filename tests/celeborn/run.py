@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import cases
+import faults
 import servers
 from install import Place
 from spark import BASE, CELEBORN, Failed, Spark
@@ -93,12 +94,11 @@ class Runner:
         key = json.dumps([case.job, args], sort_keys=True)
         if key not in self.expected:
             conf = {**BASE, **{name: value for name, value in case.conf.items() if "celeborn" not in name}}
+            if "seconds" in args:
+                args |= {"seconds": 0}
             request = {"master": "local[2,4]", "app": f"plain {case.name}", "conf": conf, "job": case.job, "args": args}
             self.expected[key] = self.spark.run(request, PLAIN_MAX, lambda action: None)
         return self.expected[key]
-
-    def act(self, on, action):
-        getattr(on, action.replace("-", "_"))()
 
     def run(self, case):
         """Raises Failed with the reason; gives what was seen."""
@@ -107,12 +107,25 @@ class Runner:
         endpoint = {"spark.celeborn.master.endpoints": on.endpoint}
         conf = {**BASE, **CELEBORN, **endpoint, **case.conf}
         request = {"master": case.master, "app": case.name, "conf": conf, "job": case.job, "args": self.arguments_of(case)}
-        found = self.spark.run(request, case.bound, lambda action: self.act(on, action))
+        with faults.During(on, case.faults, self.arguments.seed) if case.faults else contextlib.nullcontext() as during:
+            found = self.spark.run(request, case.bound, on.act)
         if case.forgotten:
             self.check_forgotten(on)
             return {"seconds": 0.0}
         self.check(case, expected, found)
+        on.check()
+        if during:
+            self.check_faults(during)
         return {**found, "plain": expected["seconds"]}
+
+    @staticmethod
+    def check_faults(during):
+        said = ", ".join(f"{count} {kind}" for kind, count in during.counts.items())
+        print(f"         faults: {said}", flush=True)
+        if during.failure:
+            raise Failed(during.failure)
+        if not all(during.counts.values()):
+            raise Failed("the job ended before all kinds of faults had come")
 
     def check(self, case, expected, found):
         if found["rows"] != expected["rows"]:
@@ -183,7 +196,7 @@ def run_line(arguments, place, line, client, folder):
                 counts[0] += 1
                 took = f"{time.monotonic() - began:6.1f} s (job {found['seconds']:.1f} s, plain {found.get('plain', 0):.1f} s)"
                 print(f"ok       {case.name:<34} {took}", flush=True)
-            except (Failed, servers.NotStarted) as reason:
+            except (Failed, servers.NotStarted, faults.NotDone) as reason:
                 counts[1] += 1
                 print(f"FAILED   {case.name:<34} {time.monotonic() - began:6.1f} s  {reason}", flush=True)
                 if arguments.keep:
@@ -207,6 +220,7 @@ def main():
     parser.add_argument("--client", default="all", help="a version of the client, or all that are there")
     parser.add_argument("--short", action="store_true", help="the cases of a few minutes")
     parser.add_argument("--only", help="cases whose names contain one of these words, with commas")
+    parser.add_argument("--seed", type=int, default=1, help="of faults that come at random")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--keep", type=Path, help="a folder for logs that stays")
     arguments = parser.parse_args()

@@ -4,14 +4,18 @@ Used by run.py. Each has `endpoint` (for spark.celeborn.master.endpoints), `can`
 from here) and `stop`. All listen on the loopback, on free ports, with their state in one folder.
 """
 
+import contextlib
 import os
+import random
 import shutil
-import signal
 import socket
 import subprocess
 import time
 import urllib.request
 from pathlib import Path
+
+import faults
+from etcd import Etcd
 
 # How long servers may take from start to ready, and a process to end when it is told to, seconds.
 START_MAX, STOP_MAX = 120, 20
@@ -55,6 +59,9 @@ class Running:
 
     def __init__(self, endpoint, workers=None):
         self.endpoint, self.workers = endpoint, workers
+
+    def check(self):
+        pass
 
     def stop(self):
         pass
@@ -170,6 +177,12 @@ class Java:
         process.wait()
         self.workers -= 1
 
+    def act(self, action):
+        getattr(self, action.replace("-", "_"))()
+
+    def check(self):
+        pass
+
     def list_shuffles(self):
         """Shuffle keys that the workers have folders of, as `app-shuffle`."""
         kept = self.folder.glob("data-*/**/shuffle_data/*/*")
@@ -187,51 +200,56 @@ class Java:
 
 
 class Dunlin:
-    """Ours: two masters and some workers, each a process of its own, on an etcd of one member."""
+    """Ours: two masters and some workers, each a process of its own, on an etcd of one member or three.
+
+    What Celeborn calls a setting is given as its option; `dunlin.*` are ours: `dunlin.etcd`, how many members;
+    `dunlin.config`, lines of a configuration file; `dunlin.disk`, the size of the file system that the first
+    worker has for its data.
+    """
 
     name = "dunlin"
-    can = frozenset({"kill-worker", "kill-master", "restart-workers", "list-shuffles"})
-    # What Celeborn calls it, and what we do.
+    can = frozenset({*faults.NAMED, "list-shuffles", *(() if os.geteuid() else ("little-disk",))})
     OPTIONS = {"celeborn.master.heartbeat.application.timeout": "--celeborn-application-timeout"}
 
     def __init__(self, dunlin, folder, workers, conf=None):
         self.dunlin, self.folder, self.workers = dunlin, Path(folder), workers
         self.folder.mkdir(parents=True)
-        self.processes, self.commands = {}, {}
-        known = {self.OPTIONS[name]: value.rstrip("s") for name, value in (conf or {}).items() if name in self.OPTIONS}
+        self.conf = conf or {}
+        # By name: what runs, what was told to go, how it is started, what it said of its addresses.
+        self.processes, self.leaving, self.commands, self.facts = {}, {}, {}, {}
+        self.mounts = contextlib.ExitStack()
+        known = {self.OPTIONS[name]: value.rstrip("s") for name, value in self.conf.items() if name in self.OPTIONS}
         self.own = [word for option in known.items() for word in option]
-        client, peer, first, second = free_ports(4)
+        self.own += ["--config", str(self.configuration())]
+        first, second, *etcd = free_ports(2 + 2 * self.conf.get("dunlin.etcd", 1))
         self.endpoint = f"{HOST}:{first},{HOST}:{second}"
-        self.metadata = f"etcd://{HOST}:{client}/celeborn"
         try:
-            self.start_etcd(client, peer)
+            self.etcd = Etcd(self.folder, etcd, START_MAX)
+            self.metadata = f"etcd://{self.etcd.hosts}/celeborn"
+            self.etcd.wait()
+            if "dunlin.disk" in self.conf:
+                self.mounts.enter_context(faults.little_disk(self.folder / "worker-0", self.conf["dunlin.disk"]))
             for number, port in enumerate((first, second)):
                 self.serve(f"master-{number}", "celeborn-master", ["--celeborn-port", str(port)])
             for number in range(workers):
                 # Fixed: a worker that comes back is the same one only on the same ports.
                 *ports, admin = free_ports(5)
-                ports = ",".join(map(str, ports))
-                self.serve(f"worker-{number}", "celeborn-worker", ["--celeborn-worker-ports", ports], admin)
+                options = ["--celeborn-worker-ports", ",".join(map(str, ports))]
+                if "dunlin.disk" in self.conf:
+                    # Nothing is left free: the disk itself says that it is full.
+                    options += ["--shuffle-disk", f"{self.folder / f'worker-{number}'}:reserve=0"]
+                self.serve(f"worker-{number}", "celeborn-worker", options, admin)
+        except (TimeoutError, RuntimeError, faults.NotDone) as reason:
+            self.stop()
+            raise NotStarted(f"{reason}\n{tail(self.folder / 'etcd-0.log')}") from None
         except BaseException:
             self.stop()
             raise
 
-    def start_etcd(self, client, peer):
-        client, peer = f"http://{HOST}:{client}", f"http://{HOST}:{peer}"
-        command = ["etcd", "--data-dir", str(self.folder / "etcd"), "--log-level", "error"]
-        command += ["--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer]
-        command += ["--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}", "--unsafe-no-fsync"]
-        with open(self.folder / "etcd.log", "ab") as log:
-            self.processes["etcd"] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        end = time.monotonic() + START_MAX
-        while True:
-            try:
-                with urllib.request.urlopen(f"{client}/health", timeout=5):
-                    return
-            except OSError:
-                if self.processes["etcd"].poll() is not None or time.monotonic() > end:
-                    raise NotStarted(f"etcd did not start\n{tail(self.folder / 'etcd.log')}") from None
-                time.sleep(0.1)
+    def configuration(self):
+        file = self.folder / "dunlin.toml"
+        file.write_text(self.conf.get("dunlin.config", ""))
+        return file
 
     def serve(self, name, role, options, admin=0):
         command = [self.dunlin, "serve", "--roles", role, "--metadata", self.metadata, *options, *self.own]
@@ -248,34 +266,23 @@ class Dunlin:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         self.processes[name] = process
         end = time.monotonic() + START_MAX
-        while log.read_text(errors="replace").count("dunlin: ready") == before:
+        while (said := log.read_text(errors="replace")).count("dunlin: ready") == before:
             if process.poll() is not None or time.monotonic() > end:
                 raise NotStarted(f"--- {name}\n{tail(log)}")
             time.sleep(0.05)
+        ready = said[said.rindex("dunlin: ready") :].splitlines()[0]
+        self.facts[name] = dict(word.split("=", 1) for word in ready.split() if "=" in word)
 
     # ---- What may be done to it ----
 
-    def kill_worker(self):
-        self.kill(max(name for name in self.processes if name.startswith("worker")))
-        self.workers -= 1
-
-    def kill_master(self):
-        """The first one of the list that clients have."""
-        self.kill(min(name for name in self.processes if name.startswith("master")))
+    def act(self, action):
+        """One of faults.NAMED, by its name."""
+        faults.NAMED[action](self, random.Random(action))
 
     def kill(self, name):
         process = self.processes.pop(name)
         process.kill()
         process.wait()
-
-    def restart_workers(self):
-        """Each in turn, as an upgrade does it: told to end, waited for, started again."""
-        for name in sorted(name for name in self.processes if name.startswith("worker")):
-            process = self.processes[name]
-            process.terminate()
-            if process.wait(120) != 0:
-                raise NotStarted(f"{name} did not end well\n{tail(self.folder / f'{name}.log')}")
-            self.begin(name)
 
     def list_shuffles(self):
         """What the workers count."""
@@ -288,9 +295,19 @@ class Dunlin:
                 left += [f"{count} blocks in {name}" for count in counts if count != "0"]
         return left
 
+    def check(self):
+        """What was told to go has gone well; raises faults.NotDone if not."""
+        for name, process in self.leaving.items():
+            faults.ended_well(name, process)
+        self.leaving.clear()
+
     def stop(self):
         # Nothing is worth keeping; in the order in which they need each other.
-        for name in sorted(self.processes, key=lambda name: name == "etcd"):
-            self.processes[name].kill()
-            self.processes[name].wait()
+        for process in [*self.processes.values(), *self.leaving.values()]:
+            process.kill()
+            process.wait()
         self.processes.clear()
+        self.leaving.clear()
+        if hasattr(self, "etcd"):
+            self.etcd.stop()
+        self.mounts.close()
