@@ -169,10 +169,11 @@ def fault_cases(lost, killed):
     damaged = {"action": "corrupt-blocks", "rows": 300_000, "width": 512}
     for name, conf, rerun in (("blocks-corrupt", lost, True), ("blocks-corrupt-two-copies", killed, False)):
         yield Case(name, "twice", {**NONE, **conf}, damaged, servers=tiny, needs=frozenset({"corrupt-blocks"}), rerun=rerun, spoils=True, bound=300)
-    patient = {"spark.stage.maxConsecutiveAttempts": "20", "spark.task.maxFailures": "8"}
+    # A client shuns for minutes whom it failed to reach once; of four workers, one is away at any time.
+    patient = {"spark.stage.maxConsecutiveAttempts": "20", "spark.celeborn.client.excludedWorker.expireTimeout": "10s"}
     every = ("crash-worker", "crash-master", "crash-etcd-leader", "stall-worker", "restart-worker")
     for name, conf in (("faults-one-copy", lost), ("faults-two-copies", {**lost, **TWO})):
-        yield Case(name, "loop", {**conf, **patient}, {"seconds": 90}, servers=three, faults=every, needs=frozenset(every), spoils=True, bound=400)
+        yield Case(name, "loop", {**conf, **patient}, {"seconds": 90}, workers=4, master="local[2,8]", servers=three, faults=every, needs=frozenset(every), spoils=True, bound=400)
 
 
 def all_cases():
