@@ -123,10 +123,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--again", action="store_true", help="ask again for what could not be had")
+    parser.add_argument("--short", action="store_true", help="only Spark 3 and the newest client of it")
     parser.add_argument("--list", action="store_true", help="say what is there, fetch nothing")
     arguments = parser.parse_args()
     place = Place(arguments.folder)
     for name, there, fetch in wanted(place):
+        if arguments.short and (not name.endswith(("Spark 3", SPARKS["3"])) or place.lines()):
+            continue
         error = there.parent / f"{there.name}.error"
         if there.exists() or arguments.list:
             if arguments.list:

@@ -159,8 +159,10 @@ def difference(expected, found):
     return f"{len(differing)} rows differ, first {differing[0][1]} in place of {differing[0][0]}"[:400]
 
 
-def chosen_cases(arguments):
-    table = cases.short_cases() if arguments.short else cases.all_cases()
+def chosen_cases(arguments, newest=True):
+    """With --newest the older clients of a line have the short set only."""
+    short = arguments.short or (arguments.newest and not newest)
+    table = cases.short_cases() if short else cases.all_cases()
     if not arguments.only:
         return table
     names = arguments.only.split(",")
@@ -179,13 +181,13 @@ def chosen_lines(arguments, place):
     ]
 
 
-def run_line(arguments, place, line, client, folder):
-    """All chosen cases on one line of Spark and client; gives the numbers of passed, failed and left out."""
+def run_line(arguments, place, line, client, newest, folder):
+    """The chosen cases on one line of Spark and client; gives the numbers of passed, failed and left out."""
     runner, counts = Runner(arguments, place, line, client, folder), [0, 0, 0]
     on = f"java {runner.version()}" if arguments.server == "java" else arguments.server
     print(f"Spark {line} with client {client} on {on}:", flush=True)
     try:
-        for case in chosen_cases(arguments):
+        for case in chosen_cases(arguments, newest):
             reason, began = runner.why_not(case), time.monotonic()
             if reason:
                 counts[2] += 1
@@ -219,6 +221,7 @@ def main():
     parser.add_argument("--spark", default="all", choices=("3", "4", "all"))
     parser.add_argument("--client", default="all", help="a version of the client, or all that are there")
     parser.add_argument("--short", action="store_true", help="the cases of a few minutes")
+    parser.add_argument("--newest", action="store_true", help="all cases with the newest client of a Spark, the short set with others")
     parser.add_argument("--only", help="cases whose names contain one of these words, with commas")
     parser.add_argument("--seed", type=int, default=1, help="of faults that come at random")
     parser.add_argument("--list", action="store_true")
@@ -243,7 +246,8 @@ def main():
         folder = arguments.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dunlin-celeborn-")))
         folder.mkdir(parents=True, exist_ok=True)
         for line, client in lines:
-            counts = run_line(arguments, place, line, client, folder.resolve() / f"spark-{line}-{client}")
+            newest = client == next(version for of, version in lines if of == line)
+            counts = run_line(arguments, place, line, client, newest, folder.resolve() / f"spark-{line}-{client}")
             passed, failed, skipped = passed + counts[0], failed + counts[1], skipped + counts[2]
     print(f"celeborn: {passed} passed, {failed} failed, {skipped} skipped")
     sys.exit(1 if failed else 0)
