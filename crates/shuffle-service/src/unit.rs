@@ -52,7 +52,12 @@ struct Meter {
     written: u64,
     errors: u64,
     speed: u64,
+    /// When it was last told that there is no room.
+    told_full: Option<Duration>,
 }
+
+/// A disk that stays full is told of this often.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 impl Unit {
     /// Of a disk whose space cannot be measured nothing is expected.
@@ -169,6 +174,10 @@ impl Unit {
     /// There is no room for a write, whoever says so.
     pub(crate) fn ran_full(&self, now: Duration, why: Error) {
         let mut meter = self.meter.lock();
+        if meter.told_full.is_none_or(|at| now.saturating_sub(at) >= TOLD_EVERY) {
+            meter.told_full = Some(now);
+            tracing::warn!("the disk of {} is full: {why}", self.place());
+        }
         meter.trouble = Some(why);
         meter.health.ran_full(now);
     }
