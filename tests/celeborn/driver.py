@@ -90,6 +90,10 @@ class Driver:
                 spark._jvm.org.apache.celeborn.client.ShuffleClient.reset()
 
     def serve(self):
+        from pyspark import SparkContext
+
+        # The JVM is started without settings: those of a first context would be in its command line, and so in all others.
+        SparkContext._ensure_initialized()
         for line in sys.stdin:
             try:
                 self.say(**self.run(json.loads(line)))
