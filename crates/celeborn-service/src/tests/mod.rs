@@ -4,6 +4,7 @@ mod bed;
 mod bounds;
 mod copies;
 mod life;
+mod others;
 mod restart;
 mod secure;
 mod splits;
