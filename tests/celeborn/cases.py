@@ -58,6 +58,8 @@ class Case:
     split: bool = False
     rerun: bool = False
     plan: str = ""
+    # Seconds that the job may take, where that is what shows it.
+    within: int = 0
     # Whether servers of this case are its own, since it leaves them damaged.
     spoils: bool = False
     # Settings of the servers, for those that are started here.
@@ -144,6 +146,13 @@ def long_cases():
     yield Case("workers-restart", "twice", IMPATIENT, turned, needs=frozenset({"restart-workers"}), bound=240)
     yield Case("workers-restart-two-copies", "twice", killed, turned, needs=frozenset({"restart-workers"}), bound=240)
     yield Case("master-dies", "twice", IMPATIENT, {"action": "kill-master"}, needs=frozenset({"kill-master"}), spoils=True)
+    # The first attempt of a task sleeps for a minute; who waits for it has not speculated.
+    speculation = {f"spark.speculation{name}": value for name, value in (("", "true"), (".interval", "200ms"), (".quantile", "0.5"))}
+    slow = {"seconds": 60}
+    for name, conf in (("speculation", {}), ("speculation-sort-writer", SORT), ("speculation-two-copies", TWO)):
+        yield Case(name, "slow_task", {**speculation, **conf}, slow, master="standalone", within=50, bound=180)
+    yield Case("reused-exchange", "reused", MERGE)
+    yield Case("reused-exchange-adaptive", "reused", {**MERGE, **ADAPTIVE})
     yield from fault_cases(lost, killed)
     yield Case(
         "application-dies",

@@ -149,6 +149,33 @@ def half_written(spark, ask, rows=20_000):
     return frame.repartition(4, "k").groupBy("k").agg({"n": "sum", "text": "max", "*": "count"}).orderBy("k").collect()
 
 
+def slow_task(spark, ask, seconds, rows=20_000):
+    """A map task whose first attempt writes some rows and then sleeps: another one must take its place."""
+
+    def once(index, items):
+        from pyspark import TaskContext
+
+        for n, item in enumerate(items):
+            if index == 0 and n == rows // 16 and TaskContext.get().attemptNumber() == 0:
+                time.sleep(seconds)
+            yield item % 97, "x" * 900, item
+
+    frame = spark.sparkContext.parallelize(range(rows), 8).mapPartitionsWithIndex(once).toDF(["k", "text", "n"])
+    # Without looking at rows first: that would run the slow task, too.
+    return frame.repartition(4, "k").groupBy("k").agg({"n": "sum", "text": "max", "*": "count"}).orderBy("k").collect()
+
+
+def reused(spark, ask, rows=60_000):
+    """A shuffle that two sides of a join read, the second after the first was dropped, with collection of garbage between."""
+    grouped = spark.range(0, rows, 1, 4).selectExpr("id % 997 k", "id v").groupBy("k").agg({"v": "sum"})
+    grouped = grouped.withColumnRenamed("sum(v)", "s")
+    found = summary(grouped.join(grouped.selectExpr("k", "s + 1 t"), "k"))
+    shuffled = payload(spark, rows).repartition(8, "id")
+    first = summary(shuffled)
+    forget(spark, ask)
+    return found + first + summary(shuffled.union(shuffled)) + summary(shuffled)
+
+
 def dies(spark, ask):
     """Writes a shuffle, then has its own process killed."""
     shuffled = payload(spark, 20_000).repartition(8, "id").rdd

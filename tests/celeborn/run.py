@@ -21,6 +21,7 @@ import cases
 import faults
 import servers
 from install import Place
+from standalone import Standalone
 from spark import BASE, CELEBORN, Failed, Spark
 
 HERE = Path(__file__).parent
@@ -33,7 +34,7 @@ class Runner:
         self.arguments, self.place, self.folder = arguments, place, folder
         folder.mkdir()
         self.spark = Spark(place, line, client, folder)
-        self.expected, self.sets, self.started = {}, {}, 0
+        self.expected, self.sets, self.started, self.two_hosts = {}, {}, 0, None
 
     # ---- Servers ----
 
@@ -61,8 +62,16 @@ class Runner:
             one.stop()
         self.sets.clear()
 
+    def standalone(self):
+        if self.two_hosts is None:
+            place = (self.spark.python, self.spark.jar, self.folder / "standalone")
+            self.two_hosts = Standalone(*place, servers.free_ports(3))
+        return self.two_hosts.url
+
     def close(self):
         self.spark.stop()
+        if self.two_hosts is not None:
+            self.two_hosts.stop()
         self.stop_servers()
 
     # ---- Cases ----
@@ -107,6 +116,8 @@ class Runner:
         endpoint = {"spark.celeborn.master.endpoints": on.endpoint}
         conf = {**BASE, **CELEBORN, **endpoint, **case.conf}
         request = {"master": case.master, "app": case.name, "conf": conf, "job": case.job, "args": self.arguments_of(case)}
+        if case.master == "standalone":
+            request["master"] = self.standalone()
         with faults.During(on, case.faults, self.arguments.seed) if case.faults else contextlib.nullcontext() as during:
             found = self.spark.run(request, case.bound, on.act)
         if case.forgotten:
@@ -132,6 +143,8 @@ class Runner:
             raise Failed(difference(expected["rows"], found["rows"]))
         if case.split and found["epochs"] < 1:
             raise Failed("no partition was split or revived")
+        if case.within and found["seconds"] > case.within:
+            raise Failed(f"took {found['seconds']:.0f} s and not {case.within}: it waited for what it should not")
         if case.rerun and found["reruns"] < 1:
             raise Failed("no stage was run again")
         if case.plan and case.plan not in found["plan"]:
@@ -198,7 +211,7 @@ def run_line(arguments, place, line, client, newest, folder):
                 counts[0] += 1
                 took = f"{time.monotonic() - began:6.1f} s (job {found['seconds']:.1f} s, plain {found.get('plain', 0):.1f} s)"
                 print(f"ok       {case.name:<34} {took}", flush=True)
-            except (Failed, servers.NotStarted, faults.NotDone) as reason:
+            except (Failed, servers.NotStarted, faults.NotDone, TimeoutError) as reason:
                 counts[1] += 1
                 print(f"FAILED   {case.name:<34} {time.monotonic() - began:6.1f} s  {reason}", flush=True)
                 if arguments.keep:
