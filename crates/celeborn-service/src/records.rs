@@ -225,7 +225,8 @@ impl Records {
     async fn lease(&self, kept: bool, known: i64, ttl: Duration) -> Result<LeaseId> {
         match kept {
             true => Ok(LeaseId(known)),
-            false => Ok(self.store.lease_grant(ttl).await?.id),
+            // Its holder is a driver, whatever becomes of this process.
+            false => Ok(self.store.lease_grant_lasting(ttl).await?.id),
         }
     }
 

@@ -5,6 +5,7 @@
 //! workers follow the room that they have.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 /// Without copies one worker would do; with them two.
 const WORKERS_MIN: [usize; 2] = [1, 2];
@@ -105,8 +106,11 @@ pub(super) fn offer(candidates: &[Candidate], wish: &Wish<'_>) -> Option<Offer> 
         let replica = wish.copies.then(|| other(&used, &mut load, place, wish));
         slots.push(Slot { partition: *partition, primary: used[place].index, replica });
     }
-    let extra = EXTRA_MIN.max(NAMED_MIN.saturating_sub(most));
-    let extra = turned().skip(most).take(extra).map(|worker| worker.index).collect();
+    let have = |slot: &Slot| [Some(slot.primary), slot.replica];
+    let named: BTreeSet<usize> = slots.iter().flat_map(have).flatten().collect();
+    let extra = EXTRA_MIN.max(NAMED_MIN.saturating_sub(named.len()));
+    let others = turned().map(|worker| worker.index).filter(|index| !named.contains(index));
+    let extra = others.take(extra).collect();
     Some(Offer { slots, extra })
 }
 
@@ -214,11 +218,18 @@ mod tests {
     fn few_of_many_are_named() {
         let hosts: Vec<_> = (0..300).map(|n| format!("h{n}")).collect();
         let workers = workers(&hosts.iter().map(String::as_str).collect::<Vec<_>>());
+        let partitions: Vec<i32> = (0..300).collect();
         let named = |workers_max| {
-            let offer = offer(&workers, &Wish { workers_max, ..wish(&[1]) }).expect("enough");
-            offer.extra.len()
+            let wish = Wish { workers_max, ..wish(&partitions) };
+            offer(&workers, &wish).expect("enough").extra.len()
         };
         assert_eq!((named(10), named(99), named(200), named(0)), (90, 2, 2, 0));
+    }
+
+    #[test]
+    fn who_gets_nothing_for_lack_of_partitions_is_named() {
+        let offer = offer(&workers(&["a", "b", "c"]), &wish(&[1])).expect("enough");
+        assert_eq!((offer.slots[0].primary, offer.extra), (0, vec![1, 2]));
     }
 
     #[test]

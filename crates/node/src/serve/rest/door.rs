@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::connect_info::Connected;
@@ -20,6 +21,9 @@ use crate::serve::crowd::Crowd;
 
 /// A body is a list of workers or shuffles at most.
 const BODY_MAX: usize = 256 << 10;
+
+/// It comes within this.
+const BODY_WAIT: Duration = Duration::from_secs(10);
 
 /// Who may change something by REST.
 #[derive(Clone, Default)]
@@ -87,7 +91,9 @@ impl<T: DeserializeOwned> FromRequest<Arc<Rest>> for Write<T> {
             let text = "the body has to be application/json";
             return Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text.to_owned()));
         }
-        let body = to_bytes(request.into_body(), BODY_MAX).await.map_err(|_| {
+        let body = rest.env.timeout(BODY_WAIT, to_bytes(request.into_body(), BODY_MAX)).await;
+        let late = || Refusal(StatusCode::REQUEST_TIMEOUT, "the body does not come".to_owned());
+        let body = body.ok_or_else(late)?.map_err(|_| {
             let text = format!("the body is cut off, or larger than {BODY_MAX} bytes");
             Refusal(StatusCode::PAYLOAD_TOO_LARGE, text)
         })?;

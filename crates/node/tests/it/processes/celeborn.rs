@@ -256,8 +256,9 @@ fn told(admin: &str, master: &str, ports: [u16; 4]) {
     assert_eq!((&one["workerState"], &all["excludedWorkers"]), (&json!("Normal"), &json!([])));
     let own = get(admin, "/worker/api/v1/workers");
     assert_eq!((&own["rpcPort"], &own["isShutdown"]), (&json!(ports[0]), &json!(false)));
-    let of_both = ["/api/v1/shuffles", "/worker/api/v1/shuffles"];
-    of_both.map(|path| assert_eq!(get(admin, path), json!({ "shuffleIds": [KEY] }), "{path}"));
+    for path in ["/api/v1/shuffles", "/worker/api/v1/shuffles"] {
+        assert_eq!(get(admin, path), json!({ "shuffleIds": [KEY] }), "{path}");
+    }
     let apps = get(admin, "/api/v1/applications");
     assert_eq!(apps["applications"][0]["appId"], APP);
     assert!(apps["applications"][0]["lastHeartbeatTimestamp"].as_u64() > Some(0), "{apps}");
