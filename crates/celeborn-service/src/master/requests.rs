@@ -99,7 +99,8 @@ fn tags(expression: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Desk {
-    async fn request_slots(&self, asked: &pb::RequestSlots) -> Result<Message> {
+    /// The workers that may get something of a shuffle.
+    async fn eligible(&self, asked: &pb::RequestSlots) -> Result<Vec<Worker>> {
         let excluded =
             |worker: &Worker| asked.excluded_worker_set.iter().any(|info| worker.is(info));
         let wanted: Vec<&str> = tags(&asked.tags_expr).collect();
@@ -107,6 +108,11 @@ impl Desk {
         let workers = self.crew().await?.into_iter().filter(Standing::takes_slots);
         let mut workers: Vec<Worker> = workers.map(|standing| standing.worker).collect();
         workers.retain(|one| !excluded(one) && wanted.iter().all(|tag| has(one, tag)));
+        Ok(workers)
+    }
+
+    async fn request_slots(&self, asked: &pb::RequestSlots) -> Result<Message> {
+        let workers = self.eligible(asked).await?;
         let candidate = |(index, worker): (usize, &Worker)| Candidate {
             host: worker.id.host.to_string(),
             rack: worker.rack.clone(),

@@ -2,12 +2,13 @@
 //! process. Those whose holders live elsewhere have their time to live in their ids, which are
 //! negative: a restart begins it anew.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use dunlin_base::{Env, Error, LeaseId, Result};
 
-use crate::store::{Entry, Key};
+use crate::store::{self, Key};
 
 /// Most leases at a time.
 const LEASES_MAX: usize = 16 * 1024;
@@ -48,8 +49,8 @@ impl Leases {
     }
 
     /// The leases of a former life that outlasted it, by the keys that are bound to them.
-    pub(super) fn of_former_life(entries: &BTreeMap<Key, Entry>, now: Duration) -> Self {
-        let lease = |entry: &Entry| {
+    pub(super) fn of_former_life(entries: &BTreeMap<Key, store::Entry>, now: Duration) -> Self {
+        let lease = |entry: &store::Entry| {
             let ttl = lasting(entry.lease?)?;
             Some((entry.lease?, Deadline { ttl, at: now + ttl }))
         };
@@ -67,8 +68,8 @@ impl Leases {
         loop {
             let bits = (1 << 63) | seconds << CHANCE_BITS | env.random() >> (64 - CHANCE_BITS);
             let id = LeaseId(bits.cast_signed());
-            if !self.0.contains_key(&id) {
-                self.0.insert(id, Deadline { ttl, at: env.now() + ttl });
+            if let Entry::Vacant(place) = self.0.entry(id) {
+                place.insert(Deadline { ttl, at: env.now() + ttl });
                 return Ok(id);
             }
         }
