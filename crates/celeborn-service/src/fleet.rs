@@ -1,7 +1,9 @@
 //! The workers, as masters see them.
 
+use async_trait::async_trait;
+use dunlin_base::Result;
 use dunlin_celeborn::ids::WorkerId;
-use dunlin_celeborn::pb;
+use dunlin_celeborn::pb::{self, WorkerEventType};
 
 /// A worker that is alive, by its card.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +18,23 @@ pub struct Worker {
     pub takes: bool,
     /// Its storage, the best first.
     pub disks: Vec<pb::DiskInfo>,
+    /// Bytes that it has room for, in memory and on disks.
+    pub free: u64,
+    /// Percent of its memory that is in use.
+    pub pressure: u8,
+    /// Shuffles of which it has data, some seconds ago.
+    pub shuffles: u64,
+    /// Words that applications choose workers by.
+    pub tags: Vec<String>,
+}
+
+/// What an administrator wants of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// What. Never `None`.
+    pub event: WorkerEventType,
+    /// Since when, in milliseconds since 1970.
+    pub since_unix_ms: u64,
 }
 
 impl Worker {
@@ -43,8 +62,18 @@ impl Worker {
     }
 }
 
-/// Where masters learn of workers. Implemented by whoever wires processes together.
+/// Where masters learn of workers, and tell them what is wanted of them. Implemented by whoever wires
+/// processes together.
+#[async_trait]
 pub trait Fleet: Send + Sync {
     /// All workers that are alive. Does no I/O: what a watch has said last.
     fn workers(&self) -> Vec<Worker>;
+
+    /// What is wanted of workers that are alive, as it is now, whoever of the masters was told so.
+    /// `Retry`: the store does not answer.
+    async fn wanted(&self) -> Result<Vec<(WorkerId, Wanted)>>;
+
+    /// Says what is wanted of a worker, in place of what was said before; `None`: nothing any more.
+    /// Durable when this returns, idempotent. False: it is gone.
+    async fn want(&self, worker: &WorkerId, event: WorkerEventType) -> Result<bool>;
 }

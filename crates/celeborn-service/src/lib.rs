@@ -11,9 +11,11 @@ mod net;
 mod records;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod worker;
 
-pub use fleet::{Fleet, Worker as WorkerOfFleet};
-pub use master::{Master, MasterOptions, MasterStats};
+pub use fleet::{Fleet, Wanted, Worker as WorkerOfFleet};
+pub use master::{Application, Master, MasterOptions, MasterStats, SlotPolicy, Standing};
 pub use net::Tls;
-pub use worker::{BoundWorker, Worker, WorkerOptions, WorkerStats};
+pub use timer::Times;
+pub use worker::{BoundWorker, LocationAt, Worker, WorkerOptions, WorkerStats};

@@ -1,23 +1,33 @@
 //! What masters remember, in the metadata store: applications and their shuffles. Everything is under
-//! the application's lease, so an application that says nothing any more leaves nothing behind.
+//! a lease of the application, so an application that says nothing any more leaves nothing behind.
 //!
 //! | key | record |
 //! |---|---|
 //! | `cb/apps/{app}` | [`App`] |
 //! | `cb/shuffles/{app}/{shuffle}` | [`Shuffle`] |
+//! | `cb/ids/{app}/{shuffle}` | the same; it outlives the others for some time, see `lost` |
+//! | `cb/excluded/{worker}` | that an administrator has excluded it, see `excluded` |
 //!
 //! Names of applications come from clients; what a key could not hold is written as `%` and two digits.
 
-use std::collections::BTreeMap;
+mod excluded;
+mod lost;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use dunlin_base::{Env, Error, Kind, LeaseId, QueryId, Result};
 use dunlin_metadata::{Compare, Entry, LEASE_TTL_MIN, Op, StoreRef, Txn, TxnOutcome};
+use futures::future::try_join;
 use prost::Message;
 
 const APPS: &str = "cb/apps/";
 const SHUFFLES: &str = "cb/shuffles/";
+const IDS: &str = "cb/ids/";
+
+/// For how many lives of a silent application the ids of its shuffles are remembered.
+const MEMORY: u32 = 2;
 
 /// A name that is longer as a key is refused.
 const NAME_LEN_MAX: usize = 400;
@@ -42,6 +52,9 @@ pub(crate) struct App {
     /// What it said of itself.
     #[prost(btree_map = "string, string", tag = "5")]
     pub(crate) extra: BTreeMap<String, String>,
+    /// The lease of what is remembered longer. Kept together with the other one.
+    #[prost(int64, tag = "10")]
+    memory: i64,
 }
 
 /// A shuffle that has slots.
@@ -50,6 +63,9 @@ struct Shuffle {
     /// The name of its data in the core: a [`QueryId`].
     #[prost(bytes = "bytes", tag = "1")]
     query: Bytes,
+    /// The host of the driver that asked for slots.
+    #[prost(string, tag = "10")]
+    host: String,
 }
 
 /// The records. Cheap to clone. Every call is one or a few transactions and may be repeated; `Retry`:
@@ -82,21 +98,19 @@ impl Records {
                 Some(entry) => (decoded::<App>(entry)?, Some(entry.modified)),
                 None => (App::default(), None),
             };
-            let kept = match modified {
-                Some(_) => self.keep(LeaseId(known.lease)).await?,
-                None => false,
+            let (kept, remembered) = match modified {
+                Some(_) => try_join(self.keep(known.lease), self.keep(known.memory)).await?,
+                None => (false, false),
             };
             let news = about.filter(|about| !known.says(about));
-            if kept && news.is_none() {
+            if kept && remembered && news.is_none() {
                 return Ok(known);
             }
-            let lease = match kept {
-                true => LeaseId(known.lease),
-                false => self.store.lease_grant(self.ttl).await?.id,
-            };
+            let lease = self.lease(kept, known.lease, self.ttl).await?;
+            let memory = self.lease(remembered, known.memory, self.ttl * MEMORY).await?.0;
             let said = news.unwrap_or(&known);
             let since = if kept { known.since } else { self.env.unix_ms() };
-            let app = App { lease: lease.0, since, ..said.clone() };
+            let app = App { lease: lease.0, memory, since, ..said.clone() };
             let compare = match modified {
                 Some(revision) => Compare::Modified(key.clone(), revision),
                 None => Compare::Absent(key.clone()),
@@ -113,18 +127,22 @@ impl Records {
     }
 
     /// The shuffle has slots from now on; the id that it has or gets. Durable when this returns.
-    pub(crate) async fn open(&self, app: &str, shuffle: i32) -> Result<QueryId> {
-        let key = shuffle_key(app, shuffle)?;
+    /// `host`: where its driver is.
+    pub(crate) async fn open(&self, app: &str, shuffle: i32, host: &str) -> Result<QueryId> {
+        let (key, id_key) = (shuffle_key(app, shuffle)?, id_key(app, shuffle)?);
         for _ in 0..TRIES {
             if let Some(entry) = self.store.get(&key).await? {
                 return query(&entry);
             }
             let owner = self.beat(app, None).await?;
             let id = QueryId::generate(&self.env);
-            let record = Shuffle { query: Bytes::copy_from_slice(&id.to_u128().to_be_bytes()) };
-            let lease = Some(LeaseId(owner.lease));
-            let put = Op::Put(key.clone(), record.encode_to_vec().into(), lease);
-            match self.change(vec![Compare::Absent(key.clone())], vec![put]).await {
+            let query = Bytes::copy_from_slice(&id.to_u128().to_be_bytes());
+            let record = Bytes::from(Shuffle { query, host: host.to_owned() }.encode_to_vec());
+            let puts = vec![
+                Op::Put(key.clone(), record.clone(), Some(LeaseId(owner.lease))),
+                Op::Put(id_key.clone(), record, Some(LeaseId(owner.memory))),
+            ];
+            match self.change(vec![Compare::Absent(key.clone())], puts).await {
                 Ok(true) => return Ok(id),
                 Ok(false) => {}
                 Err(error) if error.kind() == Kind::Fenced => {}
@@ -155,6 +173,26 @@ impl Records {
         self.store.range(SHUFFLES).await?.entries.iter().map(query).collect()
     }
 
+    /// All shuffles that have slots: application and number.
+    pub(crate) async fn all_shuffles(&self) -> Result<Vec<(String, i32)>> {
+        let named = |entry: &Entry| {
+            let (app, shuffle) = entry.key.strip_prefix(SHUFFLES)?.rsplit_once('/')?;
+            Some((unescaped(app), shuffle.parse().ok()?))
+        };
+        Ok(self.store.range(SHUFFLES).await?.entries.iter().filter_map(named).collect())
+    }
+
+    /// The hosts of drivers whose shuffles have slots.
+    pub(crate) async fn hosts(&self) -> Result<BTreeSet<String>> {
+        let entries = self.store.range(SHUFFLES).await?.entries;
+        let host = |entry: &Entry| decoded::<Shuffle>(entry).map(|shuffle| shuffle.host);
+        let hosts: Result<BTreeSet<String>> = entries.iter().map(host).collect();
+        hosts.map(|mut hosts| {
+            hosts.remove("");
+            hosts
+        })
+    }
+
     /// The applications that are alive, by name.
     pub(crate) async fn apps(&self) -> Result<Vec<(String, App)>> {
         let entries = self.store.range(APPS).await?.entries;
@@ -167,24 +205,34 @@ impl Records {
 
     /// The shuffle is not wanted any more.
     pub(crate) async fn close(&self, app: &str, shuffle: i32) -> Result<()> {
-        let key = shuffle_key(app, shuffle)?;
-        self.change(Vec::new(), vec![Op::Delete(key)]).await.map(drop)
+        let (key, id) = (shuffle_key(app, shuffle)?, id_key(app, shuffle)?);
+        self.change(Vec::new(), vec![Op::Delete(key), Op::Delete(id)]).await.map(drop)
     }
 
     /// The application has ended.
     pub(crate) async fn end(&self, app: &str) -> Result<()> {
-        let lease = self.store.get(&app_key(app)?).await?.and_then(|entry| entry.lease);
-        let shuffles = Op::DeletePrefix(format!("{SHUFFLES}{}/", escaped(app)?));
-        self.change(Vec::new(), vec![Op::Delete(app_key(app)?), shuffles]).await?;
-        match lease {
-            Some(lease) => self.store.lease_revoke(lease).await,
-            None => Ok(()),
+        let known = self.store.get(&app_key(app)?).await?;
+        let name = escaped(app)?;
+        let all = |of: &str| Op::DeletePrefix(format!("{of}{name}/"));
+        let ops = vec![Op::Delete(app_key(app)?), all(SHUFFLES), all(IDS)];
+        self.change(Vec::new(), ops).await?;
+        let Some(known) = known.as_ref().map(decoded::<App>).transpose()? else { return Ok(()) };
+        self.store.lease_revoke(LeaseId(known.lease)).await?;
+        self.store.lease_revoke(LeaseId(known.memory)).await
+    }
+
+    /// A lease that was kept, or one of this length.
+    async fn lease(&self, kept: bool, known: i64, ttl: Duration) -> Result<LeaseId> {
+        match kept {
+            true => Ok(LeaseId(known)),
+            // Its holder is a driver, whatever becomes of this process.
+            false => Ok(self.store.lease_grant_lasting(ttl).await?.id),
         }
     }
 
     /// False: the lease has ended.
-    async fn keep(&self, lease: LeaseId) -> Result<bool> {
-        match self.store.lease_keep(lease).await {
+    async fn keep(&self, lease: i64) -> Result<bool> {
+        match self.store.lease_keep(LeaseId(lease)).await {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == Kind::Fenced => Ok(false),
             Err(error) => Err(error),
@@ -215,6 +263,10 @@ fn app_key(app: &str) -> Result<String> {
 
 fn shuffle_key(app: &str, shuffle: i32) -> Result<String> {
     Ok(format!("{SHUFFLES}{}/{shuffle}", escaped(app)?))
+}
+
+fn id_key(app: &str, shuffle: i32) -> Result<String> {
+    Ok(format!("{IDS}{}/{shuffle}", escaped(app)?))
 }
 
 fn decoded<T: Message + Default>(entry: &Entry) -> Result<T> {
@@ -266,16 +318,16 @@ fn unescaped(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
 
     use dunlin_metadata::sim::SimStore;
 
     use super::*;
 
-    const TTL: Duration = Duration::from_secs(300);
+    pub(super) const TTL: Duration = Duration::from_secs(300);
 
-    fn records() -> (Records, Env) {
+    pub(super) fn records() -> (Records, Env) {
         let env = Env::seeded(3);
         (Records::new(Arc::new(SimStore::new(env.clone())), env.clone(), TTL), env)
     }
@@ -283,7 +335,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_application_lives_as_long_as_it_beats() {
         let (records, env) = records();
-        records.open("app", 4).await.expect("a first shuffle");
+        records.open("app", 4, "h").await.expect("a first shuffle");
         for _ in 0..4 {
             env.sleep(TTL / 2).await;
             records.beat("app", None).await.expect("alive");
@@ -299,16 +351,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_shuffle_keeps_its_id_until_it_is_closed() {
         let (records, _) = records();
-        let first = records.open("a/b", 1).await.expect("opened");
-        assert_eq!(records.open("a/b", 1).await.expect("again"), first);
-        let other = records.open("a/b", 12).await.expect("opened");
+        let first = records.open("a/b", 1, "h").await.expect("opened");
+        assert_eq!(records.open("a/b", 1, "h").await.expect("again"), first);
+        let other = records.open("a/b", 12, "h").await.expect("opened");
         assert_eq!(records.find("a/b", 1).await.expect("read"), Some(first));
         assert_eq!(records.find("a", 1).await.expect("read"), None);
         assert_eq!(records.shuffles("a/b").await.expect("read"), [1, 12]);
         records.close("a/b", 1).await.expect("closed");
         records.close("a/b", 1).await.expect("twice is once");
         assert_eq!(records.queries().await.expect("read"), [other]);
-        let anew = records.open("a/b", 1).await.expect("opened anew");
+        let anew = records.open("a/b", 1, "h").await.expect("opened anew");
         assert_ne!(anew, first, "data of the first may be left somewhere");
     }
 
@@ -316,7 +368,7 @@ mod tests {
     async fn an_end_takes_the_shuffles_along_and_nobody_elses() {
         let (records, _) = records();
         for app in ["a", "a.1"] {
-            records.open(app, 0).await.expect("opened");
+            records.open(app, 0, "h").await.expect("opened");
         }
         records.end("a").await.expect("ended");
         records.end("a").await.expect("twice is once");

@@ -164,6 +164,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// A new lease that lives for `ttl` (at least a second) after the last keep.
     async fn lease_grant(&self, ttl: Duration) -> Result<Lease>;
 
+    /// The same for a holder that lives elsewhere and may outlive this process. In a store that is a part
+    /// of the process, leases end with it; one like this goes on with the next process, which gives it
+    /// another time to live, if keys are bound to it. `ttl` counts in whole seconds, at most 3 days.
+    async fn lease_grant_lasting(&self, ttl: Duration) -> Result<Lease> {
+        self.lease_grant(ttl).await
+    }
+
     /// Keeps a lease alive for another time to live. `Fenced` if it has ended.
     async fn lease_keep(&self, lease: LeaseId) -> Result<()>;
 

@@ -224,6 +224,17 @@ pub(crate) struct Serve {
     /// Port for drivers of Celeborn's clients, in `spark.celeborn.master.endpoints`; 0 is any free one
     #[arg(long, env = "DUNLIN_CELEBORN_PORT", value_name = "PORT", default_value_t = 9097)]
     pub(crate) celeborn_port: u16,
+    /// How a master deals partitions out: the same number to each worker, or by the room that they have
+    #[arg(
+        long,
+        env = "DUNLIN_CELEBORN_SLOTS",
+        value_name = "POLICY",
+        default_value = "round-robin"
+    )]
+    pub(crate) celeborn_slots: SlotsName,
+    /// Words by which applications of Celeborn's clients choose this worker (`celeborn.tags.tagsExpr`)
+    #[arg(long, env = "DUNLIN_CELEBORN_TAGS", value_name = "TAG,...", value_delimiter = ',')]
+    pub(crate) celeborn_tags: Vec<String>,
     /// Seconds after its last heartbeat until an application of Celeborn's clients counts as dead, at all
     /// masters alike
     #[arg(
@@ -245,9 +256,13 @@ pub(crate) struct Serve {
     /// Reach shuffle workers of this machine by TCP, as all others, not by sockets in their folders
     #[arg(long, env = "DUNLIN_TCP_ONLY")]
     pub(crate) tcp_only: bool,
-    /// Port for /livez, /readyz and /metrics; 0 is any free one
+    /// Port for /livez, /readyz, /metrics and Celeborn's /api/v1; 0 is any free one
     #[arg(long, env = "DUNLIN_ADMIN_PORT", value_name = "PORT", default_value_t = 8816)]
     pub(crate) admin_port: u16,
+    /// A file with a secret that whoever changes something by /api/v1 has to know; without it only this
+    /// machine may, or anybody with --insecure
+    #[arg(long, env = "DUNLIN_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) admin_token_file: Option<PathBuf>,
     /// Certificate chain of this process (PEM)
     #[arg(long, env = "DUNLIN_TLS_CERT", value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
     pub(crate) tls_cert: Option<PathBuf>,
@@ -358,6 +373,15 @@ pub(crate) enum RoleName {
     CelebornMaster,
     /// Holds shuffled data of Celeborn's clients, and others' too
     CelebornWorker,
+}
+
+/// How a master deals partitions out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SlotsName {
+    /// The same number to each worker
+    RoundRobin,
+    /// By the room that workers have
+    LoadAware,
 }
 
 /// `dunlin queries`.

@@ -70,4 +70,4 @@ pub use reopen::{Lost, Missing, Reopened};
 pub use seat::{Seat, SeatOptions};
 pub use status::{Ended, HistoryEntry, Phase, QueryStatus, RunningQuery, Spread, StageStatus};
 pub use wait::QueryWatch;
-pub use wish::Wish;
+pub use wish::{Want, Wish, Wishes};

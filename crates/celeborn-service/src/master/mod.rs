@@ -1,10 +1,13 @@
 //! The master: answers from the records and from what is known of workers, and keeps nothing itself.
 //! Any number of them may run; any answers any request.
 
+mod admin;
+mod crew;
 mod heartbeat;
 mod requests;
 mod slots;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +15,17 @@ use std::time::Duration;
 use dunlin_base::{ByteCount, Env, Result};
 use dunlin_celeborn::frame::Limits;
 use dunlin_metadata::StoreRef;
+use parking_lot::Mutex;
 
 use crate::control::Control;
-use crate::fleet::{Fleet, Worker};
+use crate::fleet::Fleet;
 use crate::net::{Bound, Port, PortOptions, Tls};
 use crate::records::Records;
+use crate::timer::{Timer, Times};
+
+pub use self::admin::Application;
+pub use self::crew::Standing;
+pub use self::slots::SlotPolicy;
 
 /// Where a master listens, and what it allows.
 #[derive(Clone, Debug)]
@@ -28,12 +37,15 @@ pub struct MasterOptions {
     /// How long an application lives after its last heartbeat, which come every ten seconds. All masters
     /// have to agree. Default: 300 s, as with Celeborn's.
     pub application_ttl: Duration,
+    /// How partitions are dealt out to workers.
+    pub slots: SlotPolicy,
 }
 
 impl MasterOptions {
     /// The defaults, listening there without TLS.
     pub fn new(listen: impl Into<String>) -> Self {
-        Self { listen: listen.into(), tls: None, application_ttl: Duration::from_secs(300) }
+        let (tls, application_ttl) = (None, Duration::from_secs(300));
+        Self { listen: listen.into(), tls, application_ttl, slots: SlotPolicy::default() }
     }
 }
 
@@ -55,9 +67,11 @@ pub struct MasterStats {
     pub workers: u64,
     /// Those of them that are given partitions.
     pub available: u64,
-    /// Those that are to go.
+    /// Those that are to go, but were not decommissioned.
     pub going: u64,
-    /// Those that take nothing now: full, or sick.
+    /// Those that were decommissioned.
+    pub decommissioning: u64,
+    /// Those that take nothing now: full, sick, or excluded by hand.
     pub excluded: u64,
 }
 
@@ -66,6 +80,11 @@ pub(crate) struct Desk {
     records: Records,
     fleet: Arc<dyn Fleet>,
     env: Env,
+    policy: SlotPolicy,
+    /// When applications said something last, in milliseconds since 1970: for who looks, decides nothing.
+    heard: Mutex<HashMap<String, u64>>,
+    /// Choices of workers.
+    offers: Timer,
 }
 
 impl Master {
@@ -76,11 +95,13 @@ impl Master {
         store: StoreRef,
         fleet: Arc<dyn Fleet>,
     ) -> Result<Self> {
-        let MasterOptions { listen, tls, application_ttl } = options;
+        let MasterOptions { listen, tls, application_ttl, slots } = options;
         let bound = Bound::bind(env, &listen).await?;
         let address = bound.address();
         let records = Records::new(store, env.clone(), application_ttl);
-        let desk = Desk { records, fleet, env: env.clone() };
+        let (env, policy) = (env.clone(), slots);
+        let (heard, offers) = (Mutex::default(), Timer::default());
+        let desk = Desk { records, fleet, env, policy, heard, offers };
         let desk = Arc::new(desk);
         let options = PortOptions {
             name: "master",
@@ -101,17 +122,23 @@ impl Master {
 
     /// What is so now, whoever of the masters did it. `Retry`: the store does not answer.
     pub async fn stats(&self) -> Result<MasterStats> {
-        let Desk { records, fleet, .. } = self.desk.as_ref();
-        let workers = fleet.workers();
-        let count = |which: fn(&&Worker) -> bool| workers.iter().filter(which).count() as u64;
+        let records = &self.desk.records;
+        let crew = self.desk.crew().await?;
+        let count = |which: fn(&&Standing) -> bool| crew.iter().filter(which).count() as u64;
         Ok(MasterStats {
             applications: records.apps().await?.len() as u64,
             shuffles: records.queries().await?.len() as u64,
-            workers: workers.len() as u64,
-            available: count(|worker| requests::takes_slots(worker)),
-            going: count(|worker| worker.going),
-            excluded: count(|worker| !worker.takes && !worker.going),
+            workers: crew.len() as u64,
+            available: count(|one| one.takes_slots()),
+            going: count(|one| one.is_leaving() && !one.is_decommissioning()),
+            decommissioning: count(|one| one.is_decommissioning()),
+            excluded: count(|one| one.is_unwell() || one.excluded.is_some()),
         })
+    }
+
+    /// How long things take, by the names that Celeborn's masters have for them.
+    pub fn timers(&self) -> Vec<(&'static str, Times)> {
+        vec![("OfferSlotsTime", self.desk.offers.times(self.desk.env.now()))]
     }
 
     /// Connections that are open.

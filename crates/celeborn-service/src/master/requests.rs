@@ -16,13 +16,17 @@ use dunlin_celeborn::status::StatusCode;
 use dunlin_celeborn::storage::{Available, StorageInfo, StorageType};
 
 use super::Desk;
-use super::slots::{Candidate, Offer, Slot, Wish, offer};
+use super::crew::Standing;
+use super::slots::{Candidate, Offer, Slot, Wish, offer, weight};
 use crate::control::Endpoint;
 use crate::fleet::Worker;
 use crate::records::App;
 
 /// A mount point says nothing here: the core chooses disks itself.
 const MOUNT_POINT: &str = "/";
+
+/// Applications of which a master knows when it heard them last.
+const HEARD_MAX: usize = 10_000;
 
 #[async_trait]
 impl Endpoint for Desk {
@@ -36,16 +40,23 @@ impl Endpoint for Desk {
                 let user = asked.user_identifier.unwrap_or_default();
                 let about = App::about(user.tenant_id, user.name, asked.extra_info);
                 self.records.beat(&asked.app_id, Some(&about)).await?;
+                self.heard(&asked.app_id);
                 tracing::info!(app = asked.app_id, "a Celeborn application registers");
                 Ok(Message::OneWayMessageResponse)
             }
             Message::HeartbeatFromApplication(beat) => self.heartbeat(*beat).await,
             Message::CheckWorkersAvailable(_) => {
-                let available = self.fleet.workers().iter().any(takes_slots);
+                let available = self.crew().await?.iter().any(Standing::takes_slots);
                 Ok(pb::CheckWorkersAvailableResponse { available }.into())
             }
             Message::CheckQuota(_) => Ok(quota().into()),
-            Message::RequestSlots(asked) => self.request_slots(&asked).await,
+            Message::RequestSlots(asked) => {
+                let start = self.env.now();
+                let answer = self.request_slots(&asked).await;
+                let now = self.env.now();
+                self.offers.record(now.saturating_sub(start), now);
+                answer
+            }
             Message::UnregisterShuffle(asked) => {
                 self.records.close(&asked.app_id, asked.shuffle_id).await?;
                 let (app, shuffle) = (&asked.app_id, asked.shuffle_id);
@@ -82,21 +93,31 @@ pub(super) fn quota() -> pb::CheckQuotaResponse {
     pb::CheckQuotaResponse { available: true, reason: String::new() }
 }
 
-/// Whether a worker may be given partitions.
-pub(super) fn takes_slots(worker: &Worker) -> bool {
-    worker.takes && !worker.going
+/// The tags that a worker must have, all of them: separated by commas.
+fn tags(expression: &str) -> impl Iterator<Item = &str> {
+    expression.split(',').map(str::trim).filter(|tag| !tag.is_empty())
 }
 
 impl Desk {
-    async fn request_slots(&self, asked: &pb::RequestSlots) -> Result<Message> {
+    /// The workers that may get something of a shuffle.
+    async fn eligible(&self, asked: &pb::RequestSlots) -> Result<Vec<Worker>> {
         let excluded =
             |worker: &Worker| asked.excluded_worker_set.iter().any(|info| worker.is(info));
-        let mut workers = self.fleet.workers();
-        workers.retain(|worker| takes_slots(worker) && !excluded(worker));
+        let wanted: Vec<&str> = tags(&asked.tags_expr).collect();
+        let has = |worker: &Worker, tag: &&str| worker.tags.iter().any(|one| one == tag);
+        let workers = self.crew().await?.into_iter().filter(Standing::takes_slots);
+        let mut workers: Vec<Worker> = workers.map(|standing| standing.worker).collect();
+        workers.retain(|one| !excluded(one) && wanted.iter().all(|tag| has(one, tag)));
+        Ok(workers)
+    }
+
+    async fn request_slots(&self, asked: &pb::RequestSlots) -> Result<Message> {
+        let workers = self.eligible(asked).await?;
         let candidate = |(index, worker): (usize, &Worker)| Candidate {
             host: worker.id.host.to_string(),
             rack: worker.rack.clone(),
             index,
+            weight: weight(worker.free, worker.pressure),
         };
         let candidates: Vec<_> = workers.iter().enumerate().map(candidate).collect();
         let wish = Wish {
@@ -104,15 +125,20 @@ impl Desk {
             copies: asked.should_replicate,
             racks: asked.should_rack_aware,
             workers_max: usize::try_from(asked.max_workers).unwrap_or(0),
+            policy: self.policy,
             chance: self.env.random(),
         };
         let (app, shuffle) = (&asked.application_id, asked.shuffle_id);
         let Some(offer) = offer(&candidates, &wish) else {
-            tracing::warn!(app, shuffle, workers = workers.len(), "too few workers for a shuffle");
-            return Ok(no_slots(StatusCode::SlotNotAvailable));
+            let (workers, tags) = (workers.len(), asked.tags_expr.as_str());
+            tracing::warn!(app, shuffle, workers, tags, "too few workers for a shuffle");
+            return Ok(no_slots(match workers {
+                0 => StatusCode::WorkerExcluded,
+                _ => StatusCode::SlotNotAvailable,
+            }));
         };
         // Before the answer: who has slots is known, or its workers would remove what it pushes.
-        match self.records.open(app, shuffle).await {
+        match self.records.open(app, shuffle, &asked.hostname).await {
             Ok(query) => tracing::info!(
                 app, shuffle, %query, partitions = offer.slots.len(), "a Celeborn shuffle begins"
             ),
@@ -125,15 +151,25 @@ impl Desk {
         Ok(given(asked, &workers, offer).into())
     }
 
-    /// Their records are durable: one that is gone was ended, and so were its data.
+    /// Those whose records went are known again, as long as somebody remembers them.
     async fn revise(&self, asked: &pb::ReviseLostShuffles) -> Result<Message> {
-        let known = self.records.shuffles(&asked.app_id).await?;
-        let gone: Vec<_> = asked.lost_shuffles.iter().filter(|id| !known.contains(id)).collect();
+        let gone = self.records.revise(&asked.app_id, &asked.lost_shuffles).await?;
         let message = match gone.is_empty() {
             true => String::new(),
             false => format!("shuffles {gone:?} of {} have ended", asked.app_id),
         };
+        tracing::info!(app = asked.app_id, shuffles = ?asked.lost_shuffles, ?gone, "shuffles revised");
         Ok(pb::ReviseLostShufflesResponse { success: gone.is_empty(), message }.into())
+    }
+
+    /// An application has said something just now.
+    pub(super) fn heard(&self, app: &str) {
+        let mut heard = self.heard.lock();
+        // Those that ended stay until somebody asks for the list: not without limit.
+        if heard.len() >= HEARD_MAX && !heard.contains_key(app) {
+            heard.clear();
+        }
+        heard.insert(app.to_owned(), self.env.unix_ms());
     }
 }
 

@@ -1,9 +1,11 @@
 //! Which worker gets which partition: a pure function of the workers, the request and chance.
 //!
 //! A client reallocates only among workers that it was given, so some that get nothing are named, too.
-//! The rules are those that Celeborn's master has for its round-robin policy.
+//! The rules are those that Celeborn's master has for its round-robin policy; by load, the shares of
+//! workers follow the room that they have.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 /// Without copies one worker would do; with them two.
 const WORKERS_MIN: [usize; 2] = [1, 2];
@@ -14,6 +16,23 @@ const EXTRA_MIN: usize = 2;
 /// and so many in all.
 const NAMED_MIN: usize = 100;
 
+/// How partitions are dealt out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SlotPolicy {
+    /// The same number to each worker.
+    #[default]
+    RoundRobin,
+    /// By the room that workers say they have, less where memory is short.
+    LoadAware,
+}
+
+/// What a worker's share is in proportion to, never 0: its free bytes, and less of them the more of its
+/// memory is in use. A worker without free memory still counts with a hundredth of its disks.
+pub(super) fn weight(free: u64, pressure: u8) -> u64 {
+    let calm = 101 - u64::from(pressure.min(100));
+    ((free >> 20) * calm / 101).max(1)
+}
+
 /// A worker that may be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
@@ -23,6 +42,8 @@ pub(super) struct Candidate {
     pub rack: String,
     /// Its index in the caller's list.
     pub index: usize,
+    /// What its share is in proportion to, if it is by load. Not 0.
+    pub weight: u64,
 }
 
 /// What is wanted.
@@ -36,6 +57,8 @@ pub(super) struct Wish<'a> {
     pub racks: bool,
     /// No more workers than this get something; 0: no limit.
     pub workers_max: usize,
+    /// How they are dealt out.
+    pub policy: SlotPolicy,
     /// Where the choice begins.
     pub chance: u64,
 }
@@ -76,19 +99,41 @@ pub(super) fn offer(candidates: &[Candidate], wish: &Wish<'_>) -> Option<Offer> 
     let mut load = vec![0_usize; used.len()];
     let mut slots = Vec::with_capacity(wish.partitions.len());
     for (at, partition) in wish.partitions.iter().enumerate() {
-        let place = at % used.len();
-        let replica = wish.copies.then(|| other(&used, &mut load, place, wish.racks));
+        let place = match wish.policy {
+            SlotPolicy::RoundRobin => at % used.len(),
+            SlotPolicy::LoadAware => lightest(&used, &mut load),
+        };
+        let replica = wish.copies.then(|| other(&used, &mut load, place, wish));
         slots.push(Slot { partition: *partition, primary: used[place].index, replica });
     }
-    let extra = EXTRA_MIN.max(NAMED_MIN.saturating_sub(most));
-    let extra = turned().skip(most).take(extra).map(|worker| worker.index).collect();
+    let have = |slot: &Slot| [Some(slot.primary), slot.replica];
+    let named: BTreeSet<usize> = slots.iter().flat_map(have).flatten().collect();
+    let extra = EXTRA_MIN.max(NAMED_MIN.saturating_sub(named.len()));
+    let others = turned().map(|worker| worker.index).filter(|index| !named.contains(index));
+    let extra = others.take(extra).collect();
     Some(Offer { slots, extra })
 }
 
+/// How much a worker would have with one more, for its weight.
+fn filled(used: &[&Candidate], load: &[usize], at: usize) -> u64 {
+    ((load[at] as u64 + 1) << 20) / used[at].weight
+}
+
+/// Who has the least for its weight; it has one more then.
+fn lightest(used: &[&Candidate], load: &mut [usize]) -> usize {
+    let chosen = (0..used.len()).min_by_key(|at| filled(used, load, *at)).unwrap_or(0);
+    load[chosen] += 1;
+    chosen
+}
+
 /// Who gets the second copy: the furthest away, of these the one that has the fewest.
-fn other(used: &[&Candidate], load: &mut [usize], place: usize, racks: bool) -> usize {
+fn other(used: &[&Candidate], load: &mut [usize], place: usize, wish: &Wish<'_>) -> usize {
     let others = (1..used.len()).map(|step| (place + step) % used.len());
-    let key = |at: &usize| (Reverse(distance(used[place], used[*at], racks)), load[*at]);
+    let held = |at: usize| match wish.policy {
+        SlotPolicy::RoundRobin => load[at] as u64,
+        SlotPolicy::LoadAware => filled(used, load, at),
+    };
+    let key = |at: &usize| (Reverse(distance(used[place], used[*at], wish.racks)), held(*at));
     let chosen = others.min_by_key(key).unwrap_or(place);
     load[chosen] += 1;
     used[chosen].index
@@ -109,13 +154,51 @@ mod tests {
     fn workers(hosts: &[&str]) -> Vec<Candidate> {
         let worker = |(index, host): (usize, &&str)| {
             let (rack, host) = host.split_once('/').unwrap_or(("", host));
-            Candidate { host: host.to_owned(), rack: rack.to_owned(), index }
+            Candidate { host: host.to_owned(), rack: rack.to_owned(), index, weight: 1 }
         };
         hosts.iter().enumerate().map(worker).collect()
     }
 
     fn wish(partitions: &[i32]) -> Wish<'_> {
-        Wish { partitions, copies: false, racks: false, workers_max: 0, chance: 0 }
+        let policy = SlotPolicy::RoundRobin;
+        Wish { partitions, copies: false, racks: false, workers_max: 0, policy, chance: 0 }
+    }
+
+    #[test]
+    fn by_load_shares_follow_the_room_and_copies_stay_apart() {
+        let mut workers = workers(&["a", "b", "c"]);
+        for (worker, weight) in workers.iter_mut().zip([600, 300, 100]) {
+            worker.weight = weight << 10;
+        }
+        let partitions: Vec<i32> = (0..1000).collect();
+        let policy = SlotPolicy::LoadAware;
+        let count = |wish: &Wish<'_>| {
+            let mut counts = [[0; 2]; 3];
+            for slot in offer(&workers, wish).expect("enough").slots {
+                counts[slot.primary][0] += 1;
+                if let Some(replica) = slot.replica {
+                    assert_ne!(slot.primary, replica);
+                    counts[replica][1] += 1;
+                }
+            }
+            counts
+        };
+        for chance in 0..3 {
+            let counts = count(&Wish { policy, chance, ..wish(&partitions) });
+            assert_eq!(counts, [[600, 0], [300, 0], [100, 0]], "{chance}");
+            let counts = count(&Wish { policy, chance, copies: true, ..wish(&partitions) });
+            let [a, b, c] = counts.map(|[first, second]| first + second);
+            assert!(a > b && b > c && a <= 1000, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_weight_is_never_nothing_and_falls_with_memory() {
+        assert_eq!(weight(0, 0), 1);
+        assert_eq!(weight(1 << 30, 0), 1024);
+        assert_eq!(weight(1 << 30, 100), 10);
+        assert_eq!(weight(1 << 30, 200), 10);
+        assert!(weight(1 << 30, 50) < 1024 / 2 + 10);
     }
 
     #[test]
@@ -135,11 +218,18 @@ mod tests {
     fn few_of_many_are_named() {
         let hosts: Vec<_> = (0..300).map(|n| format!("h{n}")).collect();
         let workers = workers(&hosts.iter().map(String::as_str).collect::<Vec<_>>());
+        let partitions: Vec<i32> = (0..300).collect();
         let named = |workers_max| {
-            let offer = offer(&workers, &Wish { workers_max, ..wish(&[1]) }).expect("enough");
-            offer.extra.len()
+            let wish = Wish { workers_max, ..wish(&partitions) };
+            offer(&workers, &wish).expect("enough").extra.len()
         };
         assert_eq!((named(10), named(99), named(200), named(0)), (90, 2, 2, 0));
+    }
+
+    #[test]
+    fn who_gets_nothing_for_lack_of_partitions_is_named() {
+        let offer = offer(&workers(&["a", "b", "c"]), &wish(&[1])).expect("enough");
+        assert_eq!((offer.slots[0].primary, offer.extra), (0, vec![1, 2]));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The servers, and a client of each of their ports.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use dunlin_base::{ByteCount, Env, Result};
 use dunlin_celeborn::batch::{BatchHeader, batches};
@@ -10,7 +12,7 @@ use dunlin_celeborn::frame::{Frame, Mode, PushData, PushMergedData, Slice, Strea
 use dunlin_celeborn::ids::WorkerId;
 use dunlin_celeborn::location::{Location, pack, unpack};
 use dunlin_celeborn::message::Message;
-use dunlin_celeborn::pb;
+use dunlin_celeborn::pb::{self, WorkerEventType};
 use dunlin_celeborn::push::PushReply;
 use dunlin_celeborn::rpc::{Content, Envelope, Form, TransportMessage, endpoint};
 use dunlin_celeborn::status::StatusCode;
@@ -20,19 +22,39 @@ use dunlin_shuffle_service::{Options, ShuffleWorker};
 use parking_lot::Mutex;
 
 use crate::net::{Client, Tls};
-use crate::{BoundWorker, Fleet, Master, MasterOptions, Worker, WorkerOfFleet, WorkerOptions};
+use crate::{BoundWorker, Fleet, Master, MasterOptions, Wanted, Worker};
+use crate::{WorkerOfFleet, WorkerOptions};
 
 const WAIT: Duration = Duration::from_secs(10);
 pub(super) const APP: &str = "app-1";
 pub(super) const KEY: &str = "app-1-0";
 
-/// The workers that masters see.
+/// The workers that masters see, and what is wanted of them.
 #[derive(Default)]
-pub(super) struct Seen(pub(super) Mutex<Vec<WorkerOfFleet>>);
+pub(super) struct Seen(
+    pub(super) Mutex<Vec<WorkerOfFleet>>,
+    pub(super) Mutex<BTreeMap<WorkerId, Wanted>>,
+);
 
+#[async_trait]
 impl Fleet for Seen {
     fn workers(&self) -> Vec<WorkerOfFleet> {
         self.0.lock().clone()
+    }
+
+    async fn wanted(&self) -> Result<Vec<(WorkerId, Wanted)>> {
+        Ok(self.1.lock().iter().map(|(id, wanted)| (id.clone(), *wanted)).collect())
+    }
+
+    async fn want(&self, worker: &WorkerId, event: WorkerEventType) -> Result<bool> {
+        let alive = self.0.lock().iter().any(|one| one.id == *worker);
+        let wanted = Wanted { event, since_unix_ms: 7 };
+        match event {
+            WorkerEventType::None => drop(self.1.lock().remove(worker)),
+            _ if alive => drop(self.1.lock().insert(worker.clone(), wanted)),
+            _ => {}
+        }
+        Ok(alive)
     }
 }
 
@@ -85,6 +107,10 @@ impl Bed {
             going: false,
             takes: true,
             disks: Vec::new(),
+            free: 1 << 30,
+            pressure: 0,
+            shuffles: 0,
+            tags: Vec::new(),
         });
         self.workers.push((bound.open(Arc::clone(&self.store), Arc::clone(&core)), core));
         id

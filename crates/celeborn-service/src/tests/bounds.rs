@@ -120,7 +120,7 @@ async fn too_few_workers_are_no_slots() {
     let one = pb::RequestSlots { should_replicate: false, ..asked };
     let excluded_worker_set = vec![bed.seen.0.lock()[0].info()];
     let none = pb::RequestSlots { excluded_worker_set, ..one.clone() };
-    for (asked, status) in [(one, StatusCode::Success), (none, StatusCode::SlotNotAvailable)] {
+    for (asked, status) in [(one, StatusCode::Success), (none, StatusCode::WorkerExcluded)] {
         let Ok(Message::RequestSlotsResponse(got)) = ask(&master, endpoint::MASTER, asked).await
         else {
             panic!("no answer")

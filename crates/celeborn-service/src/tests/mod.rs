@@ -1,5 +1,6 @@
 //! A master and workers on real sockets, and a client that says what the stock one says.
 
+mod admin;
 mod bed;
 mod bounds;
 mod copies;

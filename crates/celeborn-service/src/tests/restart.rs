@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dunlin_base::{ByteCount, ProcessId};
+use dunlin_base::{ByteCount, Error, ProcessId};
 use dunlin_celeborn::frame::Mode;
 use dunlin_celeborn::push::{PushReply, Split};
 use dunlin_shuffle_service::{Options, ShuffleWorker};
@@ -17,13 +17,18 @@ async fn what_was_committed_is_read_from_the_next_process() {
     let mut bed = Bed::new(0, 0).await;
     let core = |env| {
         let options = Options::in_folder(ByteCount(8 << 20), folder.path());
-        let core = ShuffleWorker::new(options, env).expect("a usable folder");
+        let core = ShuffleWorker::new(options, env)?;
         core.answers_for(ProcessId::from_u128(7));
-        core
+        Ok::<_, Error>(core)
     };
     // Not of those that the system gives out: another test could be given one in between.
     let first = 20_000 + 4 * u16::try_from(bed.env.random_below(3_000)).expect("small");
-    let id = bed.add(core(bed.env.clone()), [first, first + 1, first + 2, first + 3]).await;
+    let id = bed
+        .add(
+            core(bed.env.clone()).expect("a usable folder"),
+            [first, first + 1, first + 2, first + 3],
+        )
+        .await;
     let driver = bed.driver(2, false).await;
     for partition in 0..2 {
         driver.push(partition, batch(0, 0, 500)).await.expect("stored");
@@ -37,12 +42,12 @@ async fn what_was_committed_is_read_from_the_next_process() {
     let ports = [id.rpc_port, id.push_port, id.fetch_port, id.replicate_port];
     bed.seen.0.lock().clear();
     let mut next = None;
-    // The system may hold a port for a moment.
+    // The system may hold a port for a moment, and a connection that ends the folder.
     for _ in 0..50 {
-        match crate::net::Bound::bind(&bed.env, &format!("127.0.0.1:{}", ports[1])).await {
-            Ok(bound) => {
-                drop(bound);
-                next = Some(bed.add(core(bed.env.clone()), ports).await);
+        let bound = crate::net::Bound::bind(&bed.env, &format!("127.0.0.1:{}", ports[1])).await;
+        match bound.and_then(|_| core(bed.env.clone())) {
+            Ok(core) => {
+                next = Some(bed.add(core, ports).await);
                 break;
             }
             Err(_) => bed.env.sleep(Duration::from_millis(100)).await,

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::peers::Peers;
 use super::shuffle::AppShuffle;
-use super::stats::Counters;
+use super::stats::{Counters, Timers};
 use super::streams::Streams;
 use crate::net::Tls;
 use crate::records::Records;
@@ -25,6 +25,7 @@ pub(crate) struct Floor {
     pub(super) peers: Peers,
     pub(super) streams: Streams,
     pub(super) counters: Counters,
+    pub(super) timers: Timers,
     /// What drivers are told that locations lie on.
     pub(super) storage_type: StorageType,
     /// By the text that each push has.
@@ -58,6 +59,7 @@ impl Floor {
             peers: Peers::new(env.clone(), tls),
             streams: Streams::default(),
             counters: Counters::default(),
+            timers: Timers::default(),
             storage_type,
             shuffles: RwLock::default(),
             gone: Mutex::default(),

@@ -7,6 +7,7 @@
 mod commit;
 mod floor;
 mod gate;
+mod look;
 mod peers;
 mod ports;
 mod push;
@@ -34,6 +35,7 @@ use crate::control::{self, Control};
 use crate::net::{Bound, Client, Port, PortOptions, Tls};
 use crate::records::Records;
 
+pub use self::look::LocationAt;
 pub use self::stats::WorkerStats;
 
 /// How often a worker looks what no record names any more.

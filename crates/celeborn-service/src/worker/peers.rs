@@ -72,6 +72,16 @@ impl Peers {
         replied(answer)
     }
 
+    /// Who did not answer, and when. One that is being connected to is not among them.
+    pub(super) fn refused(&self, now: Duration) -> Vec<(WorkerId, Duration)> {
+        let known = self.known.lock();
+        let refused = |(id, peer): (&WorkerId, &Arc<Peer>)| match &*peer.client.try_lock().ok()? {
+            State::Refused(until) if now < *until => Some((id.clone(), *until - REFUSED_FOR)),
+            _ => None,
+        };
+        known.iter().filter_map(refused).collect()
+    }
+
     async fn client(&self, to: &WorkerId) -> Result<Arc<Client>> {
         let peer = Arc::clone(self.known.lock().entry(to.clone()).or_default());
         let mut state = peer.client.lock().await;

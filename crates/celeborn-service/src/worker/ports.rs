@@ -13,6 +13,7 @@ use dunlin_celeborn::rpc::{TransportMessage, endpoint};
 
 use super::floor::Floor;
 use super::push::Asked;
+use super::stats::timed;
 use crate::control::Endpoint;
 use crate::net::{Connection, Service};
 
@@ -24,8 +25,12 @@ impl Endpoint for Floor {
 
     async fn handle(&self, message: Message) -> Result<Message> {
         match message {
-            Message::ReserveSlots(asked) => self.reserve(*asked).await,
-            Message::CommitFiles(asked) => self.commit(*asked).await,
+            Message::ReserveSlots(asked) => {
+                timed(&self.env, &self.timers.reserve, self.reserve(*asked)).await
+            }
+            Message::CommitFiles(asked) => {
+                timed(&self.env, &self.timers.commit, self.commit(*asked)).await
+            }
             Message::Destroy(asked) => self.destroy(*asked).await,
             other => {
                 let kind = other.kind().name();
@@ -79,7 +84,8 @@ impl Pushes {
         if mode != self.mode {
             return Err(Error::invalid("a push came to the port for the other copy"));
         }
-        match self.floor.push(asked).await? {
+        let floor = &self.floor;
+        match timed(&floor.env, floor.timers.push(mode), floor.push(asked)).await? {
             Ok(reply) => connection.respond(id, encode(&reply)?),
             Err(failure) => connection.fail(id, failure.to_text()),
         }
@@ -133,9 +139,13 @@ impl Fetches {
                 self.0.streams.end(StreamId(asked.stream_id));
                 return Ok(());
             }
-            Message::OpenStream(asked) => self.0.open(to.number, &asked).await.map(Message::from),
+            Message::OpenStream(asked) => {
+                let opened = self.0.open(to.number, &asked);
+                timed(&self.0.env, &self.0.timers.open, opened).await.map(Message::from)
+            }
             Message::BatchOpenStream(asked) => {
-                self.0.open_all(to.number, &asked).await.map(Message::from)
+                let opened = self.0.open_all(to.number, &asked);
+                timed(&self.0.env, &self.0.timers.open, opened).await.map(Message::from)
             }
             other => {
                 let kind = other.kind().name();
@@ -151,7 +161,8 @@ impl Fetches {
 
     async fn chunk(&self, to: &Arc<Connection>, slice: Slice) -> Result<()> {
         let counters = &self.0.counters;
-        match self.0.chunk(to.number, slice).await {
+        let read = self.0.chunk(to.number, slice);
+        match timed(&self.0.env, &self.0.timers.fetch, read).await {
             Ok(pieces) => {
                 let bytes: usize = pieces.iter().map(Bytes::len).sum();
                 counters.chunks.fetch_add(1, Relaxed);

@@ -80,6 +80,12 @@ impl AppShuffle {
         self.locations.write().remove(&name).is_some()
     }
 
+    /// All locations, and who has the other copy.
+    pub(crate) fn peers(&self) -> Vec<(FileName, Option<WorkerId>)> {
+        let all = self.locations.read();
+        all.iter().map(|(name, location)| (*name, location.peer.clone())).collect()
+    }
+
     /// Locations that take data.
     pub(crate) fn open(&self) -> usize {
         self.locations.read().values().filter(|location| !location.gate.is_closed()).count()

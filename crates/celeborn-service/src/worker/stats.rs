@@ -1,7 +1,13 @@
 //! What a worker's door counts.
 
-use dunlin_celeborn::status::StatusCode;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use dunlin_base::Env;
+use dunlin_celeborn::frame::Mode;
+use dunlin_celeborn::status::StatusCode;
+
+use crate::timer::Timer;
 
 /// Counters since the start, and what is so now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +63,37 @@ pub(super) struct Counters {
     pub(super) commits: [AtomicU64; 2],
     pub(super) copy_failures: [AtomicU64; 4],
     pub(super) reserved: AtomicU64,
+}
+
+/// How long things take.
+#[derive(Default)]
+pub(super) struct Timers {
+    pub(super) reserve: Timer,
+    pub(super) commit: Timer,
+    pub(super) open: Timer,
+    /// Until the bytes are there; sending them is the client's pace.
+    pub(super) fetch: Timer,
+    primary: Timer,
+    replica: Timer,
+}
+
+impl Timers {
+    /// Of pushes of clients, or of copies of other workers.
+    pub(super) fn push(&self, mode: Mode) -> &Timer {
+        match mode {
+            Mode::Primary => &self.primary,
+            Mode::Replica => &self.replica,
+        }
+    }
+}
+
+/// Waits for something, and measures that.
+pub(super) async fn timed<T>(env: &Env, timer: &Timer, what: impl Future<Output = T>) -> T {
+    let start: Duration = env.now();
+    let done = what.await;
+    let now = env.now();
+    timer.record(now.saturating_sub(start), now);
+    done
 }
 
 /// Which of [`WorkerStats::copy_failures`] it is.

@@ -16,6 +16,15 @@ use crate::store::{Compare, Entry, Event, Key, Op, Txn, TxnOutcome};
 pub(super) struct LeaseIndex(HashMap<LeaseId, BTreeSet<Key>>);
 
 impl LeaseIndex {
+    /// Of keys that are there at the beginning.
+    pub(super) fn of(entries: &BTreeMap<Key, Entry>) -> Self {
+        let mut index = Self::default();
+        for (key, entry) in entries {
+            index.replace(key, None, entry.lease);
+        }
+        index
+    }
+
     fn replace(&mut self, key: &Key, old: Option<LeaseId>, new: Option<LeaseId>) {
         if old == new {
             return;

@@ -39,11 +39,12 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(env: Env, entries: BTreeMap<Key, Entry>, revision: Revision) -> Self {
+        let leases = Mutex::new(Leases::of_former_life(&entries, env.now()));
         let ring = Ring::new(revision, RING_TXNS_MAX, RING_LEN_MAX);
         Self {
             env,
             published: RwLock::new(Published { entries, revision, ring }),
-            leases: Mutex::default(),
+            leases,
             lease_granted: Notify::new(),
             watchers: Arc::default(),
             failure: OnceLock::new(),

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::disk::{Disk, FjallDisk, Stored};
 use super::group::{Changes, prefix_range};
+use super::lease::lasting;
 use super::shared::Shared;
 use super::writer::{Core, Job, QUEUE_JOBS, Writer};
 use crate::limits;
@@ -45,7 +46,7 @@ impl std::fmt::Debug for EmbeddedStore {
 
 impl EmbeddedStore {
     /// Opens the store in `dir`, making it if there is none. Leases of a former life have ended
-    /// with it: their keys are deleted here. `Invalid`: another process has the directory, or it
+    /// with it, but for those that outlast it: their keys are deleted here. `Invalid`: another process has the directory, or it
     /// is not ours; `Lost`: it is corrupt; `Exhausted`: the disk is full.
     pub async fn open(dir: impl AsRef<Path>, env: Env) -> Result<Self> {
         let path = dir.as_ref().to_owned();
@@ -134,6 +135,14 @@ impl Store for EmbeddedStore {
         Ok(Lease { id, ttl })
     }
 
+    async fn lease_grant_lasting(&self, ttl: Duration) -> Result<Lease> {
+        limits::check_ttl(ttl)?;
+        self.shared.check()?;
+        let id = self.shared.leases.lock().grant_lasting(&self.shared.env, ttl)?;
+        self.shared.lease_granted.notify_one();
+        Ok(Lease { id, ttl })
+    }
+
     async fn lease_keep(&self, lease: LeaseId) -> Result<()> {
         self.shared.check()?;
         if self.shared.leases.lock().keep(lease, self.shared.env.now()) {
@@ -162,9 +171,11 @@ impl Drop for EmbeddedStore {
     }
 }
 
-/// Deletes keys bound to leases of a former life of the process.
+/// Deletes keys bound to leases of a former life of the process that ended with it.
 fn end_former_leases(disk: &mut impl Disk, mut stored: Stored) -> Result<Stored> {
-    let bound = stored.entries.extract_if(.., |entry| entry.lease.is_some());
+    let bound = stored
+        .entries
+        .extract_if(.., |entry| entry.lease.is_some_and(|lease| lasting(lease).is_none()));
     let entries: BTreeMap<_, _> = bound.map(|entry| (entry.key, None)).collect();
     if !entries.is_empty() {
         stored.revision.0 += 1;

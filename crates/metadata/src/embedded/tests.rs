@@ -191,6 +191,32 @@ async fn a_restart_ends_all_leases() {
 }
 
 #[tokio::test]
+async fn a_lease_whose_holder_is_elsewhere_outlasts_a_restart_and_ends_when_nobody_keeps_it() {
+    let dir = temp();
+    let store = open(dir.path()).await.expect("new");
+    let [kept, left] = [10, 1].map(Duration::from_secs);
+    let kept = store.lease_grant_lasting(kept).await.expect("a lease").id;
+    let left = store.lease_grant_lasting(left).await.expect("a lease").id;
+    let bind = |key: &str, lease| Op::Put(key.into(), Bytes::new(), Some(lease));
+    write(&store, vec![bind("kept", kept), bind("left", left)]).await.expect("ok");
+    drop(store);
+    let store = open(dir.path()).await.expect("again");
+    store.lease_keep(kept).await.expect("it lives");
+    let env = Env::real(Some(tokio::runtime::Handle::current()));
+    let gone = async {
+        while store.get("left").await.expect("ok").is_some() {
+            env.sleep(Duration::from_millis(20)).await;
+        }
+    };
+    env.timeout(Duration::from_secs(60), gone).await.expect("nobody kept it");
+    assert!(store.get("kept").await.expect("ok").is_some());
+    let keep = store.lease_keep(left).await;
+    assert_eq!(keep.map_err(|e| e.kind()), Err(Kind::Fenced));
+    store.lease_revoke(kept).await.expect("ended");
+    assert_eq!(store.get("kept").await.expect("ok"), None, "its keys go with it");
+}
+
+#[tokio::test]
 async fn a_directory_has_one_process() {
     let dir = temp();
     let store = open(dir.path()).await.expect("new");

@@ -85,7 +85,8 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(shared: Arc<Shared>, disk: Box<dyn Disk>) -> Self {
-        Self { shared, disk, index: LeaseIndex::default() }
+        let index = LeaseIndex::of(&shared.published.read().entries);
+        Self { shared, disk, index }
     }
 
     /// One lazy transaction, at once.

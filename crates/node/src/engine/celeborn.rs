@@ -1,19 +1,21 @@
 //! The Celeborn door: a worker's ports beside the shuffle role's own, and a master that sees workers by
 //! their cards.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dunlin_base::{Env, Result};
+use async_trait::async_trait;
+use dunlin_base::{Env, ProcessId, Result};
 use dunlin_celeborn::ids::WorkerId;
-use dunlin_celeborn::pb;
+use dunlin_celeborn::pb::{self, WorkerEventType};
 use dunlin_celeborn::storage::StorageType;
 use dunlin_celeborn_service::{
-    BoundWorker, Fleet, Master, MasterOptions, Worker, WorkerOfFleet, WorkerOptions,
+    BoundWorker, Fleet, Master, MasterOptions, Wanted, Worker, WorkerOfFleet, WorkerOptions,
 };
 use dunlin_metadata::StoreRef;
 use dunlin_proto::queue::{Card, CelebornPorts, DiskClass, DiskState, ShuffleDisk};
-use dunlin_queue::{LiveSet, Role};
+use dunlin_queue::{LiveSet, Role, Want, Wish, Wishes};
 use dunlin_shuffle_service::ShuffleWorker;
 
 use super::Engine;
@@ -33,6 +35,8 @@ pub struct CelebornOptions {
     pub worker: Option<WorkerOptions>,
     /// Where the machine stands, as `/rack`.
     pub rack: String,
+    /// Words that applications choose this worker by.
+    pub tags: Vec<String>,
 }
 
 /// A master that answers. Dropping it ends it.
@@ -43,8 +47,8 @@ pub(super) async fn master(
 ) -> Result<Option<Master>> {
     let Some(master) = &options.master else { return Ok(None) };
     let live = LiveSet::follow(Arc::clone(store), env, Role::Shuffle).await?;
-    let master =
-        Master::start(env, master.clone(), Arc::clone(store), Arc::new(Cards(live))).await?;
+    let cards = Cards { live, store: Arc::clone(store), env: env.clone() };
+    let master = Master::start(env, master.clone(), Arc::clone(store), Arc::new(cards)).await?;
     Ok(Some(master))
 }
 
@@ -64,6 +68,7 @@ pub(super) async fn bind(
         fetch: id.fetch_port.into(),
         replicate: id.replicate_port.into(),
         rack: options.rack.clone(),
+        tags: options.tags.clone(),
     });
     Ok(Some(bound))
 }
@@ -97,31 +102,108 @@ impl Engine {
     }
 }
 
-/// Workers by their cards.
-struct Cards(LiveSet);
+/// Workers by their cards. What is wanted of one is the wish for its process, which it looks for.
+struct Cards {
+    live: LiveSet,
+    store: StoreRef,
+    env: Env,
+}
 
-impl Fleet for Cards {
-    fn workers(&self) -> Vec<WorkerOfFleet> {
-        self.0.read().iter().filter_map(|(_, card)| worker(card)).collect()
+impl Cards {
+    /// The processes that serve clients of Celeborn, by the name of their worker. Of two, since the card
+    /// of one that has ended may be there for a while, the one that came last.
+    fn processes(&self) -> BTreeMap<WorkerId, (ProcessId, Arc<Card>)> {
+        let mut all = BTreeMap::new();
+        for (id, card) in self.live.read() {
+            let Some(name) = card.celeborn.as_ref().and_then(name) else { continue };
+            let is_newer =
+                |(old, _): &(ProcessId, Arc<Card>)| self.live.fence(id) > self.live.fence(*old);
+            if all.get(&name).is_none_or(is_newer) {
+                all.insert(name, (id, card));
+            }
+        }
+        all
     }
 }
 
-fn worker(card: &Card) -> Option<WorkerOfFleet> {
-    let ports = card.celeborn.as_ref()?;
+#[async_trait]
+impl Fleet for Cards {
+    fn workers(&self) -> Vec<WorkerOfFleet> {
+        self.processes().into_iter().map(|(name, (_, card))| worker(name, &card)).collect()
+    }
+
+    async fn wanted(&self) -> Result<Vec<(WorkerId, Wanted)>> {
+        let wishes = Wishes::read(&self.store).await?;
+        let wanted = |(name, (id, card)): (WorkerId, (ProcessId, Arc<Card>))| {
+            let wish = wishes.of(&lives(id, &card))?;
+            let wanted = Wanted { event: event(wish.want), since_unix_ms: wish.since_unix_ms };
+            Some((name, wanted))
+        };
+        Ok(self.processes().into_iter().filter_map(wanted).collect())
+    }
+
+    async fn want(&self, worker: &WorkerId, event: WorkerEventType) -> Result<bool> {
+        let Some((id, card)) = self.processes().remove(worker) else { return Ok(false) };
+        let want = match event {
+            WorkerEventType::None => {
+                Wish::forget(&self.store, &lives(id, &card)).await?;
+                return Ok(true);
+            }
+            WorkerEventType::Immediately => Want::End,
+            WorkerEventType::Decommission => Want::Leave,
+            WorkerEventType::DecommissionThenIdle => Want::Idle,
+            WorkerEventType::Graceful => Want::Restart,
+            WorkerEventType::Recommission => Want::Stay,
+        };
+        Wish { want, since_unix_ms: self.env.unix_ms() }.say(&self.store, id).await
+    }
+}
+
+/// The ids of a process, the present one among them.
+fn lives(id: ProcessId, card: &Card) -> Vec<String> {
+    [vec![id.to_string()], card.former.clone()].concat()
+}
+
+fn event(want: Want) -> WorkerEventType {
+    match want {
+        Want::Stay => WorkerEventType::Recommission,
+        Want::Leave => WorkerEventType::Decommission,
+        Want::Idle => WorkerEventType::DecommissionThenIdle,
+        Want::Restart => WorkerEventType::Graceful,
+        Want::End => WorkerEventType::Immediately,
+    }
+}
+
+fn name(ports: &CelebornPorts) -> Option<WorkerId> {
     let port = |port: u32| u16::try_from(port).ok();
-    let id = WorkerId {
+    Some(WorkerId {
         host: ports.host.as_str().into(),
         rpc_port: port(ports.rpc)?,
         push_port: port(ports.push)?,
         fetch_port: port(ports.fetch)?,
         replicate_port: port(ports.replicate)?,
-    };
+    })
+}
+
+fn worker(id: WorkerId, card: &Card) -> WorkerOfFleet {
+    let ports = card.celeborn.clone().unwrap_or_default();
     let storage = card.shuffle.clone().unwrap_or_default();
     let usable = |disk: &&ShuffleDisk| disk.state() == DiskState::Good && disk.room > 0;
     let memory = storage.memory_used <= storage.memory_limit / 100 * FULL_PERCENT;
     let takes = memory || storage.objects || storage.disks.iter().any(|disk| usable(&disk));
-    let disks = storage.disks.iter().filter(usable).map(disk).collect();
-    Some(WorkerOfFleet { id, rack: ports.rack.clone(), going: storage.draining, takes, disks })
+    let room: u64 = storage.disks.iter().filter(usable).map(|disk| disk.room).sum();
+    let used = storage.memory_used.saturating_mul(100).checked_div(storage.memory_limit);
+    WorkerOfFleet {
+        id,
+        rack: ports.rack,
+        going: storage.draining,
+        takes,
+        disks: storage.disks.iter().filter(usable).map(disk).collect(),
+        free: room.saturating_add(storage.memory_limit.saturating_sub(storage.memory_used)),
+        pressure: u8::try_from(used.unwrap_or(0).min(100)).unwrap_or(100),
+        shuffles: storage.shuffles,
+        tags: ports.tags,
+    }
 }
 
 fn disk(disk: &ShuffleDisk) -> pb::DiskInfo {

@@ -14,6 +14,7 @@ mod telling;
 mod workers;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ use parking_lot::Mutex;
 
 pub use self::adoption::Adopter;
 pub use self::celeborn::CelebornOptions;
+pub use self::decommission::{Leaving, Wisher};
 use self::options::store_variables;
 pub use self::options::{EngineOptions, Wire, WireTls};
 use self::runtimes::{Runtimes, task_runtime};
@@ -61,6 +63,8 @@ pub struct Engine {
     gateway: Mutex<Option<Gateway>>,
     /// Where gateways look for what dead shuffle workers left.
     leftovers: Option<ObjectPlace>,
+    /// The shuffle worker's data are to go with it.
+    abandoned: AtomicBool,
     // Last: everything above runs on it.
     runtime: Option<Runtimes>,
 }
@@ -139,6 +143,7 @@ impl Engine {
             executors: Mutex::new(Vec::new()),
             gateway: Mutex::new(gateway),
             leftovers,
+            abandoned: AtomicBool::new(false),
             runtime: None,
             options,
         };
@@ -299,6 +304,11 @@ impl Engine {
         self.gateway.lock().take();
     }
 
+    /// From now on the shuffle worker hands nothing over when it ends: its data go with it.
+    pub fn abandon_shuffle(&self) {
+        self.abandoned.store(true, Ordering::Release);
+    }
+
     /// Stops taking work, finishes what runs, removes what is to be removed, leaves.
     pub async fn shutdown(&self) {
         self.drain_executors(DRAIN_MAX).await;
@@ -306,7 +316,8 @@ impl Engine {
         self.master.lock().take();
         let shuffle = self.shuffle.lock().take();
         if let Some(role) = shuffle {
-            role.end(self.options.hand_over).await;
+            let kept = |_: &Duration| !self.abandoned.load(Ordering::Acquire);
+            role.end(self.options.hand_over.filter(kept)).await;
         }
     }
 }

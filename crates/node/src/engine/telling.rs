@@ -178,6 +178,7 @@ fn is_news(told: &ShuffleStorage, now: &ShuffleStorage) -> bool {
     let tenth = now.memory_limit / 10;
     let near_full = |storage: &ShuffleStorage| storage.memory_used > storage.memory_limit / 10 * 9;
     told.draining != now.draining
+        || (now.draining && (told.shuffles == 0) != (now.shuffles == 0))
         || told.objects != now.objects
         || told.admin != now.admin
         || told.object_folders != now.object_folders

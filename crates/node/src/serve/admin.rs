@@ -1,5 +1,5 @@
-//! The admin listener: `/livez`, `/readyz`, `/metrics`, and `/shuffle/{query}` for `dunlin shuffle
-//! show`. It tells counts and no data.
+//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/shuffle/{query}` for `dunlin shuffle show`,
+//! and Celeborn's `/api/v1`. It tells counts and no data.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +25,7 @@ use super::celeborn_metrics::{self, Theirs};
 use super::crowd::Crowd;
 use super::held::Held;
 use super::metrics::{gauge, register, traffic};
+use super::rest::Caller;
 use crate::engine::Engine;
 
 /// Connections at a time: probes and scrapers need a few.
@@ -58,7 +59,7 @@ struct Facts {
 
 impl Admin {
     /// `Invalid`: the address cannot be listened on.
-    pub(super) async fn start(engine: &Engine, address: SocketAddr) -> Result<Self> {
+    pub(super) async fn start(engine: &Engine, address: SocketAddr, rest: Router) -> Result<Self> {
         let bad = |e: std::io::Error| {
             Error::invalid(format!("cannot listen on {address}: {e}")).with_source(e)
         };
@@ -79,7 +80,9 @@ impl Admin {
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
             .route("/shuffle/{query}", get(shuffle))
-            .with_state(Arc::clone(&facts));
+            .with_state(Arc::clone(&facts))
+            .merge(rest)
+            .into_make_service_with_connect_info::<Caller>();
         let crowd = Crowd::new(listener, CONNECTIONS_MAX, engine.env().clone());
         let serving = engine.env().spawn("admin", async move {
             if let Err(error) = axum::serve(crowd, app).await {
@@ -142,12 +145,14 @@ async fn celeborn(facts: &Facts, all: &mut Registry) {
         && let Some(Ok(stats)) = facts.env.timeout(STORE_WAIT, master.stats()).await
     {
         celeborn_metrics::master(ours, &mut theirs, &stats);
+        theirs.time("Master", master.timers());
     }
     let door = facts.celeborn.as_ref().and_then(Weak::upgrade);
     if let (Some(door), Some(core)) = (door, &facts.shuffle) {
         let stats = door.stats();
         celeborn_metrics::worker(ours, &stats);
         celeborn_metrics::of_worker(&mut theirs, &stats, core);
+        theirs.time("Worker", door.timers());
     }
     theirs.register(all);
 }

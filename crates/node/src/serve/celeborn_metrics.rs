@@ -2,8 +2,9 @@
 //! servers have, so that dashboards go on.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 
-use dunlin_celeborn_service::{MasterStats, WorkerStats};
+use dunlin_celeborn_service::{MasterStats, Times, WorkerStats};
 use dunlin_shuffle_service::ShuffleWorker;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -18,19 +19,42 @@ type Known = (&'static str, &'static str, u64);
 
 /// What Celeborn's servers would say. A name that masters and workers have comes once, with both.
 #[derive(Default)]
-pub(super) struct Theirs(BTreeMap<&'static str, Vec<(&'static str, u64)>>);
+pub(super) struct Theirs {
+    counts: BTreeMap<&'static str, Vec<(&'static str, u64)>>,
+    /// Times in milliseconds; no role has a name of the other's.
+    times: Vec<(String, &'static str, f64)>,
+}
+
+/// What Celeborn calls the shares of [`Times::percentiles`].
+const PERCENTILES: [&str; 6] = ["50th", "75th", "95th", "98th", "99th", "999th"];
 
 impl Theirs {
     fn add(&mut self, all: impl IntoIterator<Item = Known>) {
         for (name, role, value) in all {
-            self.0.entry(name).or_default().push((role, value));
+            self.counts.entry(name).or_default().push((role, value));
+        }
+    }
+
+    /// How long things of a role take.
+    pub(super) fn time(&mut self, role: &'static str, all: Vec<(&'static str, Times)>) {
+        for (name, Times { count, mean, max, percentiles }) in all {
+            let millis = |micros: u64| micros as f64 / 1000.0;
+            let mut add = |ending: String, value| {
+                self.times.push((format!("{name}_{ending}"), role, value));
+            };
+            add("Count".to_owned(), count as f64);
+            add("Mean".to_owned(), millis(mean));
+            add("Max".to_owned(), millis(max));
+            for (share, micros) in PERCENTILES.into_iter().zip(percentiles) {
+                add(format!("{share}Percentile"), millis(micros));
+            }
         }
     }
 
     /// Under the names that dashboards of Celeborn ask for.
     pub(super) fn register(self, registry: &mut Registry) {
         let theirs = registry.sub_registry_with_prefix("metrics");
-        for (name, values) in self.0 {
+        for (name, values) in self.counts {
             // Counters, too: the name of one would end otherwise than Celeborn's does.
             let family = Family::<Labels, Gauge>::default();
             for (role, value) in values {
@@ -38,6 +62,15 @@ impl Theirs {
                 family.get_or_create(&[("role", role)]).set(value);
             }
             theirs.register(name, "As Celeborn has it", family);
+        }
+        for (name, role, value) in self.times {
+            let family = Family::<Labels, Gauge<f64, AtomicU64>>::default();
+            family.get_or_create(&[("role", role)]).set(value);
+            theirs.register(
+                name,
+                "Of the last minutes, in milliseconds, as Celeborn has it",
+                family,
+            );
         }
     }
 }
@@ -58,6 +91,7 @@ pub(super) fn master(ours: &mut Registry, theirs: &mut Theirs, stats: &MasterSta
         ("AvailableWorkerCount_Value", stats.available),
         ("ExcludedWorkerCount_Value", stats.excluded),
         ("ShutdownWorkerCount_Value", stats.going),
+        ("DecommissionWorkerCount_Value", stats.decommissioning),
         ("RegisteredShuffleCount_Value", stats.shuffles),
         ("RunningApplicationCount_Value", stats.applications),
         // Each of them answers.
@@ -149,6 +183,9 @@ mod tests {
         master(ours, &mut theirs, &of_master);
         worker(ours, &stats);
         of_worker(&mut theirs, &stats, &core);
+        let percentiles = [1_500, 2_000, 3_000, 3_000, 3_000, 3_000];
+        let times = Times { count: 9, mean: 1_250, max: 3_000, percentiles };
+        theirs.time("Worker", vec![("CommitFilesTime", times)]);
         theirs.register(&mut registry);
         let mut text = String::new();
         encode(&mut text, &registry).expect("encoded");
@@ -158,6 +195,11 @@ mod tests {
             "metrics_RegisteredShuffleCount_Value{role=\"Master\"} 4",
             "metrics_RegisteredShuffleCount_Value{role=\"Worker\"} 3",
             "metrics_WriteDataSuccessCount_Count{role=\"Worker\"} 7",
+            "metrics_CommitFilesTime_Count{role=\"Worker\"} 9.0",
+            "metrics_CommitFilesTime_Mean{role=\"Worker\"} 1.25",
+            "metrics_CommitFilesTime_Max{role=\"Worker\"} 3.0",
+            "metrics_CommitFilesTime_50thPercentile{role=\"Worker\"} 1.5",
+            "metrics_CommitFilesTime_999thPercentile{role=\"Worker\"} 3.0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }

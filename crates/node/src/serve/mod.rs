@@ -10,6 +10,7 @@ mod held;
 mod listeners;
 mod metrics;
 mod options;
+mod rest;
 mod stop;
 mod tls;
 #[cfg(test)]
@@ -26,7 +27,7 @@ use self::drain::drain;
 pub(crate) use self::held::Held;
 pub use self::listeners::Listener;
 pub(crate) use self::options::Serving;
-use crate::engine::Engine;
+use crate::engine::{Engine, Leaving};
 use crate::report::{Failure, note};
 
 /// How the line begins that says that all listeners are open.
@@ -67,12 +68,22 @@ async fn serve(engine: &Engine, serving: &Serving) -> Result<()> {
         }
         Err(_) => None,
     };
-    let admin = Admin::start(engine, serving.admin).await?;
+    let rest = rest::router(engine, serving.guard.clone(), serving.conf.clone());
+    let admin = Admin::start(engine, serving.admin, rest).await?;
     engine.has_admin(admin.address()).await;
     announce(engine, door.as_ref(), &admin);
     let stop = tokio::select! {
         stop = stop::requested(engine.env(), serving.with_parent) => stop?,
-        () = engine.decommissioned() => "its shuffle worker was drained",
+        leaving = engine.decommissioned() => match leaving {
+            Leaving::Drained => "its shuffle worker was drained",
+            Leaving::Restart => "another process is wished in its place",
+            Leaving::Now => {
+                note("dunlin: its shuffle worker is wished away at once");
+                engine.kill_executors();
+                engine.abandon_shuffle();
+                return Ok(());
+            }
+        },
     };
     note(&format!("dunlin: {stop}: draining"));
     admin.not_ready();

@@ -6,16 +6,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dunlin_base::{ByteCount, Error, Result};
-use dunlin_celeborn_service::{MasterOptions, WorkerOptions};
+use dunlin_celeborn_service::{MasterOptions, SlotPolicy, WorkerOptions};
 use tempfile::TempDir;
 
+use super::rest::Guard;
 use super::tls::Material;
-use crate::cli::{FourPorts, RoleName, Serve};
+use crate::cli::{FourPorts, RoleName, Serve, SlotsName};
 use crate::config::Config;
 use crate::engine::{CelebornOptions, EngineOptions, Wire};
 
 /// Bytes of pushes of Celeborn's clients that are being stored; once more for copies.
 const PUSHES: ByteCount = ByteCount(128 << 20);
+
+/// A token that is shorter can be guessed.
+const TOKEN_LEN_MIN: usize = 16;
 
 /// What `dunlin serve` serves.
 pub(crate) struct Serving {
@@ -23,6 +27,10 @@ pub(crate) struct Serving {
     pub(super) data: Option<PathBuf>,
     pub(super) flight: SocketAddr,
     pub(super) admin: SocketAddr,
+    /// Who may change something there.
+    pub(super) guard: Guard,
+    /// What it runs with, as Celeborn's servers call it.
+    pub(super) conf: Vec<(&'static str, String)>,
     /// Passwords are asked for.
     pub(super) users: bool,
     pub(super) tls: Option<Material>,
@@ -79,8 +87,11 @@ impl Serving {
             tls: tls.as_ref().map(Material::wire).transpose()?,
             machine_sockets: !options.tcp_only,
         });
+        let conf = conf(&engine.celeborn);
         Ok(Self {
             engine,
+            guard: guard(options)?,
+            conf,
             data: config.data.clone(),
             flight: SocketAddr::new(host, options.flight_port),
             admin: SocketAddr::new(host, options.admin_port),
@@ -120,12 +131,71 @@ fn celeborn(options: &Serve, host: IpAddr, tls: Option<&Material>) -> Result<Cel
     };
     let listen = SocketAddr::new(host, options.celeborn_port).to_string();
     let application_ttl = Duration::from_secs(options.celeborn_application_timeout.into());
-    let master = MasterOptions { listen, tls, application_ttl };
+    let slots = match options.celeborn_slots {
+        SlotsName::RoundRobin => SlotPolicy::RoundRobin,
+        SlotsName::LoadAware => SlotPolicy::LoadAware,
+    };
+    let master = MasterOptions { listen, tls, application_ttl, slots };
     Ok(CelebornOptions {
         master: has(RoleName::CelebornMaster).then_some(master),
         worker: has(RoleName::CelebornWorker).then_some(worker),
         rack: options.rack.clone(),
+        tags: tags(&options.celeborn_tags)?,
     })
+}
+
+/// Words, as clients write them between commas.
+fn tags(all: &[String]) -> Result<Vec<String>> {
+    let tags: Vec<String> = all.iter().map(|tag| tag.trim().to_owned()).collect();
+    match tags.iter().any(String::is_empty) {
+        true => Err(Error::invalid("a tag in --celeborn-tags is empty")),
+        false => Ok(tags),
+    }
+}
+
+/// What the options are to Celeborn's command line, as far as it has names for them.
+fn conf(celeborn: &CelebornOptions) -> Vec<(&'static str, String)> {
+    let mut all = Vec::new();
+    if let Some(master) = &celeborn.master {
+        let (host, port) = master.listen.rsplit_once(':').unwrap_or((&master.listen, ""));
+        let slots = match master.slots {
+            SlotPolicy::RoundRobin => "ROUNDROBIN",
+            SlotPolicy::LoadAware => "LOADAWARE",
+        };
+        let timeout = format!("{}s", master.application_ttl.as_secs());
+        all.push(("celeborn.master.host", host.to_owned()));
+        all.push(("celeborn.master.port", port.to_owned()));
+        all.push(("celeborn.master.heartbeat.application.timeout", timeout));
+        all.push(("celeborn.master.slot.assign.policy", slots.to_owned()));
+    }
+    if let Some(worker) = &celeborn.worker {
+        let names = [
+            "celeborn.worker.rpc.port",
+            "celeborn.worker.push.port",
+            "celeborn.worker.fetch.port",
+            "celeborn.worker.replicate.port",
+        ];
+        all.extend(names.into_iter().zip(worker.ports.map(|port| port.to_string())));
+    }
+    all
+}
+
+/// Who may change something at the admin listener.
+fn guard(options: &Serve) -> Result<Guard> {
+    let Some(file) = &options.admin_token_file else {
+        return Ok(Guard { token: String::new(), anybody: options.insecure });
+    };
+    let text = std::fs::read_to_string(file).map_err(|e| {
+        Error::invalid(format!("cannot read --admin-token-file {}: {e}", file.display()))
+    })?;
+    let token = text.trim().to_owned();
+    let plain = |byte: u8| byte.is_ascii_graphic();
+    if token.len() < TOKEN_LEN_MIN || !token.bytes().all(plain) {
+        return Err(Error::invalid(format!("{} holds no token", file.display())).with_hint(
+            format!("a token has {TOKEN_LEN_MIN} letters and digits or more, and no spaces"),
+        ));
+    }
+    Ok(Guard { token, anybody: false })
 }
 
 fn bracketed(host: IpAddr) -> String {

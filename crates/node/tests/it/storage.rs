@@ -6,11 +6,11 @@ use std::path::Path;
 use dunlin_base::{Attempt, ByteCount, PartitionId, ProcessId, QueryId, StageEpoch, StageId};
 use dunlin_corpus::compare;
 use dunlin_metadata::{Op, Txn};
-use dunlin_node::engine::StorageOptions;
+use dunlin_node::engine::{Leaving, StorageOptions};
 use dunlin_proto::block::{Block, BlockId, Codec, ShuffleId};
 use dunlin_proto::shuffle::{Push, Pushed, Refusal, ShuffleApi};
 use dunlin_proto::uploads::{Upload, UploadRecord};
-use dunlin_queue::{Peer, Role, Wish};
+use dunlin_queue::{Peer, Role, Want, Wish};
 use dunlin_shuffle_service::{DiskOptions, Tier};
 
 use crate::cluster::{Cluster, LIMIT, Oracle, Shape, tpch};
@@ -168,7 +168,8 @@ fn a_worker_that_is_wished_away_can_be_wished_back_until_its_data_are_gone() {
         worker.store(Push::plain(vec![block(query, 0)])).await.expect("stored");
         let own = Peer::all(&store, Role::Shuffle).await.expect("cards")[0].id;
         for drain in [true, false, true] {
-            let wish = Wish { drain, since_unix_ms: env.unix_ms() };
+            let want = if drain { Want::Leave } else { Want::Stay };
+            let wish = Wish { want, since_unix_ms: env.unix_ms() };
             assert!(wish.say(&store, own).await.expect("said"));
             loop {
                 let card = Peer::all(&store, Role::Shuffle).await.expect("cards").remove(0).card;
@@ -189,7 +190,7 @@ fn a_worker_that_is_wished_away_can_be_wished_back_until_its_data_are_gone() {
     };
     let goes = async {
         tokio::select! {
-            () = engine.decommissioned() => {}
+            leaving = engine.decommissioned() => assert_eq!(leaving, Leaving::Drained),
             () = steps => {}
         }
     };

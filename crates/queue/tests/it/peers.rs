@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dunlin_base::Kind;
 use dunlin_metadata::StoreRef;
 use dunlin_proto::queue::Card;
-use dunlin_queue::{Member, Peer, Role, Seat, SeatOptions, Wish};
+use dunlin_queue::{Member, Peer, Role, Seat, SeatOptions, Want, Wish};
 use prost::Message;
 
 use crate::world::{TTL, World};
@@ -102,7 +102,10 @@ async fn the_last_wish_for_any_life_of_a_worker_counts_until_it_is_forgotten() {
     let store: StoreRef = Arc::new(world.store.clone());
     let (one, two) = (seat(&world).await, seat(&world).await);
     let of = async |seat: &Seat| Wish::of(&store, &seat.lives()).await.expect("no faults");
-    let wish = |drain| Wish { drain, since_unix_ms: 7 };
+    let wish = |drain| {
+        let want = if drain { Want::Leave } else { Want::Stay };
+        Wish { want, since_unix_ms: 7 }
+    };
     assert_eq!(of(&one).await, None);
     assert!(wish(true).say(&store, one.member().id()).await.expect("no faults"));
     assert_eq!((of(&one).await, of(&two).await), (Some(wish(true)), None));

@@ -2,7 +2,7 @@
 
 use dunlin_base::{Env, Error, Result};
 use dunlin_metadata::StoreRef;
-use dunlin_queue::{Peer, Role, Wish};
+use dunlin_queue::{Peer, Role, Want, Wish};
 
 use crate::engine::stays;
 
@@ -25,7 +25,8 @@ pub(super) async fn drain(
     let lives = |peer: &Peer| [vec![peer.id.to_string()], peer.card.former.clone()].concat();
     let alive: Vec<String> = workers.iter().flat_map(lives).collect();
     Wish::forget_others(store, &alive).await?;
-    let wish = Wish { drain, since_unix_ms: env.unix_ms() };
+    let want = if drain { Want::Leave } else { Want::Stay };
+    let wish = Wish { want, since_unix_ms: env.unix_ms() };
     if !wish.say(store, meant.id).await? {
         return Err(Error::retry(format!("worker {} has gone meanwhile", meant.id)));
     }

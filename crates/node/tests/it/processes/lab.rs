@@ -195,10 +195,28 @@ impl Drop for Processes {
 
 /// Status and body of a page.
 pub(super) fn page(address: &str, path: &str) -> (u16, String) {
+    http(address, &format!("GET {path}"), &[], "")
+}
+
+/// Status and body of the answer to a request: method and path, more headers, and a body.
+pub(super) fn http(
+    address: &str,
+    what: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(START_MAX)).expect("set");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("sent");
+    let mut request = format!("{what} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() {
+        request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    request.push_str("\r\n");
+    // A server that refuses a body may close before it has read it.
+    let _ = stream.write_all((request + body).as_bytes());
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("answered");
     let status = text.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");

@@ -1,6 +1,7 @@
 //! A cluster of processes on a real etcd: right answers, whatever process is killed.
 
 mod adopted;
+mod celeborn;
 mod certificates;
 mod drained;
 mod hostile;
