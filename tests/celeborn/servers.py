@@ -80,6 +80,7 @@ class Java:
             "celeborn.master.http.host": HOST,
             "celeborn.master.http.port": self.http,
             "celeborn.master.endpoints": self.endpoint,
+            "celeborn.master.internal.endpoints": f"{HOST}:{internal}",
             "celeborn.worker.http.host": HOST,
             "celeborn.network.bind.preferIpAddress": "true",
             "celeborn.network.advertise.preferIpAddress": "true",
@@ -193,13 +194,21 @@ class Dunlin:
     can = frozenset({"kill-worker", "kill-master", "restart-workers", "list-shuffles"})
     # What Celeborn calls it, and what we do.
     OPTIONS = {"celeborn.master.heartbeat.application.timeout": "--celeborn-application-timeout"}
+    FLAGS = {"celeborn.auth.enabled": "--celeborn-auth"}
+    # Names of files beside Celeborn's key store.
+    PEM = {"--tls-cert": "process.pem", "--tls-key": "process.key", "--tls-ca": "authority.pem"}
 
     def __init__(self, dunlin, folder, workers, conf=None):
         self.dunlin, self.folder, self.workers = dunlin, Path(folder), workers
         self.folder.mkdir(parents=True)
         self.processes, self.commands = {}, {}
-        known = {self.OPTIONS[name]: value.rstrip("s") for name, value in (conf or {}).items() if name in self.OPTIONS}
+        conf = conf or {}
+        known = {self.OPTIONS[name]: value.rstrip("s") for name, value in conf.items() if name in self.OPTIONS}
+        if conf.get("celeborn.ssl.enabled") == "true":
+            folder = Path(conf["celeborn.ssl.keyStore"]).parent
+            known |= {option: str(folder / file) for option, file in self.PEM.items()}
         self.own = [word for option in known.items() for word in option]
+        self.own += [flag for name, flag in self.FLAGS.items() if conf.get(name) == "true"]
         client, peer, first, second = free_ports(4)
         self.endpoint = f"{HOST}:{first},{HOST}:{second}"
         self.metadata = f"etcd://{HOST}:{client}/celeborn"

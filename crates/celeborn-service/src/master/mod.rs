@@ -13,9 +13,10 @@ use dunlin_base::{ByteCount, Env, Result};
 use dunlin_celeborn::frame::Limits;
 use dunlin_metadata::StoreRef;
 
+use crate::auth::Keyring;
 use crate::control::Control;
 use crate::fleet::{Fleet, Worker};
-use crate::net::{Bound, Port, PortOptions, Tls};
+use crate::net::{Bound, Guard, Port, PortOptions, Tls};
 use crate::records::Records;
 
 /// Where a master listens, and what it allows.
@@ -28,12 +29,15 @@ pub struct MasterOptions {
     /// How long an application lives after its last heartbeat, which come every ten seconds. All masters
     /// have to agree. Default: 300 s, as with Celeborn's.
     pub application_ttl: Duration,
+    /// Clients have to prove which application they are. All masters and workers have to agree.
+    pub auth: bool,
 }
 
 impl MasterOptions {
-    /// The defaults, listening there without TLS.
+    /// The defaults, listening there without TLS, for anybody.
     pub fn new(listen: impl Into<String>) -> Self {
-        Self { listen: listen.into(), tls: None, application_ttl: Duration::from_secs(300) }
+        let application_ttl = Duration::from_secs(300);
+        Self { listen: listen.into(), tls: None, application_ttl, auth: false }
     }
 }
 
@@ -76,10 +80,12 @@ impl Master {
         store: StoreRef,
         fleet: Arc<dyn Fleet>,
     ) -> Result<Self> {
-        let MasterOptions { listen, tls, application_ttl } = options;
+        let MasterOptions { listen, tls, application_ttl, auth } = options;
         let bound = Bound::bind(env, &listen).await?;
         let address = bound.address();
         let records = Records::new(store, env.clone(), application_ttl);
+        let keys = Keyring::of_master(records.clone(), env.clone());
+        let guard = if auth { Guard::Proof(Arc::new(keys)) } else { Guard::Open };
         let desk = Desk { records, fleet, env: env.clone() };
         let desk = Arc::new(desk);
         let options = PortOptions {
@@ -89,6 +95,7 @@ impl Master {
             requests_max: 256,
             room: ByteCount(256 << 20),
             tls,
+            guard,
         };
         let port = bound.open(&options, Arc::new(Control(Arc::clone(&desk))));
         Ok(Self { address, port, desk })

@@ -12,11 +12,13 @@ use dunlin_celeborn::location::{Copy, Location, pack};
 use dunlin_celeborn::message::Message;
 use dunlin_celeborn::pb;
 use dunlin_celeborn::rpc::endpoint;
+use dunlin_celeborn::sasl::Key;
 use dunlin_celeborn::status::StatusCode;
 use dunlin_celeborn::storage::{Available, StorageInfo, StorageType};
 
 use super::Desk;
 use super::slots::{Candidate, Offer, Slot, Wish, offer};
+use crate::auth::Caller;
 use crate::control::Endpoint;
 use crate::fleet::Worker;
 use crate::records::App;
@@ -30,22 +32,26 @@ impl Endpoint for Desk {
         name == endpoint::MASTER
     }
 
-    async fn handle(&self, message: Message) -> Result<Message> {
+    async fn handle(&self, caller: &Caller, message: Message) -> Result<Message> {
+        let proved = caller.key();
+        if let (Some(key), Some(application)) = (proved, message.application()) {
+            self.records.is_still(application, key).await?;
+        }
         match message {
             Message::RegisterApplicationInfo(asked) => {
                 let user = asked.user_identifier.unwrap_or_default();
                 let about = App::about(user.tenant_id, user.name, asked.extra_info);
-                self.records.beat(&asked.app_id, Some(&about)).await?;
+                self.records.beat(&asked.app_id, Some(&about), proved).await?;
                 tracing::info!(app = asked.app_id, "a Celeborn application registers");
                 Ok(Message::OneWayMessageResponse)
             }
-            Message::HeartbeatFromApplication(beat) => self.heartbeat(*beat).await,
+            Message::HeartbeatFromApplication(beat) => self.heartbeat(*beat, proved).await,
             Message::CheckWorkersAvailable(_) => {
                 let available = self.fleet.workers().iter().any(takes_slots);
                 Ok(pb::CheckWorkersAvailableResponse { available }.into())
             }
             Message::CheckQuota(_) => Ok(quota().into()),
-            Message::RequestSlots(asked) => self.request_slots(&asked).await,
+            Message::RequestSlots(asked) => self.request_slots(&asked, proved).await,
             Message::UnregisterShuffle(asked) => {
                 self.records.close(&asked.app_id, asked.shuffle_id).await?;
                 let (app, shuffle) = (&asked.app_id, asked.shuffle_id);
@@ -88,7 +94,11 @@ pub(super) fn takes_slots(worker: &Worker) -> bool {
 }
 
 impl Desk {
-    async fn request_slots(&self, asked: &pb::RequestSlots) -> Result<Message> {
+    async fn request_slots(
+        &self,
+        asked: &pb::RequestSlots,
+        proved: Option<Key>,
+    ) -> Result<Message> {
         let excluded =
             |worker: &Worker| asked.excluded_worker_set.iter().any(|info| worker.is(info));
         let mut workers = self.fleet.workers();
@@ -112,7 +122,7 @@ impl Desk {
             return Ok(no_slots(StatusCode::SlotNotAvailable));
         };
         // Before the answer: who has slots is known, or its workers would remove what it pushes.
-        match self.records.open(app, shuffle).await {
+        match self.records.open(app, shuffle, proved).await {
             Ok(query) => tracing::info!(
                 app, shuffle, %query, partitions = offer.slots.len(), "a Celeborn shuffle begins"
             ),

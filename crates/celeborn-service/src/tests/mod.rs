@@ -4,6 +4,8 @@ mod bed;
 mod bounds;
 mod copies;
 mod life;
+mod proof;
+mod proving;
 mod restart;
 mod secure;
 mod splits;

@@ -7,12 +7,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dunlin_base::{Error, Result};
 use dunlin_celeborn::frame::{Frame, Mode, RequestId, Slice, StreamId};
+use dunlin_celeborn::ids::ShuffleKey;
 use dunlin_celeborn::message::Message;
 use dunlin_celeborn::push::PushReply;
 use dunlin_celeborn::rpc::{TransportMessage, endpoint};
+use dunlin_celeborn::status::StatusCode;
 
 use super::floor::Floor;
-use super::push::Asked;
+use super::push::{Asked, Failure};
+use crate::auth::Caller;
 use crate::control::Endpoint;
 use crate::net::{Connection, Service};
 
@@ -22,7 +25,7 @@ impl Endpoint for Floor {
         name == endpoint::WORKER
     }
 
-    async fn handle(&self, message: Message) -> Result<Message> {
+    async fn handle(&self, _caller: &Caller, message: Message) -> Result<Message> {
         match message {
             Message::ReserveSlots(asked) => self.reserve(*asked).await,
             Message::CommitFiles(asked) => self.commit(*asked).await,
@@ -79,6 +82,11 @@ impl Pushes {
         if mode != self.mode {
             return Err(Error::invalid("a push came to the port for the other copy"));
         }
+        if let Err(error) = connection.caller().may(ShuffleKey::application_of(asked.shuffle())) {
+            let code = StatusCode::PushDataFailNonCriticalCausePrimary;
+            connection.fail(id, Failure::new(code, &error).to_text());
+            return Ok(());
+        }
         match self.floor.push(asked).await? {
             Ok(reply) => connection.respond(id, encode(&reply)?),
             Err(failure) => connection.fail(id, failure.to_text()),
@@ -117,6 +125,11 @@ impl Fetches {
                 return Ok(());
             }
         };
+        let caller = to.caller();
+        if let Err(error) = message.application().map_or(Ok(()), |named| caller.may(named)) {
+            to.fail(id, error.to_string());
+            return Ok(());
+        }
         let answer = match message {
             Message::ChunkFetchRequest(asked) => {
                 let slice = asked.stream_chunk_slice.unwrap_or_default();
@@ -130,7 +143,7 @@ impl Fetches {
             }
             // Not answered.
             Message::BufferStreamEnd(asked) => {
-                self.0.streams.end(StreamId(asked.stream_id));
+                self.0.streams.end(&caller, StreamId(asked.stream_id));
                 return Ok(());
             }
             Message::OpenStream(asked) => self.0.open(to.number, &asked).await.map(Message::from),
@@ -151,7 +164,7 @@ impl Fetches {
 
     async fn chunk(&self, to: &Arc<Connection>, slice: Slice) -> Result<()> {
         let counters = &self.0.counters;
-        match self.0.chunk(to.number, slice).await {
+        match self.0.chunk((to.number, &to.caller()), slice).await {
             Ok(pieces) => {
                 let bytes: usize = pieces.iter().map(Bytes::len).sum();
                 counters.chunks.fetch_add(1, Relaxed);
