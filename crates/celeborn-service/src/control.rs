@@ -40,13 +40,6 @@ impl<E: Endpoint> Service for Control<E> {
         }
     }
 
-    /// Whether an endpoint is there: workers ask themselves, and are no application.
-    fn is_for_strangers(&self, frame: &Frame) -> bool {
-        let Frame::RpcRequest(_, body) = frame else { return false };
-        let content = Envelope::decode(body.clone()).and_then(|e| Content::decode(e.content));
-        matches!(content, Ok(Content::CheckExistence(_)))
-    }
-
     fn ended(&self, _connection: u64) {}
 }
 

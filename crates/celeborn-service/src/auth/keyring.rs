@@ -10,6 +10,7 @@ use dunlin_celeborn::sasl::{Claim, Key};
 use parking_lot::Mutex;
 
 use super::caller::{Identity, over};
+use super::itself::Itself;
 use super::steps::{Stage, Step, registered, step};
 use crate::records::Records;
 
@@ -71,6 +72,14 @@ impl Keyring {
             }
             Step::Check(claim) => self.check(&claim).await,
         }
+    }
+
+    /// What a worker proves to itself who it is with. It is known until the next [`Keyring::clean`].
+    /// `Retry`: the system has no entropy to give.
+    pub(crate) fn of_itself(&self) -> Result<Itself> {
+        let itself = Itself::new(&self.env)?;
+        self.enter(&itself.name, itself.key(), Revision::default())?;
+        Ok(itself)
     }
 
     async fn check(&self, claim: &Claim) -> Result<Outcome> {

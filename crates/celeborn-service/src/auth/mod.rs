@@ -5,6 +5,7 @@
 //! what comes out of it, for whoever answers requests. `net` holds them together for each connection.
 
 mod caller;
+mod itself;
 mod keyring;
 mod steps;
 #[cfg(test)]

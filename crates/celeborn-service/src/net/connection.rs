@@ -52,11 +52,6 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// for frames that make no sense: what went wrong otherwise is an answer.
     async fn answer(&self, connection: &Arc<Connection>, frame: Frame) -> Result<()>;
 
-    /// Whether a frame is answered whoever asks, also where clients have to prove who they are.
-    fn is_for_strangers(&self, _frame: &Frame) -> bool {
-        false
-    }
-
     /// The connection has ended.
     fn ended(&self, connection: u64);
 }

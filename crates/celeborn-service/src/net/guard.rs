@@ -37,7 +37,7 @@ pub(super) async fn answer(
     frame: Frame,
 ) -> Result<()> {
     match (&shared.guard, connection.caller()) {
-        (Guard::Proof(keys), Caller::Stranger) if !shared.service.is_for_strangers(&frame) => {
+        (Guard::Proof(keys), Caller::Stranger) => {
             match proof(&frame) {
                 Some(asked) => prove(keys, connection, asked).await,
                 None => refuse(connection, &frame, &stranger()),

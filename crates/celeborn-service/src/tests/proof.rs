@@ -9,8 +9,7 @@ use dunlin_celeborn::rpc::endpoint;
 use dunlin_celeborn::sasl::DIGEST_MD5;
 
 use super::bed::{
-    APP, Bed, Driver, KEY, SECRET, ask, bare, batch, connect, connect_by, fetch, is_there,
-    master_of, push,
+    APP, Bed, Driver, KEY, SECRET, ask, bare, batch, connect, connect_by, fetch, master_of, push,
 };
 use super::proving::{challenged, initiation, prove, register, said, sasl};
 use super::secure::certificates;
@@ -41,14 +40,14 @@ async fn stored_and_read(bed: &Bed) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_that_registered_does_its_work_on_connections_that_prove_it() {
     let bed = Bed::asking(2, 8 << 20, None).await;
-    bed.workers[0].0.finds_itself().await.expect("it need not prove anything to itself");
+    bed.workers[0].0.finds_itself().await.expect("it is itself");
     stored_and_read(&bed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn proofs_go_over_encrypted_ports_too() {
     let bed = Bed::asking(2, 8 << 20, Some(certificates())).await;
-    bed.workers[0].0.finds_itself().await.expect("it need not prove anything to itself");
+    bed.workers[0].0.finds_itself().await.expect("it is itself");
     stored_and_read(&bed).await;
 }
 
@@ -113,7 +112,8 @@ async fn who_proves_nothing_is_told_so_and_gets_nothing() {
     let [master, worker, pushes, reads] = ports(&bed);
     for (port, name) in [(master, endpoint::MASTER), (worker, endpoint::WORKER)] {
         let client = connect(&bed.env, port).await;
-        assert!(is_there(&client, name).await, "anybody may ask that");
+        let asked = crate::control::exists(&client, name).await;
+        of_a_stranger(asked.expect_err("not even that").message());
         for message in [
             Message::from(pb::CheckWorkersAvailable {}),
             pb::HeartbeatFromApplication { app_id: APP.to_owned(), ..Default::default() }.into(),

@@ -68,7 +68,8 @@ pub struct Worker {
     id: WorkerId,
     addresses: [SocketAddr; 4],
     floor: Arc<Floor>,
-    keys: Arc<Keyring>,
+    /// If clients are asked who they are.
+    keys: Option<Arc<Keyring>>,
     ports: [Port; 4],
     cleaning: Task<()>,
 }
@@ -112,11 +113,12 @@ impl BoundWorker {
         let addresses = [0, 1, 2, 3].map(|at: usize| self.bound[at].address());
         let Self { bound, options, env } = self;
         let records = Records::of_worker(store, env.clone());
-        let keys = Arc::new(Keyring::of_worker(records.clone(), env.clone()));
+        let keyring = || Arc::new(Keyring::of_worker(records.clone(), env.clone()));
+        let keys = options.auth.then(keyring);
         let floor = Arc::new(Floor::new(core, records, &env, options.tls.clone()));
         let [rpc, push, fetch, replicate] = bound;
         let pushes = |mode| Arc::new(Pushes { floor: Arc::clone(&floor), mode });
-        let guard = if options.auth { Guard::Proof(Arc::clone(&keys)) } else { Guard::Open };
+        let guard = keys.clone().map_or(Guard::Open, Guard::Proof);
         let clients = (options.tls.clone(), guard);
         let mutual = |tls: Tls| Tls { server: Arc::clone(&tls.mutual), ..tls };
         let workers = (options.tls.map(mutual), Guard::Open);
@@ -129,8 +131,8 @@ impl BoundWorker {
             fetch.open(&fetches, Arc::new(Fetches(Arc::clone(&floor)))),
             replicate.open(&of_pushes("replicate", &workers), pushes(Mode::Replica)),
         ];
-        let weak = (Arc::downgrade(&floor), Arc::downgrade(&keys));
-        let cleaning = env.spawn("Celeborn cleaning", clean(weak, env.clone()));
+        let cleans = clean(Arc::downgrade(&floor), keys.clone(), env.clone());
+        let cleaning = env.spawn("Celeborn cleaning", cleans);
         Worker { id, addresses, floor, keys, ports, cleaning }
     }
 }
@@ -164,6 +166,9 @@ impl Worker {
         let asked = async {
             let tls = self.floor.peers.tls();
             let client = Client::connect(env, &address, (FIND_MAX, tls)).await?;
+            if let Some(keys) = &self.keys {
+                keys.of_itself()?.prove(&client).await?;
+            }
             control::exists(&client, endpoint::WORKER).await
         };
         let late = || Err(Error::retry("no answer"));
@@ -185,7 +190,9 @@ impl Worker {
     /// Removes now what no record has named at the last look either. Done by itself every half minute.
     /// `Retry`: the store does not answer.
     pub async fn clean(&self) -> Result<()> {
-        self.keys.clean().await?;
+        if let Some(keys) = &self.keys {
+            keys.clean().await?;
+        }
         self.floor.clean().await
     }
 
@@ -206,13 +213,17 @@ impl Drop for Worker {
     }
 }
 
-async fn clean((floor, keys): (Weak<Floor>, Weak<Keyring>), env: Env) {
+async fn clean(floor: Weak<Floor>, keys: Option<Arc<Keyring>>, env: Env) {
     loop {
         env.sleep(CLEAN_EVERY).await;
-        let (Some(floor), Some(keys)) = (floor.upgrade(), keys.upgrade()) else { return };
-        for done in [keys.clean().await, floor.clean().await] {
+        let Some(floor) = floor.upgrade() else { return };
+        let forgotten = match &keys {
+            Some(keys) => keys.clean().await,
+            None => Ok(()),
+        };
+        for done in [forgotten, floor.clean().await] {
             if let Err(error) = done {
-                tracing::debug!(%error, "a worker cannot look which shuffles have ended");
+                tracing::debug!(%error, "a worker cannot look what has ended");
             }
         }
     }

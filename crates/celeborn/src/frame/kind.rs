@@ -42,8 +42,8 @@ impl Limits {
     /// For a client: chunks are 8 MiB and the rest of a batch.
     pub const CLIENT: Self = Self { chunk_bytes_max: 512 << 20, ..Self::CONTROL };
 
-    /// The same port for who has not said yet who he is: a step of a proof, or the question for an
-    /// endpoint. A push comes in only to be refused.
+    /// The same port for who has not said yet who he is: a step of a proof. What is larger than that
+    /// comes in only to be refused.
     pub fn of_strangers(self) -> Self {
         Self {
             rpc_bytes_max: self.rpc_bytes_max.min(64 << 10),
