@@ -135,6 +135,9 @@ class Runner:
                 raise
         else:
             raise Failed("it was served")
+        finally:
+            # A client that failed so early leaves its masters to the next context of its JVM.
+            self.spark.stop()
         if self.arguments.server == "dunlin" and case.fails.encode() not in log.read_bytes()[before:]:
             raise Failed(f"the driver's log does not say: {case.fails}")
         return {"seconds": time.monotonic() - began}

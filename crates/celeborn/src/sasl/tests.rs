@@ -1,3 +1,5 @@
+//! The examples of the RFC, and what clients may and may not say.
+
 use dunlin_base::Kind;
 
 use super::key::{Side, Terms};
