@@ -40,7 +40,7 @@ pub(super) async fn answer(
         (Guard::Proof(keys), Caller::Stranger) => {
             match proof(&frame) {
                 Some(asked) => prove(keys, connection, asked).await,
-                None => refuse(connection, &frame, &stranger()),
+                None => turned_away(connection, &frame),
             }
             return Ok(());
         }
@@ -90,6 +90,15 @@ async fn prove(keys: &Keyring, connection: &Connection, (id, message): (RequestI
             connection.fail(id, told(&error));
         }
     }
+}
+
+/// Refuses a frame of a stranger, which can prove nothing any more then. Said once for each connection.
+fn turned_away(connection: &Connection, frame: &Frame) {
+    let stage = std::mem::replace(&mut *connection.stage.lock(), Stage::Over);
+    if !matches!(stage, Stage::Over) {
+        tracing::warn!(client = ?connection, "a Celeborn client has no spark.celeborn.auth.enabled");
+    }
+    refuse(connection, frame, &stranger());
 }
 
 /// Tells a client that a frame of its is not answered, in the way that its kind allows.
