@@ -6,6 +6,8 @@ the hash writer, no adaptive execution, local mode.
 
 from dataclasses import dataclass, field
 
+from certificates import PASSWORD
+
 # The settings of Celeborn by which cases differ most.
 CODEC = "spark.celeborn.client.shuffle.compression.codec"
 WRITER = "spark.celeborn.client.spark.shuffle.writer"
@@ -39,6 +41,19 @@ LOCAL = {
 MERGE = {"spark.sql.autoBroadcastJoinThreshold": "-1"}
 # A reader gives up a place after seconds, not after a minute.
 IMPATIENT = {"spark.celeborn.data.io.retryWait": "500ms", "spark.celeborn.data.io.maxRetries": "2"}
+# Of clients and of servers. The runner makes the files, and says where they are.
+AUTH = {"spark.celeborn.auth.enabled": "true"}
+ASKS = {"celeborn.auth.enabled": "true", "celeborn.internal.port.enabled": "true"}
+CERTIFICATES = "{certificates}"
+BELIEVES = {"trustStore": f"{CERTIFICATES}/authority.p12", "trustStorePassword": PASSWORD}
+SHOWS = {"keyStore": f"{CERTIFICATES}/process.p12", "keyStorePassword": PASSWORD}
+# A driver is a server, too, of its executors.
+TLS = {
+    f"spark.celeborn.ssl.{part}.{name}": value
+    for part, more in (("rpc_app", SHOWS), ("rpc_service", {}), ("data", {}))
+    for name, value in {"enabled": "true", **BELIEVES, **more}.items()
+}
+SECURED = {f"celeborn.ssl.{name}": value for name, value in {"enabled": "true", **BELIEVES, **SHOWS}.items()}
 BIG = {"rows": 90_000, "width": 512, "parts": 3}
 
 
@@ -68,6 +83,8 @@ class Case:
     bound: int = 120
     # Faults that come at random while the job runs, by name.
     faults: tuple = ()
+    # Must fail, and soon: who does not fit in is not let in. What Dunlin says then is in the driver's log.
+    fails: str = ""
     # Gives what the processes leave behind time to be found out.
     forgotten: bool = False
 
@@ -98,6 +115,13 @@ def short_cases():
         case("stage-rerun", "repartition", {"spark.celeborn.test.client.mockShuffleLost": "true", **RERUN}, rerun=True),
         case("attempt-dies", "half_written"),
         case("tpch", "tpch", ADAPTIVE, args={"scale": "0.01", "queries": [3, 9, 18, 21]}),
+        case("auth", "repartition", AUTH, servers=ASKS),
+        case("auth-two-copies", "repartition", AUTH, TWO, servers=ASKS),
+        # A client of 0.7 keeps the server's text to itself.
+        case("auth-missing", "repartition", servers=ASKS, fails="org.apache.celeborn"),
+        case("auth-unasked", "repartition", AUTH, fails="this server does not ask clients which application they are"),
+        case("tls-two-copies", "repartition", TLS, TWO, servers=SECURED),
+        case("auth-tls-two-copies", "repartition", AUTH, TLS, TWO, servers={**ASKS, **SECURED}),
     ]
 
 
@@ -134,6 +158,10 @@ def long_cases():
     failing = {**NONE, **IMPATIENT, "spark.celeborn.test.client.fetchFailure": "true"}
     yield Case("fetch-retried", "repartition", failing, whole)
     yield Case("fetch-retried-two-copies", "repartition", {**failing, **TWO}, whole)
+    apart = {**MERGE, **ADAPTIVE, **AUTH, **TLS, **TWO}
+    yield Case("auth-tls-executors-apart", "join", apart, master="local-cluster[2,1,640]", servers={**ASKS, **SECURED}, bound=180)
+    dies = {**IMPATIENT, **AUTH}
+    yield Case("auth-master-dies", "twice", dies, {"action": "kill-master"}, needs=frozenset({"kill-master"}), servers=ASKS, spoils=True)
     yield Case("executors-apart", "join", {**MERGE, **ADAPTIVE}, master="local-cluster[2,1,640]", bound=180)
     yield Case("tpch-adaptive", "tpch", ADAPTIVE, tpch, bound=600)
     yield Case("tpch-plain-zstd-two-copies", "tpch", {**ZSTD, **TWO}, tpch, bound=600)

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import cases
+import certificates
 import faults
 import servers
 from install import Place
@@ -48,10 +49,17 @@ class Runner:
             self.started += 1
             folder = self.folder / f"servers-{self.started}"
             if self.arguments.server == "java":
-                self.sets[key] = servers.Java(self.place.servers(self.version()), folder, case.workers, case.servers)
+                self.sets[key] = servers.Java(self.place.servers(self.version()), folder, case.workers, self.placed(case.servers))
             else:
-                self.sets[key] = servers.Dunlin(self.arguments.dunlin, folder, case.workers, case.servers)
+                self.sets[key] = servers.Dunlin(self.arguments.dunlin, folder, case.workers, self.placed(case.servers))
         return self.sets[key]
+
+    def placed(self, conf):
+        """Settings that name files of certificates, which are made when they are named first."""
+        folder = self.folder / "certificates"
+        if any(cases.CERTIFICATES in value for value in conf.values()) and not folder.exists():
+            certificates.make(folder)
+        return {name: value.replace(cases.CERTIFICATES, str(folder)) for name, value in conf.items()}
 
     def version(self):
         there = self.place.server_versions()
@@ -112,10 +120,12 @@ class Runner:
     def run(self, case):
         """Raises Failed with the reason; gives what was seen."""
         on = self.servers_for(case)
-        expected = None if case.forgotten else self.plain(case)
+        expected = None if case.forgotten or case.fails else self.plain(case)
         endpoint = {"spark.celeborn.master.endpoints": on.endpoint}
-        conf = {**BASE, **CELEBORN, **endpoint, **case.conf}
+        conf = {**BASE, **CELEBORN, **endpoint, **self.placed(case.conf)}
         request = {"master": case.master, "app": case.name, "conf": conf, "job": case.job, "args": self.arguments_of(case)}
+        if case.fails:
+            return self.refused(request, case)
         if case.master == "standalone":
             request["master"] = self.standalone()
         with faults.During(on, case.faults, self.arguments.seed) if case.faults else contextlib.nullcontext() as during:
@@ -137,6 +147,24 @@ class Runner:
             raise Failed(during.failure)
         if not all(during.counts.values()):
             raise Failed("the job ended before all kinds of faults had come")
+
+    def refused(self, request, case):
+        """A job that must not succeed. Too late is no refusal."""
+        began, log = time.monotonic(), self.spark.log
+        before = log.stat().st_size if log.exists() else 0
+        try:
+            self.spark.run(request, case.bound, lambda action: None)
+        except Failed as failed:
+            if "no end within" in str(failed):
+                raise
+        else:
+            raise Failed("it was served")
+        finally:
+            # A client that failed so early leaves its masters to the next context of its JVM.
+            self.spark.stop()
+        if self.arguments.server == "dunlin" and case.fails.encode() not in log.read_bytes()[before:]:
+            raise Failed(f"the driver's log does not say: {case.fails}")
+        return {"seconds": time.monotonic() - began}
 
     def check(self, case, expected, found):
         if found["rows"] != expected["rows"]:

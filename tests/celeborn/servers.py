@@ -87,6 +87,7 @@ class Java:
             "celeborn.master.http.host": HOST,
             "celeborn.master.http.port": self.http,
             "celeborn.master.endpoints": self.endpoint,
+            "celeborn.master.internal.endpoints": f"{HOST}:{internal}",
             "celeborn.worker.http.host": HOST,
             "celeborn.network.bind.preferIpAddress": "true",
             "celeborn.network.advertise.preferIpAddress": "true",
@@ -210,6 +211,9 @@ class Dunlin:
     name = "dunlin"
     can = frozenset({*faults.NAMED, "list-shuffles", *(() if os.geteuid() else ("little-disk",))})
     OPTIONS = {"celeborn.master.heartbeat.application.timeout": "--celeborn-application-timeout"}
+    FLAGS = {"celeborn.auth.enabled": "--celeborn-auth"}
+    # Names of files beside Celeborn's key store.
+    PEM = {"--tls-cert": "process.pem", "--tls-key": "process.key", "--tls-ca": "authority.pem"}
 
     def __init__(self, dunlin, folder, workers, conf=None):
         self.dunlin, self.folder, self.workers = dunlin, Path(folder), workers
@@ -219,7 +223,11 @@ class Dunlin:
         self.processes, self.leaving, self.commands, self.facts = {}, {}, {}, {}
         self.mounts = contextlib.ExitStack()
         known = {self.OPTIONS[name]: value.rstrip("s") for name, value in self.conf.items() if name in self.OPTIONS}
+        if self.conf.get("celeborn.ssl.enabled") == "true":
+            keys = Path(self.conf["celeborn.ssl.keyStore"]).parent
+            known |= {option: str(keys / file) for option, file in self.PEM.items()}
         self.own = [word for option in known.items() for word in option]
+        self.own += [flag for name, flag in self.FLAGS.items() if self.conf.get(name) == "true"]
         self.own += ["--config", str(self.configuration())]
         first, second, *etcd = free_ports(2 + 2 * self.conf.get("dunlin.etcd", 1))
         self.endpoint = f"{HOST}:{first},{HOST}:{second}"

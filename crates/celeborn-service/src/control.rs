@@ -9,6 +9,7 @@ use dunlin_celeborn::frame::{Frame, RequestId};
 use dunlin_celeborn::message::Message;
 use dunlin_celeborn::rpc::{self, Content, Envelope, Form, endpoint, exists_reply};
 
+use crate::auth::Caller;
 use crate::net::{Client, Connection, Service};
 
 /// What answers the messages of a control port.
@@ -17,8 +18,9 @@ pub(crate) trait Endpoint: Send + Sync + 'static {
     /// Whether an endpoint of this name is here.
     fn is(&self, name: &str) -> bool;
 
-    /// The answer to a message. An error is sent to the client as the failure of its request.
-    async fn handle(&self, message: Message) -> Result<Message>;
+    /// The answer to a message of someone who may ask for what it names. An error is sent to the client
+    /// as the failure of its request.
+    async fn handle(&self, caller: &Caller, message: Message) -> Result<Message>;
 }
 
 /// An endpoint behind a port.
@@ -44,7 +46,7 @@ impl<E: Endpoint> Service for Control<E> {
 impl<E: Endpoint> Control<E> {
     async fn request(&self, to: &Arc<Connection>, id: RequestId, body: Bytes) -> Result<()> {
         let envelope = Envelope::decode(body)?;
-        match self.reply(envelope).await {
+        match self.reply(&to.caller(), envelope).await {
             Ok(reply) => to.respond(id, reply),
             Err(error) => {
                 tracing::debug!(client = ?to, %error, "a request of a Celeborn client failed");
@@ -54,7 +56,7 @@ impl<E: Endpoint> Control<E> {
         Ok(())
     }
 
-    async fn reply(&self, envelope: Envelope) -> Result<Bytes> {
+    async fn reply(&self, caller: &Caller, envelope: Envelope) -> Result<Bytes> {
         let name = envelope.endpoint;
         match Content::decode(envelope.content)? {
             Content::CheckExistence(wanted) if name == endpoint::VERIFIER => {
@@ -64,7 +66,11 @@ impl<E: Endpoint> Control<E> {
                 Err(Error::invalid(format!("'{name}' does not know which endpoints there are")))
             }
             Content::Message(message, form) if self.0.is(&name) => {
-                let answer = self.0.handle(Message::decode(message)?).await?.encode();
+                let message = Message::decode(message)?;
+                if let Some(application) = message.application() {
+                    caller.may(application)?;
+                }
+                let answer = self.0.handle(caller, message).await?.encode();
                 Content::Message(answer, answered_in(form)).encode()
             }
             Content::Message(..) => {

@@ -2,8 +2,9 @@
 //! the metadata store and the shuffle worker. Why it is as it is: `design/2026-11-28-celeborn-door.md`.
 //!
 //! What is on the wire is in `dunlin_celeborn`; here is what it means. Start at [`Master`] and
-//! [`Worker`]; `net` is what both are made of, `records` what they share.
+//! [`Worker`]; `net` is what both are made of, `auth` who may ask, `records` what they share.
 
+mod auth;
 mod control;
 mod fleet;
 mod master;

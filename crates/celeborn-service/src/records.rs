@@ -14,10 +14,12 @@ mod excluded;
 mod lost;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Debug, Formatter};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dunlin_base::{Env, Error, Kind, LeaseId, QueryId, Result};
+use dunlin_base::{Env, Error, Kind, LeaseId, QueryId, Result, Revision};
+use dunlin_celeborn::sasl::Key;
 use dunlin_metadata::{Compare, Entry, LEASE_TTL_MIN, Op, StoreRef, Txn, TxnOutcome};
 use futures::future::try_join;
 use prost::Message;
@@ -35,8 +37,9 @@ const NAME_LEN_MAX: usize = 400;
 /// How often a change is tried that others were quicker with.
 const TRIES: usize = 5;
 
-/// An application that is alive.
+/// An application that is alive. `Debug` does not show its key.
 #[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
 pub(crate) struct App {
     /// Each heartbeat of the application keeps it.
     #[prost(int64, tag = "1")]
@@ -52,9 +55,19 @@ pub(crate) struct App {
     /// What it said of itself.
     #[prost(btree_map = "string, string", tag = "5")]
     pub(crate) extra: BTreeMap<String, String>,
+    /// What it proves itself with, a [`Key`]; empty if it never registered a secret.
+    #[prost(bytes = "bytes", tag = "6")]
+    key: Bytes,
     /// The lease of what is remembered longer. Kept together with the other one.
     #[prost(int64, tag = "10")]
     memory: i64,
+}
+
+impl Debug for App {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { lease, tenant, user, since, .. } = self;
+        write!(f, "App({tenant}/{user} since {since}, lease {lease})")
+    }
 }
 
 /// A shuffle that has slots.
@@ -66,6 +79,9 @@ struct Shuffle {
     /// The host of the driver that asked for slots.
     #[prost(string, tag = "10")]
     host: String,
+    /// The [`Key`] of its application, empty if it has none: a later one of the same name does not get it.
+    #[prost(bytes = "bytes", tag = "11")]
+    key: Bytes,
 }
 
 /// The records. Cheap to clone. Every call is one or a few transactions and may be repeated; `Retry`:
@@ -89,8 +105,14 @@ impl Records {
     }
 
     /// The application says that it lives, and perhaps who it is. One that is not known, or was given
-    /// up, begins anew: without shuffles.
-    pub(crate) async fn beat(&self, app: &str, about: Option<&App>) -> Result<App> {
+    /// up, begins anew: without shuffles, and with the key that it proved, if it did. `Invalid`: one of
+    /// this name is alive that has another key.
+    pub(crate) async fn beat(
+        &self,
+        app: &str,
+        about: Option<&App>,
+        proved: Option<Key>,
+    ) -> Result<App> {
         let key = app_key(app)?;
         for _ in 0..TRIES {
             let found = self.store.get(&key).await?;
@@ -102,6 +124,9 @@ impl Records {
                 Some(_) => try_join(self.keep(known.lease), self.keep(known.memory)).await?,
                 None => (false, false),
             };
+            if kept && proved.is_some_and(|key| known.key() != Some(key)) {
+                return Err(another(app));
+            }
             let news = about.filter(|about| !known.says(about));
             if kept && remembered && news.is_none() {
                 return Ok(known);
@@ -110,7 +135,12 @@ impl Records {
             let memory = self.lease(remembered, known.memory, self.ttl * MEMORY).await?.0;
             let said = news.unwrap_or(&known);
             let since = if kept { known.since } else { self.env.unix_ms() };
-            let app = App { lease: lease.0, memory, since, ..said.clone() };
+            let proof = match proved {
+                Some(key) => Bytes::copy_from_slice(&key.to_bytes()),
+                None if kept => known.key.clone(),
+                None => Bytes::new(),
+            };
+            let app = App { lease: lease.0, memory, since, key: proof, ..said.clone() };
             let compare = match modified {
                 Some(revision) => Compare::Modified(key.clone(), revision),
                 None => Compare::Absent(key.clone()),
@@ -126,18 +156,38 @@ impl Records {
         Err(Error::retry(format!("application {app} is changed by others all the time")))
     }
 
+    /// The key of an application that is alive and has one, and when its record was written.
+    pub(crate) async fn key(&self, app: &str) -> Result<Option<(Key, Revision)>> {
+        let Some(entry) = self.store.get(&app_key(app)?).await? else { return Ok(None) };
+        Ok(decoded::<App>(&entry)?.key().map(|key| (key, entry.modified)))
+    }
+
+    /// `Invalid`: an application of this name is alive that has another key.
+    pub(crate) async fn is_still(&self, app: &str, proved: Key) -> Result<()> {
+        match self.store.get(&app_key(app)?).await? {
+            Some(entry) if decoded::<App>(&entry)?.key() != Some(proved) => Err(another(app)),
+            _ => Ok(()),
+        }
+    }
+
     /// The shuffle has slots from now on; the id that it has or gets. Durable when this returns.
     /// `host`: where its driver is.
-    pub(crate) async fn open(&self, app: &str, shuffle: i32, host: &str) -> Result<QueryId> {
+    pub(crate) async fn open(
+        &self,
+        (app, shuffle): (&str, i32),
+        host: &str,
+        proved: Option<Key>,
+    ) -> Result<QueryId> {
         let (key, id_key) = (shuffle_key(app, shuffle)?, id_key(app, shuffle)?);
         for _ in 0..TRIES {
             if let Some(entry) = self.store.get(&key).await? {
                 return query(&entry);
             }
-            let owner = self.beat(app, None).await?;
+            let owner = self.beat(app, None, proved).await?;
             let id = QueryId::generate(&self.env);
             let query = Bytes::copy_from_slice(&id.to_u128().to_be_bytes());
-            let record = Bytes::from(Shuffle { query, host: host.to_owned() }.encode_to_vec());
+            let shuffle = Shuffle { query, host: host.to_owned(), key: owner.key.clone() };
+            let record = Bytes::from(shuffle.encode_to_vec());
             let puts = vec![
                 Op::Put(key.clone(), record.clone(), Some(LeaseId(owner.lease))),
                 Op::Put(id_key.clone(), record, Some(LeaseId(owner.memory))),
@@ -251,10 +301,19 @@ impl App {
         Self { tenant, user, extra, ..Self::default() }
     }
 
+    /// What it proves itself with.
+    pub(crate) fn key(&self) -> Option<Key> {
+        Key::from_bytes(&self.key).ok()
+    }
+
     /// True if what `about` says is known.
     fn says(&self, about: &Self) -> bool {
         (&self.tenant, &self.user, &self.extra) == (&about.tenant, &about.user, &about.extra)
     }
+}
+
+fn another(app: &str) -> Error {
+    Error::invalid(format!("application {app} is registered already, with another secret"))
 }
 
 fn app_key(app: &str) -> Result<String> {
@@ -335,32 +394,32 @@ pub(crate) mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_application_lives_as_long_as_it_beats() {
         let (records, env) = records();
-        records.open("app", 4, "h").await.expect("a first shuffle");
+        records.open(("app", 4), "h", None).await.expect("a first shuffle");
         for _ in 0..4 {
             env.sleep(TTL / 2).await;
-            records.beat("app", None).await.expect("alive");
+            records.beat("app", None, None).await.expect("alive");
         }
         assert_eq!(records.shuffles("app").await.expect("read"), [4]);
         env.sleep(TTL * 2).await;
         assert_eq!(records.apps().await.expect("read"), []);
         assert_eq!(records.shuffles("app").await.expect("read"), [0; 0]);
-        records.beat("app", None).await.expect("it begins anew");
+        records.beat("app", None, None).await.expect("it begins anew");
         assert_eq!(records.shuffles("app").await.expect("read"), [0; 0]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_shuffle_keeps_its_id_until_it_is_closed() {
         let (records, _) = records();
-        let first = records.open("a/b", 1, "h").await.expect("opened");
-        assert_eq!(records.open("a/b", 1, "h").await.expect("again"), first);
-        let other = records.open("a/b", 12, "h").await.expect("opened");
+        let first = records.open(("a/b", 1), "h", None).await.expect("opened");
+        assert_eq!(records.open(("a/b", 1), "h", None).await.expect("again"), first);
+        let other = records.open(("a/b", 12), "h", None).await.expect("opened");
         assert_eq!(records.find("a/b", 1).await.expect("read"), Some(first));
         assert_eq!(records.find("a", 1).await.expect("read"), None);
         assert_eq!(records.shuffles("a/b").await.expect("read"), [1, 12]);
         records.close("a/b", 1).await.expect("closed");
         records.close("a/b", 1).await.expect("twice is once");
         assert_eq!(records.queries().await.expect("read"), [other]);
-        let anew = records.open("a/b", 1, "h").await.expect("opened anew");
+        let anew = records.open(("a/b", 1), "h", None).await.expect("opened anew");
         assert_ne!(anew, first, "data of the first may be left somewhere");
     }
 
@@ -368,7 +427,7 @@ pub(crate) mod tests {
     async fn an_end_takes_the_shuffles_along_and_nobody_elses() {
         let (records, _) = records();
         for app in ["a", "a.1"] {
-            records.open(app, 0, "h").await.expect("opened");
+            records.open((app, 0), "h", None).await.expect("opened");
         }
         records.end("a").await.expect("ended");
         records.end("a").await.expect("twice is once");
@@ -382,11 +441,38 @@ pub(crate) mod tests {
         let (records, _) = records();
         let extra = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
         let about = App::about("t".to_owned(), "u".to_owned(), extra);
-        let said = records.beat("app", Some(&about)).await.expect("registered");
-        let kept = records.beat("app", None).await.expect("alive");
+        let said = records.beat("app", Some(&about), None).await.expect("registered");
+        let kept = records.beat("app", None, None).await.expect("alive");
         assert_eq!((&said, kept.user.as_str()), (&kept, "u"));
-        let again = records.beat("app", Some(&about)).await.expect("the same again");
+        let again = records.beat("app", Some(&about), None).await.expect("the same again");
         assert_eq!(again, said);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_bound_to_the_secret_that_came_first_until_the_application_ends() {
+        let (records, env) = records();
+        let [first, other] = ["first", "other"].map(|secret| Key::new("app", secret));
+        let about = App::about("t".to_owned(), "u".to_owned(), BTreeMap::new());
+        records.beat("app", None, Some(first)).await.expect("registered");
+        records.beat("app", None, Some(first)).await.expect("the same again");
+        records.beat("app", Some(&about), Some(first)).await.expect("alive");
+        assert_eq!(records.key("app").await.expect("read").map(|(key, _)| key), Some(first));
+        for refused in [
+            records.beat("app", None, Some(other)).await.map(drop),
+            records.open(("app", 0), "h", Some(other)).await.map(drop),
+            records.is_still("app", other).await,
+        ] {
+            let error = refused.expect_err("another secret");
+            assert_eq!(error.kind(), Kind::Invalid, "{error}");
+        }
+        env.sleep(TTL * 2).await;
+        assert_eq!(records.key("app").await.expect("read"), None);
+        records.is_still("app", other).await.expect("it has ended");
+        records.beat("app", None, Some(other)).await.expect("the name is free");
+        records.end("app").await.expect("ended");
+        records.beat("app", None, None).await.expect("one that was not asked");
+        let error = records.beat("app", None, Some(first)).await.expect_err("it is taken");
+        assert!(error.message().contains("registered already"), "{error}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::location::{self, Location, pack, unpack};
 use crate::message::{Message, Undecoded};
 use crate::push::{self, PushReply};
 use crate::rpc::{Content, Envelope, NotLeader, TransportMessage, exists};
+use crate::sasl::{self, Key};
 use crate::{batch, pb, rpc};
 
 #[global_allocator]
@@ -219,6 +220,20 @@ fn fuzz_sets_of_maps() {
                 assert_eq!(MapIds::decode(&set.encode()).expect("its own"), set);
             }
         }
+    });
+}
+
+#[test]
+fn fuzz_proofs() {
+    let corpus = [sasl::tests::right(), sasl::tests::challenge().to_bytes().to_vec()];
+    let key = Key::new("app", "secret");
+    // A directive is four bytes at least, and a name and a value in memory of their own.
+    fuzz("proofs of Celeborn", &corpus, 20_000, |bytes| {
+        match within(bytes, 64, |bytes| sasl::tests::challenge().answered(&bytes)) {
+            Err(error) => assert_eq!(error.kind(), Kind::Invalid, "{error}"),
+            Ok(claim) => assert!(claim.check(&key).is_none() && !claim.application().is_empty()),
+        }
+        let _ = within(bytes, 64, |bytes| sasl::answer(&bytes, ("app", "secret"), "x").map(drop));
     });
 }
 

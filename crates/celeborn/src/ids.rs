@@ -80,6 +80,14 @@ impl FromStr for ShuffleKey {
     }
 }
 
+impl ShuffleKey {
+    /// The application that a text names, if it is the key of a shuffle: what is before the last dash,
+    /// or all of it. Whether it is a key at all is not looked at.
+    pub fn application_of(text: &str) -> &str {
+        text.rsplit_once('-').map_or(text, |(application, _)| application)
+    }
+}
+
 impl fmt::Display for ShuffleKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.application, self.shuffle)

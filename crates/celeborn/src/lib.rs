@@ -9,7 +9,8 @@
 //!
 //! From the outside in: [`frame`] is what is on every connection; [`rpc`] what is in the body of a
 //! request to a control port; [`message`] which protobuf message that is; [`pb`] these messages;
-//! [`push`] and [`batch`] what is in the bodies on the data ports. The rest are the texts and numbers
+//! [`push`] and [`batch`] what is in the bodies on the data ports; [`sasl`] is how a client proves
+//! which application it is. The rest are the texts and numbers
 //! inside: [`ids`], [`status`], [`storage`], [`location`], [`bitmap`].
 
 pub mod batch;
@@ -28,6 +29,7 @@ pub mod push;
 #[cfg(test)]
 mod recorded;
 pub mod rpc;
+pub mod sasl;
 pub mod status;
 pub mod storage;
 mod text;

@@ -250,6 +250,10 @@ pub(crate) struct Serve {
     #[arg(long, env = "DUNLIN_CELEBORN_WORKER_PORTS", value_name = "PORT,PORT,PORT,PORT")]
     #[arg(value_parser = four_ports)]
     pub(crate) celeborn_worker_ports: Option<FourPorts>,
+    /// Celeborn's clients have to prove which application they are (spark.celeborn.auth.enabled), at all
+    /// masters and workers alike. Beyond one machine it takes TLS
+    #[arg(long, env = "DUNLIN_CELEBORN_AUTH")]
+    pub(crate) celeborn_auth: bool,
     /// Where this machine stands, such as /rack7: second copies go to another rack if a client asks
     #[arg(long, env = "DUNLIN_RACK", value_name = "/RACK", default_value = "/default-rack")]
     pub(crate) rack: String,

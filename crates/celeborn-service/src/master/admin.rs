@@ -122,7 +122,7 @@ impl Master {
     /// Has shuffles be known again whose records are gone. Returns those of which nothing is known.
     pub async fn revise(&self, app: &str, shuffles: &[i32]) -> Result<Vec<i32>> {
         few(shuffles.len())?;
-        self.desk.records.revise(app, shuffles).await
+        self.desk.records.revise(app, shuffles, None).await
     }
 
     fn names(&self) -> BTreeSet<WorkerId> {

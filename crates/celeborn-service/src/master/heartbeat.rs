@@ -3,6 +3,7 @@
 use dunlin_base::Result;
 use dunlin_celeborn::message::Message;
 use dunlin_celeborn::pb;
+use dunlin_celeborn::sasl::Key;
 use dunlin_celeborn::status::StatusCode;
 
 use super::Desk;
@@ -10,8 +11,12 @@ use super::crew::Standing;
 use super::requests::quota;
 
 impl Desk {
-    pub(super) async fn heartbeat(&self, beat: pb::HeartbeatFromApplication) -> Result<Message> {
-        self.records.beat(&beat.app_id, None).await?;
+    pub(super) async fn heartbeat(
+        &self,
+        beat: pb::HeartbeatFromApplication,
+        proved: Option<Key>,
+    ) -> Result<Message> {
+        self.records.beat(&beat.app_id, None, proved).await?;
         self.heard(&beat.app_id);
         if !beat.should_response {
             return Ok(Message::OneWayMessageResponse);

@@ -17,9 +17,10 @@ use dunlin_celeborn::frame::Limits;
 use dunlin_metadata::StoreRef;
 use parking_lot::Mutex;
 
+use crate::auth::Keyring;
 use crate::control::Control;
 use crate::fleet::Fleet;
-use crate::net::{Bound, Port, PortOptions, Tls};
+use crate::net::{Bound, Guard, Port, PortOptions, Tls};
 use crate::records::Records;
 use crate::timer::{Timer, Times};
 
@@ -39,13 +40,16 @@ pub struct MasterOptions {
     pub application_ttl: Duration,
     /// How partitions are dealt out to workers.
     pub slots: SlotPolicy,
+    /// Clients have to prove which application they are. All masters and workers have to agree.
+    pub auth: bool,
 }
 
 impl MasterOptions {
-    /// The defaults, listening there without TLS.
+    /// The defaults, listening there without TLS, for anybody.
     pub fn new(listen: impl Into<String>) -> Self {
-        let (tls, application_ttl) = (None, Duration::from_secs(300));
-        Self { listen: listen.into(), tls, application_ttl, slots: SlotPolicy::default() }
+        let application_ttl = Duration::from_secs(300);
+        let (listen, slots) = (listen.into(), SlotPolicy::default());
+        Self { listen, tls: None, application_ttl, slots, auth: false }
     }
 }
 
@@ -95,10 +99,12 @@ impl Master {
         store: StoreRef,
         fleet: Arc<dyn Fleet>,
     ) -> Result<Self> {
-        let MasterOptions { listen, tls, application_ttl, slots } = options;
+        let MasterOptions { listen, tls, application_ttl, slots, auth } = options;
         let bound = Bound::bind(env, &listen).await?;
         let address = bound.address();
         let records = Records::new(store, env.clone(), application_ttl);
+        let keys = Keyring::of_master(records.clone(), env.clone());
+        let guard = if auth { Guard::Proof(Arc::new(keys)) } else { Guard::Open };
         let (env, policy) = (env.clone(), slots);
         let (heard, offers) = (Mutex::default(), Timer::default());
         let desk = Desk { records, fleet, env, policy, heard, offers };
@@ -110,6 +116,7 @@ impl Master {
             requests_max: 256,
             room: ByteCount(256 << 20),
             tls,
+            guard,
         };
         let port = bound.open(&options, Arc::new(Control(Arc::clone(&desk))));
         Ok(Self { address, port, desk })

@@ -12,12 +12,14 @@ use dunlin_celeborn::location::{Copy, Location, pack};
 use dunlin_celeborn::message::Message;
 use dunlin_celeborn::pb;
 use dunlin_celeborn::rpc::endpoint;
+use dunlin_celeborn::sasl::Key;
 use dunlin_celeborn::status::StatusCode;
 use dunlin_celeborn::storage::{Available, StorageInfo, StorageType};
 
 use super::Desk;
 use super::crew::Standing;
 use super::slots::{Candidate, Offer, Slot, Wish, offer, weight};
+use crate::auth::Caller;
 use crate::control::Endpoint;
 use crate::fleet::Worker;
 use crate::records::App;
@@ -34,17 +36,21 @@ impl Endpoint for Desk {
         name == endpoint::MASTER
     }
 
-    async fn handle(&self, message: Message) -> Result<Message> {
+    async fn handle(&self, caller: &Caller, message: Message) -> Result<Message> {
+        let proved = caller.key();
+        if let (Some(key), Some(application)) = (proved, message.application()) {
+            self.records.is_still(application, key).await?;
+        }
         match message {
             Message::RegisterApplicationInfo(asked) => {
                 let user = asked.user_identifier.unwrap_or_default();
                 let about = App::about(user.tenant_id, user.name, asked.extra_info);
-                self.records.beat(&asked.app_id, Some(&about)).await?;
+                self.records.beat(&asked.app_id, Some(&about), proved).await?;
                 self.heard(&asked.app_id);
                 tracing::info!(app = asked.app_id, "a Celeborn application registers");
                 Ok(Message::OneWayMessageResponse)
             }
-            Message::HeartbeatFromApplication(beat) => self.heartbeat(*beat).await,
+            Message::HeartbeatFromApplication(beat) => self.heartbeat(*beat, proved).await,
             Message::CheckWorkersAvailable(_) => {
                 let available = self.crew().await?.iter().any(Standing::takes_slots);
                 Ok(pb::CheckWorkersAvailableResponse { available }.into())
@@ -52,7 +58,7 @@ impl Endpoint for Desk {
             Message::CheckQuota(_) => Ok(quota().into()),
             Message::RequestSlots(asked) => {
                 let start = self.env.now();
-                let answer = self.request_slots(&asked).await;
+                let answer = self.request_slots(&asked, proved).await;
                 let now = self.env.now();
                 self.offers.record(now.saturating_sub(start), now);
                 answer
@@ -75,7 +81,7 @@ impl Endpoint for Desk {
                 tracing::info!(app = asked.app_id, "a Celeborn application ends");
                 Ok(pb::ApplicationLostResponse { status: StatusCode::Success.number() }.into())
             }
-            Message::ReviseLostShuffles(asked) => self.revise(&asked).await,
+            Message::ReviseLostShuffles(asked) => self.revise(&asked, proved).await,
             Message::RegisterWorker(_) | Message::HeartbeatFromWorker(_) => {
                 Err(Error::invalid("a worker of Celeborn cannot join")
                     .with_hint("run workers of Dunlin: `dunlin serve --roles celeborn-worker`"))
@@ -111,7 +117,11 @@ impl Desk {
         Ok(workers)
     }
 
-    async fn request_slots(&self, asked: &pb::RequestSlots) -> Result<Message> {
+    async fn request_slots(
+        &self,
+        asked: &pb::RequestSlots,
+        proved: Option<Key>,
+    ) -> Result<Message> {
         let workers = self.eligible(asked).await?;
         let candidate = |(index, worker): (usize, &Worker)| Candidate {
             host: worker.id.host.to_string(),
@@ -138,7 +148,7 @@ impl Desk {
             }));
         };
         // Before the answer: who has slots is known, or its workers would remove what it pushes.
-        match self.records.open(app, shuffle, &asked.hostname).await {
+        match self.records.open((app, shuffle), &asked.hostname, proved).await {
             Ok(query) => tracing::info!(
                 app, shuffle, %query, partitions = offer.slots.len(), "a Celeborn shuffle begins"
             ),
@@ -152,8 +162,8 @@ impl Desk {
     }
 
     /// Those whose records went are known again, as long as somebody remembers them.
-    async fn revise(&self, asked: &pb::ReviseLostShuffles) -> Result<Message> {
-        let gone = self.records.revise(&asked.app_id, &asked.lost_shuffles).await?;
+    async fn revise(&self, asked: &pb::ReviseLostShuffles, proved: Option<Key>) -> Result<Message> {
+        let gone = self.records.revise(&asked.app_id, &asked.lost_shuffles, proved).await?;
         let message = match gone.is_empty() {
             true => String::new(),
             false => format!("shuffles {gone:?} of {} have ended", asked.app_id),

@@ -12,10 +12,13 @@ use dunlin_base::env::Task;
 use dunlin_base::net::{Outbox, OutboxOptions, Reader, Stream, split};
 use dunlin_base::{ByteCount, Error, Kind, Result};
 use dunlin_celeborn::frame::{Decoder, Encoded, Frame, RequestId, Slice};
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, mpsc};
 
+use super::guard::{self, Guard};
 use super::port::Shared;
 use super::room::Taken;
+use crate::auth::{Caller, Stage};
 
 /// Chunks that wait for the socket of one connection.
 const SEND_BYTES_MAX: ByteCount = ByteCount(8 << 20);
@@ -31,6 +34,9 @@ const FRAME_WAIT: Duration = Duration::from_secs(60);
 
 /// An encrypted connection has begun within this.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// Who has to prove who he is has done so within this.
+const PROOF_MAX: Duration = Duration::from_secs(30);
 
 /// A peer that takes nothing for this long is gone.
 const STALL_MAX: Duration = Duration::from_secs(120);
@@ -56,6 +62,9 @@ pub(crate) struct Connection {
     pub(crate) number: u64,
     /// Where it comes from.
     pub(crate) peer: SocketAddr,
+    caller: RwLock<Caller>,
+    /// How far it is with proving who it is.
+    pub(super) stage: Mutex<Stage>,
     out: Outbox,
 }
 
@@ -66,6 +75,20 @@ impl Debug for Connection {
 }
 
 impl Connection {
+    /// Who asks on it.
+    pub(crate) fn caller(&self) -> Caller {
+        self.caller.read().clone()
+    }
+
+    /// It has proved who it is.
+    pub(super) fn enter(&self, caller: Caller) {
+        *self.caller.write() = caller;
+    }
+
+    fn is_stranger(&self) -> bool {
+        matches!(*self.caller.read(), Caller::Stranger)
+    }
+
     /// Answers a request. An answer that cannot be sent is of no use to anybody.
     pub(crate) fn respond(&self, id: RequestId, body: Bytes) {
         self.post(&Frame::RpcResponse(id, body));
@@ -129,14 +152,27 @@ async fn run(
         ping_every: FOR_EVER,
         ping: vec![Frame::Heartbeat.encode()?.head],
     });
-    let connection = Arc::new(Connection { number, peer, out });
+    let (caller, stage) = (RwLock::new(shared.guard.first()), Mutex::default());
+    let connection = Arc::new(Connection { number, peer, caller, stage, out });
     let (broken, mut breaks) = mpsc::channel(1);
     let mut writing = pin!(connection.out.run(env, writer));
     tokio::select! {
         error = take(shared, &connection, (&mut reader, broken)) => Err(error),
         error = breaks.recv() => Err(error.unwrap_or_else(|| Error::bug("nobody takes frames"))),
         written = &mut writing => written,
+        error = unproved(shared, &connection) => Err(error),
     }
+}
+
+/// Ends once a client that has to prove who it is has had its time.
+async fn unproved(shared: &Shared, connection: &Connection) -> Error {
+    if matches!(shared.guard, Guard::Proof(_)) {
+        shared.env.sleep(PROOF_MAX).await;
+        if connection.is_stranger() {
+            return Error::retry("a client does not prove who it is");
+        }
+    }
+    std::future::pending().await
 }
 
 /// Takes frames until something is wrong. Requests that are being answered end with it.
@@ -149,7 +185,7 @@ async fn take(
     let mut answers = Answers::default();
     let mut decoder = Decoder::new(shared.limits);
     loop {
-        let (frame, room) = match next(shared, &mut decoder, reader).await {
+        let (frame, room) = match next((shared, connection), &mut decoder, reader).await {
             Ok((Frame::Heartbeat, _)) => continue,
             Ok(next) => next,
             Err(error) => return error,
@@ -160,7 +196,7 @@ async fn take(
         let (of, client, broken) = (Arc::clone(shared), Arc::clone(connection), broken.clone());
         answers.add(shared.env.spawn("Celeborn request", async move {
             let _held = (slot, room);
-            if let Err(error) = of.service.answer(&client, frame).await {
+            if let Err(error) = guard::answer(&of, &client, frame).await {
                 // Another answer may have said so already.
                 drop(broken.try_send(error));
             }
@@ -194,7 +230,7 @@ impl Drop for Answers {
 
 /// The next frame, with room for its body.
 async fn next(
-    shared: &Shared,
+    (shared, connection): (&Shared, &Connection),
     decoder: &mut Decoder,
     reader: &mut Reader,
 ) -> Result<(Frame, Option<Taken>)> {
@@ -217,6 +253,11 @@ async fn next(
                 shared.env.timeout(left, reader.exactly(wants)).await.unwrap_or_else(late)?
             }
         };
+        // Only now: the client may have been let in since it was waited for.
+        decoder.limit(match connection.is_stranger() {
+            true => shared.limits.of_strangers(),
+            false => shared.limits,
+        });
         if let Some(frame) = decoder.feed(piece)? {
             return Ok((frame, room));
         }

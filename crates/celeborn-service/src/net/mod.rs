@@ -3,11 +3,13 @@
 
 mod client;
 mod connection;
+mod guard;
 mod port;
 mod room;
 mod tls;
 
 pub(crate) use client::Client;
 pub(crate) use connection::{Connection, Service};
+pub(crate) use guard::Guard;
 pub(crate) use port::{Bound, Port, PortOptions};
 pub use tls::Tls;

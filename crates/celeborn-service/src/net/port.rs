@@ -13,6 +13,7 @@ use dunlin_celeborn::frame::Limits;
 use parking_lot::Mutex;
 
 use super::connection::{Service, serve};
+use super::guard::Guard;
 use super::room::Room;
 use super::tls::Tls;
 
@@ -34,6 +35,8 @@ pub(crate) struct PortOptions {
     pub(crate) room: ByteCount,
     /// Encryption; `None` is plain TCP.
     pub(crate) tls: Option<Tls>,
+    /// What is asked of clients.
+    pub(crate) guard: Guard,
 }
 
 /// A port that has its address and lets nobody in yet: clients that connect wait.
@@ -57,6 +60,7 @@ pub(super) struct Shared {
     pub(super) requests_max: usize,
     pub(super) room: Room,
     pub(super) tls: Option<Tls>,
+    pub(super) guard: Guard,
     connections_max: usize,
     /// Tasks of the open connections. A connection removes itself at its end.
     connections: Mutex<HashMap<u64, Option<Task<()>>>>,
@@ -93,6 +97,7 @@ impl Bound {
             requests_max: options.requests_max,
             room: Room::new(options.room),
             tls: options.tls.clone(),
+            guard: options.guard.clone(),
             connections_max: options.connections_max,
             connections: Mutex::default(),
         });

@@ -21,6 +21,7 @@ use dunlin_metadata::sim::SimStore;
 use dunlin_shuffle_service::{Options, ShuffleWorker};
 use parking_lot::Mutex;
 
+use super::proving;
 use crate::net::{Client, Tls};
 use crate::{BoundWorker, Fleet, Master, MasterOptions, Wanted, Worker};
 use crate::{WorkerOfFleet, WorkerOptions};
@@ -28,6 +29,8 @@ use crate::{WorkerOfFleet, WorkerOptions};
 const WAIT: Duration = Duration::from_secs(10);
 pub(super) const APP: &str = "app-1";
 pub(super) const KEY: &str = "app-1-0";
+/// What the application proves itself with.
+pub(super) const SECRET: &str = "the secret of app-1";
 
 /// The workers that masters see, and what is wanted of them.
 #[derive(Default)]
@@ -68,6 +71,8 @@ pub(super) struct Bed {
     pub(super) tls: Option<Tls>,
     /// What workers that are added say where they are.
     pub(super) advertise: String,
+    /// Clients have to prove which application they are.
+    pub(super) auth: bool,
 }
 
 impl Bed {
@@ -77,12 +82,22 @@ impl Bed {
     }
 
     pub(super) async fn with(workers: usize, memory: u64, tls: Option<Tls>) -> Self {
+        Self::made(workers, memory, (tls, false)).await
+    }
+
+    /// The same, and clients have to prove which application they are.
+    pub(super) async fn asking(workers: usize, memory: u64, tls: Option<Tls>) -> Self {
+        Self::made(workers, memory, (tls, true)).await
+    }
+
+    async fn made(workers: usize, memory: u64, (tls, auth): (Option<Tls>, bool)) -> Self {
         let env = Env::real(None);
         let store: StoreRef = Arc::new(SimStore::new(env.clone()));
         let seen = Arc::new(Seen::default());
-        let master = master(&env, &store, (&seen, tls.clone())).await;
+        let master = master_of(&env, &store, &seen, (tls.clone(), auth)).await;
         let advertise = "127.0.0.1".to_owned();
-        let mut bed = Self { env, store, seen, workers: Vec::new(), master, tls, advertise };
+        let workers_of = Vec::new();
+        let mut bed = Self { env, store, seen, workers: workers_of, master, tls, advertise, auth };
         for _ in 0..workers {
             let core = ShuffleWorker::new(Options::new(ByteCount(memory)), bed.env.clone());
             bed.add(core.expect("no folder to fail"), [0; 4]).await;
@@ -98,6 +113,7 @@ impl Bed {
             ports,
             pushes: ByteCount(64 << 20),
             tls: self.tls.clone(),
+            auth: self.auth,
         };
         let bound = BoundWorker::bind(&self.env, options).await.expect("free ports");
         let id = bound.id();
@@ -134,8 +150,17 @@ pub(super) async fn master(
     store: &StoreRef,
     (seen, tls): (&Arc<Seen>, Option<Tls>),
 ) -> Master {
+    master_of(env, store, seen, (tls, false)).await
+}
+
+pub(super) async fn master_of(
+    env: &Env,
+    store: &StoreRef,
+    seen: &Arc<Seen>,
+    (tls, auth): (Option<Tls>, bool),
+) -> Master {
     let fleet = Arc::clone(seen) as Arc<dyn Fleet>;
-    let options = MasterOptions { tls, ..MasterOptions::new("127.0.0.1:0") };
+    let options = MasterOptions { tls, auth, ..MasterOptions::new("127.0.0.1:0") };
     Master::start(env, options, Arc::clone(store), fleet).await.expect("a free port")
 }
 
@@ -190,6 +215,7 @@ pub(super) async fn is_there(client: &Client, name: &str) -> bool {
 pub(super) struct Driver {
     env: Env,
     tls: Option<Tls>,
+    auth: bool,
     pub(super) master: Client,
     pub(super) locations: Mutex<Vec<Location>>,
 }
@@ -197,12 +223,21 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) async fn new(bed: &Bed) -> Self {
         let (env, tls) = (bed.env.clone(), bed.tls.clone());
-        let master = connect_by(&env, bed.master.address().port(), tls.as_ref()).await;
-        Self { env, tls, master, locations: Mutex::default() }
+        let (auth, master) = (bed.auth, bed.master.address().port());
+        let master = connect_by(&env, master, tls.as_ref()).await;
+        if auth {
+            proving::register(&master, APP, SECRET).await.expect("a new name");
+        }
+        Self { env, tls, auth, master, locations: Mutex::default() }
     }
 
-    async fn connect(&self, port: u16) -> Client {
-        connect_by(&self.env, port, self.tls.as_ref()).await
+    /// A connection of the application.
+    pub(super) async fn connect(&self, port: u16) -> Client {
+        let client = connect_by(&self.env, port, self.tls.as_ref()).await;
+        if self.auth {
+            proving::prove(&client, APP, SECRET).await.expect("the right secret");
+        }
+        client
     }
 
     pub(super) async fn slots(&self, partitions: i32, copies: bool) -> Vec<Location> {

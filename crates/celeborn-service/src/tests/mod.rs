@@ -6,6 +6,8 @@ mod bounds;
 mod copies;
 mod life;
 mod others;
+mod proof;
+mod proving;
 mod restart;
 mod secure;
 mod splits;

@@ -17,7 +17,7 @@ use crate::Tls;
 use crate::net::Client;
 
 /// Certificates of a cluster on loopback, which believes itself and nobody else.
-fn certificates() -> Tls {
+pub(super) fn certificates() -> Tls {
     let made = generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
     let CertifiedKey { cert, signing_key } = made;
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("a key");

@@ -31,8 +31,9 @@ use dunlin_shuffle_service::ShuffleWorker;
 
 use self::floor::Floor;
 use self::ports::{Fetches, Pushes};
+use crate::auth::Keyring;
 use crate::control::{self, Control};
-use crate::net::{Bound, Client, Port, PortOptions, Tls};
+use crate::net::{Bound, Client, Guard, Port, PortOptions, Tls};
 use crate::records::Records;
 
 pub use self::look::LocationAt;
@@ -59,6 +60,9 @@ pub struct WorkerOptions {
     pub pushes: ByteCount,
     /// Encryption of all ports; `None` is plain TCP.
     pub tls: Option<Tls>,
+    /// Clients have to prove which application they are; other workers do not, at the port for copies.
+    /// All masters and workers have to agree.
+    pub auth: bool,
 }
 
 /// A worker that answers at its ports until it is dropped.
@@ -66,6 +70,8 @@ pub struct Worker {
     id: WorkerId,
     addresses: [SocketAddr; 4],
     floor: Arc<Floor>,
+    /// If clients are asked who they are.
+    keys: Option<Arc<Keyring>>,
     ports: [Port; 4],
     cleaning: Task<()>,
 }
@@ -109,33 +115,38 @@ impl BoundWorker {
         let addresses = [0, 1, 2, 3].map(|at: usize| self.bound[at].address());
         let Self { bound, options, env } = self;
         let records = Records::of_worker(store, env.clone());
+        let keyring = || Arc::new(Keyring::of_worker(records.clone(), env.clone()));
+        let keys = options.auth.then(keyring);
         let floor = Arc::new(Floor::new(core, records, &env, options.tls.clone()));
         let [rpc, push, fetch, replicate] = bound;
         let pushes = |mode| Arc::new(Pushes { floor: Arc::clone(&floor), mode });
-        let tls = &options.tls;
-        let control = port_options("worker", Limits::CONTROL, (ByteCount(256 << 20), tls));
+        let guard = keys.clone().map_or(Guard::Open, Guard::Proof);
+        let clients = (options.tls.clone(), guard);
         let mutual = |tls: Tls| Tls { server: Arc::clone(&tls.mutual), ..tls };
-        let mutual = tls.clone().map(mutual);
-        let of_pushes = |name, tls| port_options(name, Limits::PUSH, (options.pushes, tls));
-        let fetches = port_options("fetch", Limits::FETCH, (ByteCount(64 << 20), tls));
+        let workers = (options.tls.map(mutual), Guard::Open);
+        let control = port_options("worker", Limits::CONTROL, ByteCount(256 << 20), &clients);
+        let fetches = port_options("fetch", Limits::FETCH, ByteCount(64 << 20), &clients);
+        let of_pushes = |name, of| port_options(name, Limits::PUSH, options.pushes, of);
         let ports = [
             rpc.open(&control, Arc::new(Control(Arc::clone(&floor)))),
-            push.open(&of_pushes("push", tls), pushes(Mode::Primary)),
+            push.open(&of_pushes("push", &clients), pushes(Mode::Primary)),
             fetch.open(&fetches, Arc::new(Fetches(Arc::clone(&floor)))),
-            replicate.open(&of_pushes("replicate", &mutual), pushes(Mode::Replica)),
+            replicate.open(&of_pushes("replicate", &workers), pushes(Mode::Replica)),
         ];
-        let cleaning = env.spawn("Celeborn cleaning", clean(Arc::downgrade(&floor), env.clone()));
-        Worker { id, addresses, floor, ports, cleaning }
+        let cleans = clean(Arc::downgrade(&floor), keys.clone(), env.clone());
+        let cleaning = env.spawn("Celeborn cleaning", cleans);
+        Worker { id, addresses, floor, keys, ports, cleaning }
     }
 }
 
 fn port_options(
     name: &'static str,
     limits: Limits,
-    (room, tls): (ByteCount, &Option<Tls>),
+    room: ByteCount,
+    (tls, guard): &(Option<Tls>, Guard),
 ) -> PortOptions {
-    let tls = tls.clone();
-    PortOptions { name, limits, connections_max: 20_000, requests_max: 1_024, room, tls }
+    let (tls, guard) = (tls.clone(), guard.clone());
+    PortOptions { name, limits, connections_max: 20_000, requests_max: 1_024, room, tls, guard }
 }
 
 impl Worker {
@@ -157,6 +168,9 @@ impl Worker {
         let asked = async {
             let tls = self.floor.peers.tls();
             let client = Client::connect(env, &address, (FIND_MAX, tls)).await?;
+            if let Some(keys) = &self.keys {
+                keys.of_itself()?.prove(&client).await?;
+            }
             control::exists(&client, endpoint::WORKER).await
         };
         let late = || Err(Error::retry("no answer"));
@@ -178,6 +192,9 @@ impl Worker {
     /// Removes now what no record has named at the last look either. Done by itself every half minute.
     /// `Retry`: the store does not answer.
     pub async fn clean(&self) -> Result<()> {
+        if let Some(keys) = &self.keys {
+            keys.clean().await?;
+        }
         self.floor.clean().await
     }
 
@@ -198,12 +215,18 @@ impl Drop for Worker {
     }
 }
 
-async fn clean(floor: Weak<Floor>, env: Env) {
+async fn clean(floor: Weak<Floor>, keys: Option<Arc<Keyring>>, env: Env) {
     loop {
         env.sleep(CLEAN_EVERY).await;
         let Some(floor) = floor.upgrade() else { return };
-        if let Err(error) = floor.clean().await {
-            tracing::debug!(%error, "a worker cannot look which shuffles have ended");
+        let forgotten = match &keys {
+            Some(keys) => keys.clean().await,
+            None => Ok(()),
+        };
+        for done in [forgotten, floor.clean().await] {
+            if let Err(error) = done {
+                tracing::debug!(%error, "a worker cannot look what has ended");
+            }
         }
     }
 }

@@ -7,13 +7,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dunlin_base::{Error, Result};
 use dunlin_celeborn::frame::{Frame, Mode, RequestId, Slice, StreamId};
+use dunlin_celeborn::ids::ShuffleKey;
 use dunlin_celeborn::message::Message;
 use dunlin_celeborn::push::PushReply;
 use dunlin_celeborn::rpc::{TransportMessage, endpoint};
+use dunlin_celeborn::status::StatusCode;
 
 use super::floor::Floor;
-use super::push::Asked;
+use super::push::{Asked, Failure};
 use super::stats::timed;
+use crate::auth::Caller;
 use crate::control::Endpoint;
 use crate::net::{Connection, Service};
 
@@ -23,7 +26,7 @@ impl Endpoint for Floor {
         name == endpoint::WORKER
     }
 
-    async fn handle(&self, message: Message) -> Result<Message> {
+    async fn handle(&self, _caller: &Caller, message: Message) -> Result<Message> {
         match message {
             Message::ReserveSlots(asked) => {
                 timed(&self.env, &self.timers.reserve, self.reserve(*asked)).await
@@ -84,6 +87,11 @@ impl Pushes {
         if mode != self.mode {
             return Err(Error::invalid("a push came to the port for the other copy"));
         }
+        if let Err(error) = connection.caller().may(ShuffleKey::application_of(asked.shuffle())) {
+            let code = StatusCode::PushDataFailNonCriticalCausePrimary;
+            connection.fail(id, Failure::new(code, &error).to_text());
+            return Ok(());
+        }
         let floor = &self.floor;
         match timed(&floor.env, floor.timers.push(mode), floor.push(asked)).await? {
             Ok(reply) => connection.respond(id, encode(&reply)?),
@@ -123,6 +131,11 @@ impl Fetches {
                 return Ok(());
             }
         };
+        let caller = to.caller();
+        if let Err(error) = message.application().map_or(Ok(()), |named| caller.may(named)) {
+            to.fail(id, error.to_string());
+            return Ok(());
+        }
         let answer = match message {
             Message::ChunkFetchRequest(asked) => {
                 let slice = asked.stream_chunk_slice.unwrap_or_default();
@@ -136,7 +149,7 @@ impl Fetches {
             }
             // Not answered.
             Message::BufferStreamEnd(asked) => {
-                self.0.streams.end(StreamId(asked.stream_id));
+                self.0.streams.end(&caller, StreamId(asked.stream_id));
                 return Ok(());
             }
             Message::OpenStream(asked) => {
@@ -161,7 +174,8 @@ impl Fetches {
 
     async fn chunk(&self, to: &Arc<Connection>, slice: Slice) -> Result<()> {
         let counters = &self.0.counters;
-        let read = self.0.chunk(to.number, slice);
+        let caller = to.caller();
+        let read = self.0.chunk((to.number, &caller), slice);
         match timed(&self.0.env, &self.0.timers.fetch, read).await {
             Ok(pieces) => {
                 let bytes: usize = pieces.iter().map(Bytes::len).sum();

@@ -52,6 +52,13 @@ pub(super) struct Asked {
     merged: bool,
 }
 
+impl Asked {
+    /// The shuffle that it names.
+    pub(super) fn shuffle(&self) -> &str {
+        &self.shuffle_key
+    }
+}
+
 impl From<PushData> for Asked {
     fn from(push: PushData) -> Self {
         let PushData { mode, shuffle_key, partition, body, .. } = push;

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use super::floor::Floor;
 use super::shuffle::Place;
+use crate::auth::Caller;
 
 /// A chunk ends with the block that brings it to this. As with Celeborn's worker.
 const CHUNK_LEN: u64 = 8 << 20;
@@ -35,6 +36,7 @@ pub(super) struct Streams {
 /// Blocks of a location, in chunks.
 pub(super) struct Stream {
     connection: u64,
+    application: Arc<str>,
     place: Place,
     blocks: Vec<BlockAt>,
     chunks: Vec<Range<usize>>,
@@ -84,8 +86,12 @@ impl Streams {
         self.open.lock().get(&id).cloned()
     }
 
-    /// A client has read what it wanted.
-    pub(super) fn end(&self, id: StreamId) {
+    /// A client has read what it wanted. Streams of others do not end by it.
+    pub(super) fn end(&self, caller: &Caller, id: StreamId) {
+        let may = |stream: &Arc<Stream>| caller.may(&stream.application).is_ok();
+        if !self.get(id).is_some_and(|stream| may(&stream)) {
+            return;
+        }
         let Some(stream) = self.open.lock().remove(&id) else { return };
         if let Some(count) = self.counts.lock().get_mut(&stream.connection) {
             *count = count.saturating_sub(1);
@@ -141,7 +147,8 @@ impl Floor {
         let chunks = cut(&blocks);
         let num_chunks = i32::try_from(chunks.len())
             .map_err(|_| Error::exhausted("a location has too many chunks"))?;
-        let stream = Stream { connection, place, blocks, chunks };
+        let application = key.application;
+        let stream = Stream { connection, application, place, blocks, chunks };
         let stream_id = self.streams.add(stream)?.0;
         Ok(pb::StreamHandler { stream_id, num_chunks, ..Default::default() })
     }
@@ -184,9 +191,15 @@ impl Floor {
     }
 
     /// The bytes of a chunk, or of the part of it that is asked for, in pieces.
-    pub(super) async fn chunk(&self, connection: u64, slice: Slice) -> Result<Vec<Bytes>> {
+    pub(super) async fn chunk(
+        &self,
+        (connection, caller): (u64, &Caller),
+        slice: Slice,
+    ) -> Result<Vec<Bytes>> {
         let unknown = || Error::lost(format!("stream {} is not open", slice.stream.0));
+        // Any connection of the application may read it: a client that lost its one has another.
         let stream = self.streams.get(slice.stream).ok_or_else(unknown)?;
+        caller.may(&stream.application)?;
         let index = usize::try_from(slice.chunk).ok();
         let chunk = index.and_then(|index| stream.chunks.get(index)).ok_or_else(|| {
             let (id, count) = (slice.stream.0, stream.chunks.len());

@@ -36,6 +36,11 @@ impl Decoder {
         Self { limits, state: State::Preamble }
     }
 
+    /// Other limits from the next frame on.
+    pub fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// How many bytes the next piece must have. Bounded by the type's and by the limits, whatever the
     /// other side says; never 0 before an error.
     pub fn wants(&self) -> usize {

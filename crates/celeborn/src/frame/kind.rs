@@ -41,6 +41,16 @@ impl Limits {
 
     /// For a client: chunks are 8 MiB and the rest of a batch.
     pub const CLIENT: Self = Self { chunk_bytes_max: 512 << 20, ..Self::CONTROL };
+
+    /// The same port for who has not said yet who he is: a step of a proof. What is larger than that
+    /// comes in only to be refused.
+    pub fn of_strangers(self) -> Self {
+        Self {
+            rpc_bytes_max: self.rpc_bytes_max.min(64 << 10),
+            push_bytes_max: self.push_bytes_max.min(1 << 20),
+            chunk_bytes_max: 0,
+        }
+    }
 }
 
 macro_rules! frame_types {

@@ -1,5 +1,6 @@
 //! Which protobuf message a number stands for.
 
+mod about;
 mod kind;
 #[cfg(test)]
 mod tests;

@@ -69,3 +69,23 @@ fn names_are_those_of_celeborn() {
     let distinct: HashSet<_> = MessageType::ALL.iter().map(|kind| kind.name()).collect();
     assert_eq!(distinct.len(), MessageType::ALL.len());
 }
+
+#[test]
+fn requests_say_whose_they_are_and_keys_of_shuffles_do_too() {
+    let whose = |message: Message| message.application().map(str::to_owned);
+    let slots = pb::RequestSlots { application_id: "a-1".to_owned(), ..Default::default() };
+    assert_eq!(whose(slots.into()).as_deref(), Some("a-1"));
+    let open = pb::OpenStream { shuffle_key: "a-1-7".to_owned(), ..Default::default() };
+    assert_eq!(whose(open.into()).as_deref(), Some("a-1"));
+    let open = pb::OpenStream { shuffle_key: "a".to_owned(), ..Default::default() };
+    assert_eq!(whose(open.into()).as_deref(), Some("a"));
+    assert_eq!(whose(pb::CheckWorkersAvailable {}.into()), None);
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let (id, secret) = ("app".to_owned(), "hidden".to_owned());
+    let request = pb::RegisterApplicationRequest { id: id.clone(), secret: secret.clone() };
+    let meta = pb::ApplicationMeta { app_id: id, secret };
+    assert!(!format!("{request:?}{meta:?}").contains("hidden"));
+}

@@ -1,5 +1,7 @@
 //! Proof of who a client is, before anything else on a connection.
 
+use std::fmt::{self, Debug, Formatter};
+
 use bytes::Bytes;
 use prost::Message;
 
@@ -47,13 +49,20 @@ pub struct SaslRequest {
     pub payload: Bytes,
 }
 
-/// The secret of a new application.
+/// The secret of a new application. `Debug` does not show it.
 #[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
 pub struct RegisterApplicationRequest {
     #[prost(string, tag = "1")]
     pub id: String,
     #[prost(string, tag = "2")]
     pub secret: String,
+}
+
+impl Debug for RegisterApplicationRequest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "RegisterApplicationRequest({})", self.id)
+    }
 }
 
 /// The answer to that.

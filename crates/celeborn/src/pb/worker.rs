@@ -193,13 +193,20 @@ pub struct RemoveWorkersUnavailableInfoResponse {
     pub success: bool,
 }
 
-/// The secret of an application.
+/// The secret of an application. `Debug` does not show it.
 #[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
 pub struct ApplicationMeta {
     #[prost(string, tag = "1")]
     pub app_id: String,
     #[prost(string, tag = "2")]
     pub secret: String,
+}
+
+impl std::fmt::Debug for ApplicationMeta {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ApplicationMeta({})", self.app_id)
+    }
 }
 
 /// A worker wants that secret.

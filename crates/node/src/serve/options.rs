@@ -128,6 +128,7 @@ fn celeborn(options: &Serve, host: IpAddr, tls: Option<&Material>) -> Result<Cel
         ports,
         pushes: PUSHES,
         tls: tls.clone(),
+        auth: options.celeborn_auth,
     };
     let listen = SocketAddr::new(host, options.celeborn_port).to_string();
     let application_ttl = Duration::from_secs(options.celeborn_application_timeout.into());
@@ -135,7 +136,8 @@ fn celeborn(options: &Serve, host: IpAddr, tls: Option<&Material>) -> Result<Cel
         SlotsName::RoundRobin => SlotPolicy::RoundRobin,
         SlotsName::LoadAware => SlotPolicy::LoadAware,
     };
-    let master = MasterOptions { listen, tls, application_ttl, slots };
+    let auth = options.celeborn_auth;
+    let master = MasterOptions { listen, tls, application_ttl, slots, auth };
     Ok(CelebornOptions {
         master: has(RoleName::CelebornMaster).then_some(master),
         worker: has(RoleName::CelebornWorker).then_some(worker),
@@ -216,10 +218,10 @@ fn refuse_open(options: &Serve, host: IpAddr, tls: bool) -> Result<()> {
     }
     let serves =
         |role: &RoleName| matches!(role, RoleName::CelebornMaster | RoleName::CelebornWorker);
-    if options.roles.iter().any(serves) {
+    if options.roles.iter().any(serves) && !options.celeborn_auth {
         let text = format!("{host} can be reached from elsewhere, and Celeborn's clients are not");
         return Err(Error::invalid(format!("{text} asked who they are"))
-            .with_hint("say --insecure if nobody else is in this network"));
+            .with_hint("say --celeborn-auth, or --insecure if nobody else is in this network"));
     }
     if options.roles.contains(&RoleName::Gateway) && !options.users {
         return Err(Error::invalid(format!("{host} can be reached from elsewhere, by anybody"))

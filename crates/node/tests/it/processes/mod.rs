@@ -174,6 +174,17 @@ fn a_process_refuses_what_cannot_be_meant() {
     lab.write("not.pem", "this is no certificate");
     let pem = ["--tls-cert", "not.pem", "--tls-key", "not.pem", "--tls-ca", "not.pem"];
     refused(&pem, &["holds no"]);
+    let files = Certificates::make(&lab.path(""));
+    let [ca, certificate, key] =
+        [&files.authority, &files.certificate, &files.key].map(|path| path.display().to_string());
+    let tls = ["--tls-cert", &certificate, "--tls-key", &key, "--tls-ca", &ca];
+    for role in ["celeborn-master", "celeborn-worker"] {
+        let beyond = ["--listen", "0.0.0.0", "--roles", role];
+        refused(&[&beyond[..], &["--celeborn-auth"]].concat(), &["without TLS", "--insecure"]);
+        refused(&[&beyond[..], &tls].concat(), &["not asked who they are", "--celeborn-auth"]);
+        let both = [&beyond[..], &tls, &["--celeborn-auth"]].concat();
+        refused(&both, &["--advertise"]);
+    }
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("bound").port().to_string();
     let ran = lab.run(&[&store[..], &["--flight-port", "0", "--admin-port", &port]].concat());
