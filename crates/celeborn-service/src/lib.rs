@@ -15,5 +15,5 @@ mod worker;
 
 pub use fleet::{Fleet, Worker as WorkerOfFleet};
 pub use master::{Master, MasterOptions, MasterStats};
-pub use net::Tls;
+pub use net::{Client, Tls};
 pub use worker::{BoundWorker, Worker, WorkerOptions, WorkerStats};
