@@ -47,6 +47,12 @@ def repartition(spark, ask, rows=50_000, width=64, parts=16):
     return by_key + summary(frame.repartition(parts))
 
 
+def bulk(spark, ask, rows, parts, slices=16):
+    """Rows of 148 bytes in a shuffle, which do not compress and cost little to make."""
+    columns = [f"xxhash64(id, {n}) c{n}" for n in range(16)]
+    return summary(spark.range(0, rows, 1, slices).selectExpr("id", *columns).repartition(parts, "id"))
+
+
 def sort(spark, ask, rows=60_000):
     """The order itself, not only the rows."""
     frame = spark.range(0, rows, 1, 4).selectExpr("xxhash64(id) h", "id").orderBy("h")

@@ -12,8 +12,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dunlin_base::{Env, Error, Kind, LeaseId, QueryId, Result};
-use dunlin_metadata::{Compare, Entry, LEASE_TTL_MIN, Op, StoreRef, Txn, TxnOutcome};
+use dunlin_base::{Env, Error, Kind, LeaseId, QueryId, Result, Revision};
+use dunlin_metadata::{Compare, Entry, Event, LEASE_TTL_MIN, Op, StoreRef, Txn, TxnOutcome};
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use prost::Message;
 
 const APPS: &str = "cb/apps/";
@@ -155,6 +157,14 @@ impl Records {
         self.store.range(SHUFFLES).await?.entries.iter().map(query).collect()
     }
 
+    /// Tells of shuffles whose records are removed from now on, some or none at a time. A hint: what the store's
+    /// watch misses is not told, and it ends when the store closes. `Retry`: the store does not answer.
+    pub(crate) async fn ends(&self) -> Result<BoxStream<'static, Vec<(String, i32)>>> {
+        let from = Revision(self.store.range(APPS).await?.revision.0 + 1);
+        let watch = self.store.watch(SHUFFLES, from).await?;
+        Ok(watch.map(|events| events.iter().filter_map(ended).collect()).boxed())
+    }
+
     /// The applications that are alive, by name.
     pub(crate) async fn apps(&self) -> Result<Vec<(String, App)>> {
         let entries = self.store.range(APPS).await?.entries;
@@ -215,6 +225,13 @@ fn app_key(app: &str) -> Result<String> {
 
 fn shuffle_key(app: &str, shuffle: i32) -> Result<String> {
     Ok(format!("{SHUFFLES}{}/{shuffle}", escaped(app)?))
+}
+
+/// The application and the number of a shuffle whose record an event removes.
+fn ended(event: &Event) -> Option<(String, i32)> {
+    let Event::Delete(key, _) = event else { return None };
+    let (app, shuffle) = key.strip_prefix(SHUFFLES)?.rsplit_once('/')?;
+    Some((unescaped(app), shuffle.parse().ok()?))
 }
 
 fn decoded<T: Message + Default>(entry: &Entry) -> Result<T> {
