@@ -174,7 +174,7 @@ class Bench:
             if not of_copies and not wanted(pushes):
                 continue
             everyone = [one for one in ("java", "dunlin") if java or one != "java"]
-            self.start(everyone, copies)
+            self.start(everyone, self.arguments.workers)
             for part in of_copies:
                 systems = [one for one in part[5] if one in everyone or one == "spark"]
                 self.rounds(part[0], systems, lambda system, part=part: self.job(system, part))
@@ -212,6 +212,7 @@ def main():
     parser.add_argument("--bench", required=True, help="dunlin-bench of the same build")
     parser.add_argument("--rounds", type=int, default=5, help="that count; one more goes before")
     parser.add_argument("--warm", type=int, default=1, help="rounds that do not count")
+    parser.add_argument("--workers", type=int, default=3, help="of each system; a client has 32 pushes in flight for each")
     parser.add_argument("--only", help="parts, with commas: repartition, tpch, many-partitions, push, start, and those with -two-copies")
     parser.add_argument("--gigabytes", type=float, default=2.0, help="of the repartition")
     parser.add_argument("--push-bytes", default="2GiB", help="of a load of pushes")

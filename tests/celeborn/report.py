@@ -55,6 +55,7 @@ def markdown(medians, results, arguments):
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     lines = ["# Spark through the Celeborn door", "", "| | |", "|---|---|", f"| date | {today} |"]
     lines += [f"| commit | {commit}{dirty} (release build) |", f"| machine | {machine()} |"]
+    lines += [f"| servers | one master and {arguments.workers} workers of each system, with their defaults; Java with the memory of its template |"]
     lines += [f"| runs | {arguments.rounds} that count, systems in turn, {arguments.warm} before |", ""]
     lines += ["| what | figure | Dunlin | against | theirs | ratio | target | |", "|---|---|---:|---|---:|---:|---:|---|"]
     for part, figure, form, against, most in LINES:
