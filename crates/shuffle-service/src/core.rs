@@ -92,7 +92,8 @@ impl Core {
         bytes: u64,
         may_come: impl Fn() -> Result<()>,
     ) -> Result<Reservation<'_>> {
-        if let Some(reserved) = self.memory.try_reserve(bytes) {
+        // Nobody overtakes who waits: of many pushes under load, some would wait for very long.
+        if let Some(reserved) = self.memory.try_reserve_at_once(bytes) {
             return Ok(reserved);
         }
         if bytes > self.memory.limit {
@@ -110,6 +111,8 @@ impl Core {
         may_come: impl Fn() -> Result<()>,
     ) -> Result<Reservation<'_>> {
         let _want = self.memory.want(bytes);
+        // One at a time, in the order in which they came. Who is first fails or gets its memory soon.
+        let _turn = self.memory.line.lock().await;
         loop {
             let mut freed = std::pin::pin!(self.memory.freed.notified());
             // Registered before the look, so that what is freed after it is not missed.
