@@ -92,8 +92,7 @@ impl Core {
         bytes: u64,
         may_come: impl Fn() -> Result<()>,
     ) -> Result<Reservation<'_>> {
-        // Nobody overtakes who waits: of many pushes under load, some would wait for very long.
-        if let Some(reserved) = self.memory.try_reserve_at_once(bytes) {
+        if let Some(reserved) = self.memory.try_reserve(bytes) {
             return Ok(reserved);
         }
         if bytes > self.memory.limit {
@@ -111,8 +110,6 @@ impl Core {
         may_come: impl Fn() -> Result<()>,
     ) -> Result<Reservation<'_>> {
         let _want = self.memory.want(bytes);
-        // One at a time, in the order in which they came. Who is first fails or gets its memory soon.
-        let _turn = self.memory.line.lock().await;
         loop {
             let mut freed = std::pin::pin!(self.memory.freed.notified());
             // Registered before the look, so that what is freed after it is not missed.

@@ -18,8 +18,6 @@ pub(crate) struct Memory {
     pub(crate) limit: u64,
     /// Flushing starts above it.
     pub(crate) mark: u64,
-    /// Held by the push that is the next to get memory; those behind it wait for this.
-    pub(crate) line: tokio::sync::Mutex<()>,
     /// Woken whenever memory was released, and when a flush has ended.
     pub(crate) freed: Notify,
 }
@@ -28,8 +26,7 @@ impl Memory {
     pub(crate) fn new(limit: u64, mark_percent: u8) -> Self {
         let mark = limit / 100 * u64::from(mark_percent.min(100));
         let (used, wanted) = (AtomicU64::new(0), AtomicU64::new(0));
-        let line = tokio::sync::Mutex::default();
-        Self { used, wanted, limit, mark, line, freed: Notify::new() }
+        Self { used, wanted, limit, mark, freed: Notify::new() }
     }
 
     pub(crate) fn used(&self) -> u64 {
@@ -53,11 +50,6 @@ impl Memory {
     pub(crate) fn want(&self, bytes: u64) -> Want<'_> {
         self.wanted.fetch_add(bytes, AcqRel);
         Want { memory: self, bytes }
-    }
-
-    /// As [`Memory::try_reserve`], and nothing if others wait already.
-    pub(crate) fn try_reserve_at_once(&self, bytes: u64) -> Option<Reservation<'_>> {
-        (self.wanted.load(Acquire) == 0).then(|| self.try_reserve(bytes)).flatten()
     }
 
     /// Takes `bytes` from the budget, or nothing if that would exceed the limit.
@@ -112,16 +104,6 @@ impl Drop for Want<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nobody_overtakes_a_push_that_waits() {
-        let memory = Memory::new(1000, 50);
-        let waits = memory.want(900);
-        assert!(memory.try_reserve_at_once(1).is_none());
-        assert!(memory.try_reserve(1).is_some(), "who is first in the line");
-        drop(waits);
-        assert!(memory.try_reserve_at_once(1).is_some());
-    }
 
     #[test]
     fn a_reservation_gives_back_what_was_not_kept() {
