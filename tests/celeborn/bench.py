@@ -30,7 +30,9 @@ LINE, CLIENT, JAVA = "3", "0.7.0", "0.7.0"
 JOB_MAX, PUSH_MAX = 600, 300  # How long a job and a load of pushes may take, seconds.
 EVERY_QUERY = list(range(1, 23))
 # What Spark has in every job. Adaptive execution is on, as it is by default.
-SPARK = {"spark.sql.shuffle.partitions": "200", cases.AQE: "true", "spark.sql.files.maxPartitionBytes": "32m"}
+SPARK = {"spark.sql.shuffle.partitions": "200", cases.AQE: "true"}
+# Only when asked for: they take long, and say little more.
+SELDOM = {"many-partitions", "tpch-two-copies"}
 
 
 def parts(arguments):
@@ -166,8 +168,8 @@ class Bench:
         java = self.has_java()
         if not java:
             self.say(f"no Java servers {JAVA} of Celeborn here (see install.py): only Spark's own shuffle is compared")
-        chosen = self.arguments.only.split(",") if self.arguments.only else None
-        wanted = lambda name: chosen is None or name in chosen  # noqa: E731
+        chosen = self.arguments.only.split(",") if self.arguments.only else []
+        wanted = lambda name: name in chosen or (not chosen and name not in SELDOM)  # noqa: E731
         for copies in (1, 2):
             of_copies = [part for part in parts(self.arguments) if part[4] == copies and wanted(part[0])]
             pushes = "push" if copies == 1 else "push-two-copies"
@@ -213,7 +215,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="that count; one more goes before")
     parser.add_argument("--warm", type=int, default=1, help="rounds that do not count")
     parser.add_argument("--workers", type=int, default=3, help="of each system; a client has 32 pushes in flight for each")
-    parser.add_argument("--only", help="parts, with commas: repartition, tpch, many-partitions, push, start, and those with -two-copies")
+    parser.add_argument("--only", help="parts, with commas: repartition, tpch, push, start, many-partitions, and the first three with -two-copies")
     parser.add_argument("--gigabytes", type=float, default=2.0, help="of the repartition")
     parser.add_argument("--push-bytes", default="2GiB", help="of a load of pushes")
     parser.add_argument("--queries", default=EVERY_QUERY, type=lambda text: [int(one) for one in text.split(",")])

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dunlin_base::ByteCount;
 
 use crate::cli::{RoleName, Serve};
-use crate::config::{Config, Flags, FromText, Loaded};
+use crate::config::{Config, Flags, Loaded};
 use crate::report::Failure;
 use crate::serve::Serving;
 
@@ -21,10 +21,10 @@ pub(super) fn flags(options: &Serve) -> Flags {
     flags
 }
 
-/// Memory for blocks of a process that serves Celeborn's clients alone and has a disk, unless somebody says
-/// otherwise. What they push is read once and in large pieces, so the system's cache of files serves it as
-/// well as memory of ours, and gives it back to others.
-const OF_CELEBORN: ByteCount = ByteCount::mib(64);
+/// Bodies that a process keeps in memory which serves Celeborn's clients alone and has a disk, unless
+/// somebody says how much memory it has. What they push is read once and in large pieces, so the system's
+/// cache of files serves it as well as memory of ours, and gives it back to others.
+const OF_CELEBORN: ByteCount = ByteCount::mib(32);
 
 /// The configuration, with what is usual for these roles where nobody has said anything.
 pub(super) fn config(options: &Serve, loaded: Loaded) -> Config {
@@ -32,7 +32,7 @@ pub(super) fn config(options: &Serve, loaded: Loaded) -> Config {
     let mut config = loaded.config;
     let alone = options.roles.iter().all(RoleName::is_of_celeborn);
     if alone && !said && config.shuffle.uses_disks() {
-        config.shuffle_memory = FromText(OF_CELEBORN);
+        config.bodies_mark = Some(OF_CELEBORN);
     }
     config
 }

@@ -12,4 +12,3 @@ pub(crate) use dump::dump;
 pub(crate) use layers::{Flags, Loaded, load};
 pub(crate) use schema::{Config, full_name};
 pub(crate) use shuffle::Shuffle;
-pub(crate) use units::FromText;
