@@ -12,7 +12,6 @@ use dunlin_base::env::Task;
 use dunlin_base::net::{Outbox, OutboxOptions, Reader, Stream, split};
 use dunlin_base::{ByteCount, Error, Kind, Result};
 use dunlin_celeborn::frame::{Decoder, Encoded, Frame, RequestId, Slice};
-use futures::poll;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::port::Shared;
@@ -42,8 +41,8 @@ const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// What answers on a port.
 #[async_trait]
 pub(crate) trait Service: Send + Sync + 'static {
-    /// Answers one frame, through the connection. Frames of one connection are answered side by side, from
-    /// the first wait on, so this may take its time; it ends with the connection. An error closes the connection, and is
+    /// Answers one frame, through the connection. Frames of one connection are answered side by side,
+    /// so this may take its time; it ends with the connection. An error closes the connection, and is
     /// for frames that make no sense: what went wrong otherwise is an answer.
     async fn answer(&self, connection: &Arc<Connection>, frame: Frame) -> Result<()>;
 
@@ -159,18 +158,13 @@ async fn take(
             return Error::bug("a semaphore closed by itself");
         };
         let (of, client, broken) = (Arc::clone(shared), Arc::clone(connection), broken.clone());
-        let mut answer = Box::pin(async move {
+        answers.add(shared.env.spawn("Celeborn request", async move {
             let _held = (slot, room);
             if let Err(error) = of.service.answer(&client, frame).await {
                 // Another answer may have said so already.
                 drop(broken.try_send(error));
             }
-        });
-        // Most pushes wait for nothing: to hand one over to a task of its own would take longer than to
-        // store it, and what comes behind it would be read no sooner.
-        if poll!(&mut answer).is_pending() {
-            answers.add(shared.env.spawn("Celeborn request", answer));
-        }
+        }));
     }
 }
 
