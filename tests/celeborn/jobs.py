@@ -47,6 +47,20 @@ def repartition(spark, ask, rows=50_000, width=64, parts=16):
     return by_key + summary(frame.repartition(parts))
 
 
+def bulk(spark, ask, rows, parts, slices=16):
+    """Rows of 148 bytes in a shuffle, which do not compress and cost little to make. Nothing else is shuffled:
+    each task that writes a shuffle waits for its client, also if that is of one row."""
+    from pyspark.sql import Observation, functions
+
+    columns = [f"xxhash64(id, {n}) c{n}" for n in range(16)]
+    frame = spark.range(0, rows, 1, slices).selectExpr("id", *columns).repartition(parts, "id")
+    seen = Observation("rows")
+    hashed = frame.selectExpr("xxhash64(*) h")
+    observed = hashed.observe(seen, functions.expr("count(*) n"), functions.expr("sum(cast(h as decimal(38,0))) s"))
+    observed.write.format("noop").mode("overwrite").save()
+    return [[seen.get["n"], str(seen.get["s"])]]
+
+
 def sort(spark, ask, rows=60_000):
     """The order itself, not only the rows."""
     frame = spark.range(0, rows, 1, 4).selectExpr("xxhash64(id) h", "id").orderBy("h")

@@ -73,9 +73,21 @@ class Java:
     name = "java"
     can = frozenset({"lose-files", "kill-worker", "list-shuffles"})
 
-    def __init__(self, jars, folder, workers, conf=None, hold=None):
-        """`conf` goes into the servers' configuration; `hold` are fixed ports of the workers, five each."""
-        self.folder, self.workers = Path(folder), workers
+    # What the tests give it, since their data are small and several workers share one machine.
+    SMALL = {
+        "celeborn.worker.flusher.buffer.size": "64k",
+        "celeborn.rpc.io.threads": 4,
+        "celeborn.push.io.threads": 4,
+        "celeborn.fetch.io.threads": 4,
+        "celeborn.replicate.io.threads": 4,
+        "celeborn.worker.replicate.threads": 8,
+        "celeborn.worker.commitFiles.threads": 8,
+    }
+
+    def __init__(self, jars, folder, workers, conf=None, hold=None, usual=False):
+        """`conf` goes into the servers' configuration; `hold` are fixed ports of the workers, five each.
+        `usual`: with upstream's own buffers, threads and collector, and the memory of its template."""
+        self.folder, self.workers, self.usual = Path(folder), workers, usual
         self.folder.mkdir(parents=True)
         self.jars = f"{jars}/*"
         self.master_port, internal, self.http = free_ports(3)
@@ -91,14 +103,7 @@ class Java:
             "celeborn.worker.http.host": HOST,
             "celeborn.network.bind.preferIpAddress": "true",
             "celeborn.network.advertise.preferIpAddress": "true",
-            # Small: the tests' data are, and several workers share one machine.
-            "celeborn.worker.flusher.buffer.size": "64k",
-            "celeborn.rpc.io.threads": 4,
-            "celeborn.push.io.threads": 4,
-            "celeborn.fetch.io.threads": 4,
-            "celeborn.replicate.io.threads": 4,
-            "celeborn.worker.replicate.threads": 8,
-            "celeborn.worker.commitFiles.threads": 8,
+            **({} if usual else self.SMALL),
             "celeborn.worker.storage.disk.reserve.size": "1g",
             **(conf or {}),
         }
@@ -119,14 +124,18 @@ class Java:
         data.mkdir(exist_ok=True)
         own = {f"celeborn.worker.{kind}.port": port for kind, port in zip(kinds, ports)}
         own["celeborn.worker.internal.port"] = ports[5]
-        own["celeborn.worker.storage.dirs"] = f"{data}:disktype=SSD:flushthread=2"
+        own["celeborn.worker.storage.dirs"] = f"{data}:disktype=SSD" + ("" if self.usual else ":flushthread=2")
         self.start(f"worker-{number}", own)
 
     def start(self, name, own):
         conf = self.folder / f"{name}.conf"
         conf.write_text("".join(f"{key} {value}\n" for key, value in {**self.conf, **own}.items()))
         kind = "worker" if name.startswith("worker") else "master"
-        java = ["java", "-Xmx512m", "-XX:MaxDirectMemorySize=512m", "-XX:+UseSerialGC", "-Duser.name=spark"]
+        memory = ["-Xmx512m", "-XX:MaxDirectMemorySize=512m", "-XX:+UseSerialGC"]
+        if self.usual:
+            # As conf/celeborn-env.sh.template has it.
+            memory = ["-Xmx2g"] + (["-XX:MaxDirectMemorySize=4g"] if kind == "worker" else [])
+        java = ["java", *memory, "-Duser.name=spark", "-Dio.netty.allocator.type=pooled"]
         java += [f"-Djava.io.tmpdir={self.folder}", "-Dio.netty.tryReflectionSetAccessible=true"]
         java += ["-Dorg.apache.logging.log4j.level=INFO"]
         java += [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED]
@@ -201,7 +210,7 @@ class Java:
 
 
 class Dunlin:
-    """Ours: two masters and some workers, each a process of its own, on an etcd of one member or three.
+    """Ours: masters (two unless told) and some workers, each a process of its own, on an etcd of one member or three.
 
     What Celeborn calls a setting is given as its option; `dunlin.*` are ours: `dunlin.etcd`, how many members;
     `dunlin.config`, lines of a configuration file; `dunlin.disk`, the size of the file system that the first
@@ -215,7 +224,7 @@ class Dunlin:
     # Names of files beside Celeborn's key store.
     PEM = {"--tls-cert": "process.pem", "--tls-key": "process.key", "--tls-ca": "authority.pem"}
 
-    def __init__(self, dunlin, folder, workers, conf=None):
+    def __init__(self, dunlin, folder, workers, conf=None, masters=2):
         self.dunlin, self.folder, self.workers = dunlin, Path(folder), workers
         self.folder.mkdir(parents=True)
         self.conf = conf or {}
@@ -229,15 +238,16 @@ class Dunlin:
         self.own = [word for option in known.items() for word in option]
         self.own += [flag for name, flag in self.FLAGS.items() if self.conf.get(name) == "true"]
         self.own += ["--config", str(self.configuration())]
-        first, second, *etcd = free_ports(2 + 2 * self.conf.get("dunlin.etcd", 1))
-        self.endpoint = f"{HOST}:{first},{HOST}:{second}"
+        ports = free_ports(masters + 2 * self.conf.get("dunlin.etcd", 1))
+        own, etcd = ports[:masters], ports[masters:]
+        self.endpoint = ",".join(f"{HOST}:{port}" for port in own)
         try:
             self.etcd = Etcd(self.folder, etcd, START_MAX)
             self.metadata = f"etcd://{self.etcd.hosts}/celeborn"
             self.etcd.wait()
             if "dunlin.disk" in self.conf:
                 self.mounts.enter_context(faults.little_disk(self.folder / "worker-0", self.conf["dunlin.disk"]))
-            for number, port in enumerate((first, second)):
+            for number, port in enumerate(own):
                 self.serve(f"master-{number}", "celeborn-master", ["--celeborn-port", str(port)])
             for number in range(workers):
                 # Fixed: a worker that comes back is the same one only on the same ports.

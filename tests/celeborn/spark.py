@@ -46,16 +46,16 @@ class Failed(Exception):
 class Spark:
     """A process of driver.py, started when it is needed and again after it was stopped."""
 
-    def __init__(self, place, line, client, folder):
+    def __init__(self, place, line, client, folder, memory="1g"):
         self.python, self.jar = place.python(line), place.client(line, client)
         self.folder, self.process, self.answers = folder, None, None
-        self.log = folder / "spark.log"
+        self.log, self.memory = folder / "spark.log", memory
 
     def start(self):
         read, write = os.pipe()
         home = self.folder / "spark"
         home.mkdir(exist_ok=True)
-        submit = f"--driver-memory 1g --driver-class-path {self.jar} --conf spark.executor.extraClassPath={self.jar}"
+        submit = f"--driver-memory {self.memory} --driver-class-path {self.jar} --conf spark.executor.extraClassPath={self.jar}"
         submit += f" --driver-java-options '-Duser.name=spark -Djava.io.tmpdir={home} -XX:+UseSerialGC'"
         environment = {
             **os.environ,

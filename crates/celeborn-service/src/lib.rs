@@ -17,6 +17,6 @@ mod worker;
 
 pub use fleet::{Fleet, Wanted, Worker as WorkerOfFleet};
 pub use master::{Application, Master, MasterOptions, MasterStats, SlotPolicy, Standing};
-pub use net::Tls;
+pub use net::{Client, Tls};
 pub use timer::Times;
 pub use worker::{BoundWorker, LocationAt, Worker, WorkerOptions, WorkerStats};

@@ -20,8 +20,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use dunlin_base::{Env, Error, Kind, LeaseId, QueryId, Result, Revision};
 use dunlin_celeborn::sasl::Key;
-use dunlin_metadata::{Compare, Entry, LEASE_TTL_MIN, Op, StoreRef, Txn, TxnOutcome};
+use dunlin_metadata::{Compare, Entry, Event, LEASE_TTL_MIN, Op, StoreRef, Txn, TxnOutcome};
+use futures::StreamExt;
 use futures::future::try_join;
+use futures::stream::BoxStream;
 use prost::Message;
 
 const APPS: &str = "cb/apps/";
@@ -243,6 +245,14 @@ impl Records {
         })
     }
 
+    /// Tells of shuffles that are given up from now on, some or none at a time: nobody remembers their ids, so
+    /// they cannot come back. A hint: what the store's watch misses is not told, and it ends when the store closes. `Retry`: the store does not answer.
+    pub(crate) async fn ends(&self) -> Result<BoxStream<'static, Vec<(String, i32)>>> {
+        let from = Revision(self.store.range(APPS).await?.revision.0 + 1);
+        let watch = self.store.watch(IDS, from).await?;
+        Ok(watch.map(|events| events.iter().filter_map(ended).collect()).boxed())
+    }
+
     /// The applications that are alive, by name.
     pub(crate) async fn apps(&self) -> Result<Vec<(String, App)>> {
         let entries = self.store.range(APPS).await?.entries;
@@ -326,6 +336,13 @@ fn shuffle_key(app: &str, shuffle: i32) -> Result<String> {
 
 fn id_key(app: &str, shuffle: i32) -> Result<String> {
     Ok(format!("{IDS}{}/{shuffle}", escaped(app)?))
+}
+
+/// The application and the number of a shuffle whose id an event removes.
+fn ended(event: &Event) -> Option<(String, i32)> {
+    let Event::Delete(key, _) = event else { return None };
+    let (app, shuffle) = key.strip_prefix(IDS)?.rsplit_once('/')?;
+    Some((unescaped(app), shuffle.parse().ok()?))
 }
 
 fn decoded<T: Message + Default>(entry: &Entry) -> Result<T> {

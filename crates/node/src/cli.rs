@@ -388,6 +388,13 @@ pub(crate) enum SlotsName {
     LoadAware,
 }
 
+impl RoleName {
+    /// Whether it is there for Celeborn's clients.
+    pub(crate) fn is_of_celeborn(&self) -> bool {
+        matches!(self, Self::CelebornMaster | Self::CelebornWorker)
+    }
+}
+
 /// `dunlin queries`.
 #[derive(Args, Debug)]
 pub(crate) struct Queries {

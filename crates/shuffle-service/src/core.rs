@@ -54,7 +54,11 @@ impl Core {
         let unit = |(options, disk)| Arc::new(Unit::new(disk, options));
         Self {
             registry: Registry::new(options.tombstones),
-            memory: Memory::new(options.memory_limit.0, options.memory_mark_percent),
+            memory: Memory::new(
+                options.memory_limit.0,
+                options.memory_mark_percent,
+                options.bodies_mark.0,
+            ),
             transit,
             counters: Counters::default(),
             disks: disks.into_iter().map(unit).collect(),
@@ -140,7 +144,7 @@ impl Core {
 
     /// Has the pump look if memory is over the mark and something takes data.
     pub(crate) fn flush_if_needed(self: &Arc<Self>) {
-        if self.memory.over_mark() && self.has_tiers() && self.trouble().is_none() {
+        if self.memory.wants_flush() && self.has_tiers() && self.trouble().is_none() {
             self.pump(true);
         }
     }

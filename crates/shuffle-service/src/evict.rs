@@ -68,7 +68,7 @@ impl Core {
                 }
                 core.evictions.running.store(false, Release);
                 core.wake();
-                core.pump(core.memory.over_mark());
+                core.pump(core.memory.wants_flush());
             });
         }
         true

@@ -13,20 +13,17 @@ use crate::health::DiskState;
 use crate::partition::Partition;
 use crate::pause::OfPeer;
 use crate::shuffle::{Taken, cost};
-use crate::worker::ShuffleWorker;
+use crate::worker::{OfPush, ShuffleWorker};
 
 /// For how many times the wait a peer is left alone that did not answer.
 const SILENT_FOR: u32 = 6;
 
 impl ShuffleWorker {
-    /// Stores one copy. `hear` is told while it waits for memory.
-    pub(crate) async fn keep(
-        &self,
-        blocks: Vec<Block>,
-        hear: Option<&Arc<dyn Hear>>,
-    ) -> Result<()> {
+    /// Stores one copy.
+    pub(crate) async fn keep(&self, blocks: Vec<Block>, of_push: &OfPush) -> Result<()> {
         let Some(id) = blocks.first().map(|block| block.id.shuffle) else { return Ok(()) };
-        self.check(&blocks, id)?;
+        self.check(&blocks, id, of_push.checked)?;
+        let hear = of_push.hear.as_ref();
         let core = &self.core;
         let shuffle = core.registry.open(id)?;
         let bytes = blocks.iter().map(cost).sum();
@@ -152,11 +149,11 @@ impl ShuffleWorker {
         of.partitions.iter().filter(like).copied().collect()
     }
 
-    fn check(&self, blocks: &[Block], shuffle: ShuffleId) -> Result<()> {
+    fn check(&self, blocks: &[Block], shuffle: ShuffleId, checked: bool) -> Result<()> {
         if blocks.iter().any(|block| block.id.shuffle != shuffle) {
             return Err(Error::bug("one push holds blocks of several shuffles"));
         }
-        if !self.core.options.verify_pushes {
+        if checked || !self.core.options.verify_pushes {
             return Ok(());
         }
         blocks.iter().try_for_each(Block::verify).inspect_err(|_| {

@@ -12,21 +12,25 @@ pub(crate) const ENTRY_COST: u64 = 128;
 /// The budget.
 pub(crate) struct Memory {
     used: AtomicU64,
+    /// As much of it as bodies take: what a flush would free.
+    bodies: AtomicU64,
     /// Sum of the pushes that wait for memory.
     wanted: AtomicU64,
     /// Never exceeded.
     pub(crate) limit: u64,
     /// Flushing starts above it.
     pub(crate) mark: u64,
+    /// Flushing starts also when bodies take more than this. Nobody has to push more slowly for that.
+    bodies_mark: u64,
     /// Woken whenever memory was released, and when a flush has ended.
     pub(crate) freed: Notify,
 }
 
 impl Memory {
-    pub(crate) fn new(limit: u64, mark_percent: u8) -> Self {
+    pub(crate) fn new(limit: u64, mark_percent: u8, bodies_mark: u64) -> Self {
         let mark = limit / 100 * u64::from(mark_percent.min(100));
-        let (used, wanted) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { used, wanted, limit, mark, freed: Notify::new() }
+        let (used, bodies, wanted) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Self { used, bodies, wanted, limit, mark, bodies_mark, freed: Notify::new() }
     }
 
     pub(crate) fn used(&self) -> u64 {
@@ -37,12 +41,19 @@ impl Memory {
         self.used() > self.mark
     }
 
+    /// Whether something should leave memory.
+    pub(crate) fn wants_flush(&self) -> bool {
+        self.over_mark() || self.bodies.load(Acquire) > self.bodies_mark
+    }
+
     /// True while the pump has work, `leaving` bytes being on their way out: it stops an eighth below
     /// the mark, so that it does not start again at once, and not before the pushes that wait have
     /// room.
     pub(crate) fn over_target(&self, leaving: u64) -> bool {
         let used = self.used().saturating_sub(leaving);
+        let bodies = self.bodies.load(Acquire).saturating_sub(leaving);
         used > self.mark - self.mark / 8
+            || bodies > self.bodies_mark - self.bodies_mark / 8
             || used.saturating_add(self.wanted.load(Acquire)) > self.limit
     }
 
@@ -57,6 +68,12 @@ impl Memory {
         let grow = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
         self.used.fetch_update(AcqRel, Acquire, grow).ok()?;
         Some(Reservation { memory: self, bytes })
+    }
+
+    /// Gives back what bodies took, and so much beside.
+    pub(crate) fn release_bodies(&self, bodies: u64, beside: u64) {
+        self.bodies.fetch_sub(bodies, AcqRel);
+        self.release(bodies + beside);
     }
 
     pub(crate) fn release(&self, bytes: u64) {
@@ -83,6 +100,14 @@ impl Reservation<'_> {
     }
 }
 
+impl Reservation<'_> {
+    /// The same for a block with so long a body.
+    pub(crate) fn keep_block(&mut self, body: u64) {
+        self.memory.bodies.fetch_add(body, AcqRel);
+        self.keep(ENTRY_COST + body);
+    }
+}
+
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         self.memory.release(self.bytes);
@@ -106,8 +131,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn bodies_have_a_mark_of_their_own_and_entries_do_not_count_for_it() {
+        let memory = Memory::new(100_000, 75, 800);
+        let mut reserved = memory.try_reserve(10_000).expect("they fit");
+        (0..8).for_each(|_| reserved.keep_block(100));
+        assert!(!memory.wants_flush() && memory.over_target(0) && !memory.over_target(100));
+        reserved.keep_block(1);
+        assert!(
+            memory.wants_flush() && !memory.over_mark(),
+            "a reason to flush, none to slow down"
+        );
+        memory.release_bodies(801, 9 * ENTRY_COST);
+        assert!(!memory.wants_flush() && !memory.over_target(0));
+        drop(reserved);
+        assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
     fn a_reservation_gives_back_what_was_not_kept() {
-        let memory = Memory::new(1000, 50);
+        let memory = Memory::new(1000, 50, u64::MAX);
         let mut reserved = memory.try_reserve(800).expect("800 of 1000 fit");
         assert!(memory.try_reserve(201).is_none(), "the limit holds");
         assert!(memory.over_mark());

@@ -143,6 +143,10 @@ pub struct Options {
     /// Above this share of `memory_limit` (in percent) the largest partitions go to disk.
     /// Default: 75.
     pub memory_mark_percent: u8,
+    /// Bodies of blocks in memory beyond this go to disk, too, while `memory_limit` bounds them with all else
+    /// that blocks take: a small footprint that grows when the disk is slow, and for the index of many
+    /// blocks. Default: no limit of its own.
+    pub bodies_mark: ByteCount,
     /// Where partitions are written when memory is short. Default: nowhere, everything stays in
     /// memory.
     pub disks: Vec<DiskOptions>,
@@ -194,6 +198,7 @@ impl Options {
             memory_limit,
             transit: Self::usual_transit(memory_limit),
             memory_mark_percent: 75,
+            bodies_mark: ByteCount(u64::MAX),
             disks: Vec::new(),
             objects: None,
             tiers: vec![Tier::Disks, Tier::Objects],

@@ -133,7 +133,7 @@ impl Shuffle {
         self.admit(&gate, &blocks)?;
         let mut took = |appended, length| match appended {
             Appended::Stored => {
-                reserved.keep(ENTRY_COST + length as u64);
+                reserved.keep_block(length as u64);
                 taken.stored += 1;
             }
             Appended::Duplicate => taken.duplicates += 1,

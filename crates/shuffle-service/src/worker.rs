@@ -31,6 +31,15 @@ use crate::take_over::{TakenOver, take_over};
 /// A process that ends waits no longer than this for the removal of records of uploads.
 const FORGET_MAX: Duration = Duration::from_secs(3);
 
+/// What comes with a push.
+#[derive(Clone, Default)]
+pub(crate) struct OfPush {
+    /// Who is told while it waits for memory.
+    pub(crate) hear: Option<Arc<dyn Hear>>,
+    /// The checksums are known to be right.
+    pub(crate) checked: bool,
+}
+
 /// One shuffle worker: blocks in memory first, the largest partitions on disk when memory is
 /// short. They end with the worker, unless it hands over to the next one.
 pub struct ShuffleWorker {
@@ -146,6 +155,12 @@ impl ShuffleWorker {
         self.changes.enter().ok_or_else(handed_over)
     }
 
+    /// As [`ShuffleApi::store`], for blocks whose checksums this process has just made of the bytes that it
+    /// holds: to check them against these again would find nothing.
+    pub async fn store_checked(&self, push: Push) -> Result<Pushed> {
+        self.take(push, OfPush { hear: None, checked: true }).await
+    }
+
     /// Says how other workers are reached, for pushes that name a peer. The first call counts.
     pub fn set_peers(&self, peers: Arc<dyn Peers>) {
         drop(self.peers.set(peers));
@@ -188,7 +203,7 @@ impl ShuffleWorker {
     }
 
     /// The answer to a push, before it is counted.
-    async fn answer(&self, push: Push, hear: Option<Arc<dyn Hear>>) -> Result<Pushed> {
+    async fn answer(&self, push: Push, of_push: OfPush) -> Result<Pushed> {
         let Push { blocks, peer, last_resort, user } = push;
         let of = Of::new(&blocks);
         if let Some(refusal) = self.refusal(&of, last_resort) {
@@ -198,7 +213,7 @@ impl ShuffleWorker {
         let slow = || self.slow(&of);
         let Some(peer) = peer else {
             let due = self.core.due(&blocks);
-            self.keep(blocks, hear.as_ref()).await?;
+            self.keep(blocks, &of_push).await?;
             self.is_for(&of, user.as_ref());
             let durability = self.core.settle(due).await;
             return Ok(self.stored(Ack { durability, slow: slow(), moves: moves() }));
@@ -210,8 +225,8 @@ impl ShuffleWorker {
         // Both at once. Blocks that only one of them has count for nothing: the writer's commit
         // will not name this location for them.
         // The copy goes first: it is on its way while this one is verified and stored.
-        let copy = self.copy(peer, blocks.clone(), user.clone(), hear.clone());
-        let (there, here) = join(copy, self.keep(blocks, hear.as_ref())).await;
+        let copy = self.copy(peer, blocks.clone(), user.clone(), of_push.hear.clone());
+        let (there, here) = join(copy, self.keep(blocks, &of_push)).await;
         here?;
         self.is_for(&of, user.as_ref());
         if let Err(error) = there {
@@ -224,10 +239,10 @@ impl ShuffleWorker {
     }
 
     /// The answer to a push.
-    async fn take(&self, push: Push, hear: Option<Arc<dyn Hear>>) -> Result<Pushed> {
+    async fn take(&self, push: Push, of_push: OfPush) -> Result<Pushed> {
         // Counted before the look at whether it may come in: a hand-over waits for it from then on.
         let _call = self.pushes.enter();
-        let answer = self.answer(push, hear).await?;
+        let answer = self.answer(push, of_push).await?;
         self.core.counters.answered(&answer);
         Ok(answer)
     }
@@ -286,11 +301,11 @@ impl ShuffleApi for ShuffleWorker {
     }
 
     async fn store(&self, push: Push) -> Result<Pushed> {
-        self.take(push, None).await
+        self.take(push, OfPush::default()).await
     }
 
     async fn store_heard(&self, push: Push, hear: Arc<dyn Hear>) -> Result<Pushed> {
-        self.take(push, Some(hear)).await
+        self.take(push, OfPush { hear: Some(hear), checked: false }).await
     }
 
     async fn seal(&self, shuffle: ShuffleId) -> Result<()> {

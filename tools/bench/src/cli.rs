@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use dunlin_base::ByteCount;
 
+use crate::celeborn::args::PushArgs;
 use crate::engine::Setup;
 use crate::peers::args::PeersArgs;
 use crate::shuffle::args::{ShuffleArgs, WorkerArgs};
@@ -45,6 +46,9 @@ pub enum Verb {
     /// A shuffle worker by itself, for `shuffle`.
     #[command(hide = true)]
     ShuffleWorker(WorkerArgs),
+    /// Push to servers of Celeborn's protocol, ours or others, as executors do: latencies and bytes per
+    /// second, as one line of JSON. For `./dev bench celeborn`.
+    CelebornPush(PushArgs),
     /// All TPC-H queries through all roles, with an executor stopped on the way, beside plain
     /// DataFusion; then on a cluster of processes, some of them killed.
     Demo(DemoArgs),

@@ -9,7 +9,7 @@ use crate::engine::{self, Engine, Plain, Setup};
 use crate::measure::measure;
 use crate::report::Report;
 use crate::suite::{Suite, SuiteName};
-use crate::{apart, demo, loss, peers, plans, short, shuffle, tpcds, tpch};
+use crate::{apart, celeborn, demo, loss, peers, plans, short, shuffle, tpcds, tpch};
 
 /// Runs a verb. False: it ran, and what it found is bad (the demo's answers differ).
 pub fn run(cli: Cli) -> Result<bool> {
@@ -47,6 +47,7 @@ pub fn run(cli: Cli) -> Result<bool> {
             show(&sheet.markdown(), args.out.as_deref(), |out| sheet.write(out))
         }
         Verb::ShuffleWorker(args) => on_threads(1, shuffle::serve(&args)).map(|()| true),
+        Verb::CelebornPush(args) => on_threads(2, celeborn::run(&args)),
         Verb::Demo(args) => on_runtime(args.setup.resolve(), demo::run(&args)),
     }
 }

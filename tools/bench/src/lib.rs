@@ -5,6 +5,7 @@
 //! and the comparison of results come from `dunlin_corpus`.
 
 pub mod apart;
+pub mod celeborn;
 pub mod cli;
 pub mod clock;
 pub mod cluster;

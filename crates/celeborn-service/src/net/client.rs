@@ -1,5 +1,5 @@
 //! The other end: a connection to a port that speaks these frames. For pushes to the worker of a second
-//! copy, and for tests that play a client.
+//! copy, and for tests and benchmarks that play a client.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,8 +24,9 @@ const STALL_MAX: Duration = Duration::from_secs(120);
 /// What is asked of one connection at the same time at most; more of it is a mistake of the caller.
 const POSTS_MAX: usize = 100_000;
 
-/// A connection to a server. Dropping it closes it; what was asked of it then fails.
-pub(crate) struct Client {
+/// A connection to a port of a master or worker, theirs or ours. Dropping it closes it; what was asked of
+/// it then fails.
+pub struct Client {
     out: Outbox,
     open: Arc<Open>,
     next: AtomicI64,
@@ -46,7 +47,7 @@ struct Table {
 impl Client {
     /// Connects to `host:port`. `Retry`: nobody answers within the limit. `Invalid`: no TLS, or another
     /// certificate.
-    pub(crate) async fn connect(
+    pub async fn connect(
         env: &Env,
         address: &str,
         (limit, tls): (Duration, Option<&Tls>),
@@ -95,9 +96,9 @@ impl Client {
         !self.open.0.lock().closed
     }
 
-    /// Sends a request or a push, and waits for its response or failure. `Retry`: the connection ends
-    /// before. Dropping the future gives the answer up.
-    pub(crate) async fn ask(&self, frame: impl FnOnce(RequestId) -> Frame) -> Result<Frame> {
+    /// Sends a request or a push, and waits for its response or failure, whose frame this gives: a failure
+    /// frame is no error. `Retry`: the connection ends before. Dropping the future gives the answer up.
+    pub async fn ask(&self, frame: impl FnOnce(RequestId) -> Frame) -> Result<Frame> {
         let id = RequestId(self.next.fetch_add(1, Relaxed));
         let answer = self.open.wait(|table| &mut table.requests, id)?;
         self.send(&frame(id)).await?;

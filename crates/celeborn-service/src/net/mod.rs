@@ -8,7 +8,7 @@ mod port;
 mod room;
 mod tls;
 
-pub(crate) use client::Client;
+pub use client::Client;
 pub(crate) use connection::{Connection, Service};
 pub(crate) use guard::Guard;
 pub(crate) use port::{Bound, Port, PortOptions};

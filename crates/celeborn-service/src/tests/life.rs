@@ -1,5 +1,6 @@
 //! The life of a shuffle, as a job without any trouble has it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin_celeborn::bitmap::MapIds;
@@ -180,26 +181,59 @@ async fn what_is_not_here_is_an_error_and_never_empty() {
     assert_eq!(status, [0, StatusCode::OpenStreamFailed.number()]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_shuffle_without_a_record_is_removed_after_two_looks() {
-    let bed = Bed::new(1, 1 << 20).await;
-    let driver = bed.driver(1, false).await;
-    driver.push(0, batch(0, 0, 10)).await.expect("stored");
-    let (worker, core) = &bed.workers[0];
+async fn unregister(driver: &Driver) {
     let unregister = pb::UnregisterShuffle { app_id: APP.to_owned(), ..Default::default() };
-    worker.clean().await.expect("looked");
     let Ok(Message::UnregisterShuffleResponse(got)) =
         ask(&driver.master, endpoint::MASTER, unregister).await
     else {
         panic!("no answer")
     };
     assert_eq!(got.status, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shuffle_that_ends_is_removed_without_a_look() {
+    let bed = Bed::new(1, 1 << 20).await;
+    let driver = bed.driver(1, false).await;
+    let (worker, core) = &bed.workers[0];
+    let removed = async {
+        // It may not watch yet when the first one ends.
+        loop {
+            driver.push(0, batch(0, 0, 10)).await.expect("stored");
+            unregister(&driver).await;
+            for _ in 0..100 {
+                if (core.stats().blocks, worker.stats().shuffles) == (0, 0) {
+                    return;
+                }
+                bed.env.sleep(Duration::from_millis(2)).await;
+            }
+            for _ in 0..2 {
+                worker.clean().await.expect("looked");
+            }
+            driver.reserve(&driver.slots(1, false).await, 1 << 30, false).await;
+        }
+    };
+    bed.env.timeout(Duration::from_secs(20), removed).await.expect("removed");
+    let late = driver.push(0, batch(0, 1, 10)).await.expect_err("nothing is known of it");
+    assert!(late.starts_with("PUSH_DATA_FAIL_PARTITION_NOT_FOUND"), "{late}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shuffle_whose_end_was_missed_is_removed_after_two_looks() {
+    let mut bed = Bed::new(1, 1 << 20).await;
+    let driver = bed.driver(1, false).await;
+    driver.push(0, batch(0, 0, 10)).await.expect("stored");
+    // Nobody is there to hear of the end.
+    let (worker, core) = bed.workers.remove(0);
+    worker.clean().await.expect("looked");
+    drop(worker);
+    unregister(&driver).await;
+    bed.add(Arc::clone(&core), [0; 4]).await;
+    let (worker, _) = &bed.workers[0];
     worker.clean().await.expect("looked");
     assert_eq!(core.stats().blocks, 1, "one look is not enough");
     worker.clean().await.expect("looked");
     assert_eq!((core.stats().blocks, worker.stats().shuffles), (0, 0));
-    let late = driver.push(0, batch(0, 1, 10)).await.expect_err("nothing is known of it");
-    assert!(late.starts_with("PUSH_DATA_FAIL_PARTITION_NOT_FOUND"), "{late}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

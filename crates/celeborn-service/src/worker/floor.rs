@@ -120,6 +120,31 @@ impl Floor {
         self.full_at.lock().is_some_and(|at| now.saturating_sub(at) < FULL_FOR)
     }
 
+    /// Removes the data of these shuffles, whose records somebody has removed, if a look at the records says
+    /// so, too. An error removes nothing.
+    pub(super) async fn ended(&self, names: Vec<(String, i32)>) -> Result<()> {
+        let key = |(app, shuffle): (String, i32)| ShuffleKey {
+            application: app.as_str().into(),
+            shuffle,
+        };
+        let known: Vec<_> = names.into_iter().filter_map(|name| self.known(&key(name))).collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        let wanted: HashSet<QueryId> = self.records.queries().await?.into_iter().collect();
+        for shuffle in known.iter().filter(|shuffle| !wanted.contains(&shuffle.query)) {
+            self.remove(shuffle.query).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, query: QueryId) -> Result<()> {
+        self.core.delete_query(query).await?;
+        self.shuffles.write().retain(|_, shuffle| shuffle.query != query);
+        tracing::info!(%query, "the data of a Celeborn shuffle are removed");
+        Ok(())
+    }
+
     /// Removes what no record names any more, if that was so at the last look, too. An error removes
     /// nothing.
     pub(super) async fn clean(&self) -> Result<()> {
@@ -140,9 +165,7 @@ impl Floor {
         let unwanted: HashSet<QueryId> = held.difference(&wanted).copied().collect();
         let before = std::mem::replace(&mut *self.gone.lock(), unwanted.clone());
         for query in unwanted.intersection(&before) {
-            self.core.delete_query(*query).await?;
-            self.shuffles.write().retain(|_, shuffle| shuffle.query != *query);
-            tracing::info!(%query, "the data of a Celeborn shuffle are removed");
+            self.remove(*query).await?;
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ use dunlin_celeborn::ids::WorkerId;
 use dunlin_celeborn::rpc::endpoint;
 use dunlin_metadata::StoreRef;
 use dunlin_shuffle_service::ShuffleWorker;
+use futures::StreamExt;
 
 use self::floor::Floor;
 use self::ports::{Fetches, Pushes};
@@ -73,7 +74,7 @@ pub struct Worker {
     /// If clients are asked who they are.
     keys: Option<Arc<Keyring>>,
     ports: [Port; 4],
-    cleaning: Task<()>,
+    cleaning: [Task<()>; 2],
 }
 
 /// The ports of a worker that nobody is let in at yet.
@@ -133,8 +134,11 @@ impl BoundWorker {
             fetch.open(&fetches, Arc::new(Fetches(Arc::clone(&floor)))),
             replicate.open(&of_pushes("replicate", &workers), pushes(Mode::Replica)),
         ];
-        let cleans = clean(Arc::downgrade(&floor), keys.clone(), env.clone());
-        let cleaning = env.spawn("Celeborn cleaning", cleans);
+        let (of_ends, of_all) = (Arc::downgrade(&floor), Arc::downgrade(&floor));
+        let cleaning = [
+            env.spawn("Celeborn cleaning", clean_ended(of_ends, env.clone())),
+            env.spawn("Celeborn cleaning", clean(of_all, keys.clone(), env.clone())),
+        ];
         Worker { id, addresses, floor, keys, ports, cleaning }
     }
 }
@@ -211,7 +215,24 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.cleaning.abort();
+        self.cleaning.iter().for_each(Task::abort);
+    }
+}
+
+/// Removes what has ended as soon as somebody says so: memory that it holds is of use to others. What is
+/// missed here, [`clean`] finds.
+async fn clean_ended(floor: Weak<Floor>, env: Env) {
+    loop {
+        let Some(records) = floor.upgrade().map(|floor| floor.records.clone()) else { return };
+        if let Ok(mut ends) = records.ends().await {
+            while let Some(names) = ends.next().await {
+                let Some(floor) = floor.upgrade() else { return };
+                if let Err(error) = floor.ended(names).await {
+                    tracing::debug!(%error, "a worker cannot remove shuffles that have ended");
+                }
+            }
+        }
+        env.sleep(CLEAN_EVERY).await;
     }
 }
 

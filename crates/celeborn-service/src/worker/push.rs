@@ -13,7 +13,7 @@ use dunlin_celeborn::ids::FileName;
 use dunlin_celeborn::push::{PushReply, Split};
 use dunlin_celeborn::status::StatusCode;
 use dunlin_proto::block::{Block, BlockId, Codec, ShuffleId};
-use dunlin_proto::shuffle::{Push, Pushed, ShuffleApi};
+use dunlin_proto::shuffle::{Push, Pushed};
 use futures::future::join;
 
 use super::floor::Floor;
@@ -224,7 +224,7 @@ impl Floor {
         let (mut slow, user) = (false, Some(Arc::clone(&shuffle.user)));
         for blocks in by_shuffle.into_values() {
             let push = Push { last_resort: true, user: user.clone(), ..Push::plain(blocks) };
-            match self.core.store(push).await {
+            match self.core.store_checked(push).await {
                 Ok(Pushed::Stored(ack)) => slow |= ack.slow,
                 Ok(Pushed::Refused(..)) => return Ok(None),
                 Err(error) => return self.not_stored(mode, &error),

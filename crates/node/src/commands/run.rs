@@ -41,8 +41,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             sql::run(&options, &config)
         }
         Command::Serve(options) => {
-            let config = start(&global, serve::flags(&options))?;
-            serve::run(&options, &config)
+            let loaded = started(&global, serve::flags(&options))?;
+            serve::run(&options, &serve::config(&options, loaded))
         }
         Command::Cluster(options) => {
             let mut flags = Flags::default();
@@ -80,10 +80,15 @@ fn read(global: &Global, mut flags: Flags) -> Result<Loaded, Failure> {
 
 /// Reads the configuration, warns about keys that do not exist, starts logging.
 fn start(global: &Global, flags: Flags) -> Result<Config, Failure> {
+    started(global, flags).map(|loaded| loaded.config)
+}
+
+/// The same, with the places that values come from.
+fn started(global: &Global, flags: Flags) -> Result<Loaded, Failure> {
     let loaded = read(global, flags)?;
     for unknown in &loaded.unknown {
         note(&report::text(unknown).replacen("error: ", "warning: ", 1));
     }
     telemetry::start(&loaded.config.log_level, loaded.config.log_format)?;
-    Ok(loaded.config)
+    Ok(loaded)
 }

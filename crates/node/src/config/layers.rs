@@ -27,6 +27,16 @@ pub(crate) struct Loaded {
     pub(super) layers: Figment,
 }
 
+impl Loaded {
+    /// Whether somebody has set a key, wherever.
+    pub(crate) fn is_set(&self, key: &str) -> bool {
+        self.layers.find_metadata(key).is_some_and(|metadata| metadata.name != DEFAULT)
+    }
+}
+
+/// The name of the layer that nobody has set.
+const DEFAULT: &str = "default";
+
 /// Values by key, with a name for the place they come from.
 struct Layer {
     name: &'static str,
@@ -64,7 +74,7 @@ pub(crate) fn load(file: Option<&Path>, flags: Flags) -> Result<Loaded, Failure>
         Value::Dict(_, values) => values,
         _ => Dict::new(),
     };
-    let mut layers = Figment::from(Layer { name: "default", values: defaults });
+    let mut layers = Figment::from(Layer { name: DEFAULT, values: defaults });
     if let Some(file) = choose(file)? {
         layers = layers.merge(Toml::file_exact(file));
     }
@@ -109,7 +119,7 @@ fn environment() -> Env {
 
 /// The place a value comes from, for people.
 pub(super) fn origin(layers: &Figment, value: &Value) -> String {
-    layers.get_metadata(value.tag()).map_or_else(|| "default".to_owned(), place)
+    layers.get_metadata(value.tag()).map_or_else(|| DEFAULT.to_owned(), place)
 }
 
 fn place(metadata: &Metadata) -> String {

@@ -35,6 +35,9 @@ pub(crate) struct Config {
     pub(crate) memory: FromText<ByteCount>,
     /// Memory for shuffled data; the rest goes to disk.
     pub(crate) shuffle_memory: FromText<ByteCount>,
+    /// Bodies of blocks beyond this go to disk; what roles are there decides, and nobody sets it.
+    #[serde(skip)]
+    pub(crate) bodies_mark: Option<ByteCount>,
     /// Time to live of leases: a process that is silent for so long counts as dead.
     pub(crate) lease_ttl: FromText<Span>,
     /// Ended queries that are remembered.
@@ -98,6 +101,7 @@ impl Default for Config {
             executors: 1,
             memory: FromText(ByteCount::mib(2048)),
             shuffle_memory: FromText(ByteCount::mib(1024)),
+            bodies_mark: None,
             lease_ttl: FromText(Span(Duration::from_secs(10))),
             history: 200,
             hold: FromText(Span(Duration::from_secs(600))),
@@ -183,6 +187,9 @@ impl Config {
         options.memory_limit = self.memory.0;
         options.shuffle_memory = self.shuffle_memory.0;
         options.storage = self.shuffle.storage();
+        if let Some(mark) = self.bodies_mark {
+            options.storage.limits.bodies_mark = mark;
+        }
         options.lease_ttl = self.lease_ttl.0.0;
         options.tuning.history = self.history as usize;
         let warehouse = std::mem::take(&mut options.settings.warehouse);

@@ -191,6 +191,11 @@ impl Shuffle {
         Ok(())
     }
 
+    /// Whether disks are among the places.
+    pub(crate) fn uses_disks(&self) -> bool {
+        self.tiers.contains(&TierName::Disks)
+    }
+
     /// The options of a worker.
     pub(super) fn storage(&self) -> StorageOptions {
         let tier = |name: &TierName| match name {

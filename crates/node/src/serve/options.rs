@@ -106,9 +106,7 @@ impl Serving {
 
 /// Queries need blobs; what serves Celeborn's clients alone does not.
 fn blobs(options: &Serve) -> Result<String> {
-    let only = |role: &RoleName| {
-        matches!(role, RoleName::CelebornMaster | RoleName::CelebornWorker | RoleName::Shuffle)
-    };
+    let only = |role: &RoleName| role.is_of_celeborn() || *role == RoleName::Shuffle;
     match options.blobs.as_str() {
         "" if options.roles.iter().all(only) => Ok("memory:".to_owned()),
         "" => Err(Error::invalid("queries need a place for blobs")
@@ -216,9 +214,7 @@ fn refuse_open(options: &Serve, host: IpAddr, tls: bool) -> Result<()> {
         return Err(Error::invalid(format!("{host} can be reached from elsewhere, without TLS"))
             .with_hint("give --tls-cert, --tls-key and --tls-ca, or say --insecure"));
     }
-    let serves =
-        |role: &RoleName| matches!(role, RoleName::CelebornMaster | RoleName::CelebornWorker);
-    if options.roles.iter().any(serves) && !options.celeborn_auth {
+    if options.roles.iter().any(RoleName::is_of_celeborn) && !options.celeborn_auth {
         let text = format!("{host} can be reached from elsewhere, and Celeborn's clients are not");
         return Err(Error::invalid(format!("{text} asked who they are"))
             .with_hint("say --celeborn-auth, or --insecure if nobody else is in this network"));

@@ -136,7 +136,7 @@ impl Partition {
         let freed = inner.take_in(ticket.id, ticket.born, written);
         drop(inner);
         self.left_memory(freed);
-        memory.release(freed);
+        memory.release_bodies(freed, 0);
         Landed::Freed(freed)
     }
 }

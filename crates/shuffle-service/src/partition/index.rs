@@ -350,6 +350,6 @@ impl Partition {
         };
         self.left_memory(body);
         self.bytes.fetch_sub(stored.length as u64, Relaxed);
-        memory.release(ENTRY_COST + body);
+        memory.release_bodies(body, ENTRY_COST);
     }
 }

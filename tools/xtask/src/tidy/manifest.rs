@@ -62,6 +62,8 @@ const OF_A_BENCHMARK: &[&str] = &[
     "corpus",
     "node",
     "base",
+    "celeborn",
+    "celeborn-service",
     "gateway",
     "executor",
     "planner",
