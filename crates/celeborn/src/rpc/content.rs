@@ -60,7 +60,7 @@ impl Content {
             Some(class) => Error::invalid(format!("a request is a Java object of class {class}")),
             None => Error::invalid("a request is neither a message nor a Java object"),
         }
-        .with_hint("Celeborn clients of 0.6 and 0.7 work"))
+        .with_hint("Celeborn clients of 0.5.4, 0.6 and 0.7 work"))
     }
 
     /// The bytes that [`Content::decode`] reads.
