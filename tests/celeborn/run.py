@@ -215,11 +215,11 @@ def chosen_cases(arguments, newest=True):
 
 def chosen_lines(arguments, place):
     """Which Spark with which client: all that is there, or what was asked for."""
-    return [
-        (line, client)
-        for line, client in place.lines()
-        if arguments.spark in ("all", line) and arguments.client in ("all", client)
-    ]
+    lines = [one for one in place.lines() if arguments.spark in ("all", one[0])]
+    if arguments.client == "newest":
+        # Of each Spark the first: they come in this order.
+        return list({line: (line, client) for line, client in reversed(lines)}.values())[::-1]
+    return [one for one in lines if arguments.client in ("all", one[1])]
 
 
 def run_line(arguments, place, line, client, newest, folder):
@@ -260,7 +260,7 @@ def main():
     parser.add_argument("--dunlin", help="the binary, for --server dunlin")
     parser.add_argument("--workers", type=int, help="how many workers the servers at HOST:PORT have")
     parser.add_argument("--spark", default="all", choices=("3", "4", "all"))
-    parser.add_argument("--client", default="all", help="a version of the client, or all that are there")
+    parser.add_argument("--client", default="all", help="a version of the client, newest, or all that are there")
     parser.add_argument("--short", action="store_true", help="the cases of a few minutes")
     parser.add_argument("--newest", action="store_true", help="all cases with the newest client of a Spark, the short set with others")
     parser.add_argument("--only", help="cases whose names contain one of these words, with commas")
