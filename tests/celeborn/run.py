@@ -57,9 +57,10 @@ class Runner:
     def placed(self, conf):
         """Settings that name files of certificates, which are made when they are named first."""
         folder = self.folder / "certificates"
-        if any(cases.CERTIFICATES in value for value in conf.values()) and not folder.exists():
+        if any(cases.CERTIFICATES in str(value) for value in conf.values()) and not folder.exists():
             certificates.make(folder)
-        return {name: value.replace(cases.CERTIFICATES, str(folder)) for name, value in conf.items()}
+        place = lambda value: value.replace(cases.CERTIFICATES, str(folder)) if isinstance(value, str) else value
+        return {name: place(value) for name, value in conf.items()}
 
     def version(self):
         there = self.place.server_versions()
