@@ -160,9 +160,8 @@ mod tests {
         let mut course = Vec::new();
         for _ in 0..groups {
             let size = state.size;
-            let mut about = |time: u64| {
-                time * (100 - noise as u64 + chance.below(2 * noise + 1) as u64) / 100
-            };
+            let mut about =
+                |time: u64| time * (100 - noise as u64 + chance.below(2 * noise + 1) as u64) / 100;
             let measured = GroupMetrics {
                 coordination_us: about(fixed),
                 busy_us: about(mb * u64::from(size)),
@@ -179,7 +178,9 @@ mod tests {
     #[test]
     fn speed_line_7_from_two_into_the_band_within_eight_groups_and_it_stays() {
         let options = TunerOptions::default();
-        for (fixed, mb) in [(4_000, 1_000), (2_000, 2_000), (5_000, 1_000), (800, 300), (900, 10_000)] {
+        for (fixed, mb) in
+            [(4_000, 1_000), (2_000, 2_000), (5_000, 1_000), (800, 300), (900, 10_000)]
+        {
             for seed in 0..200 {
                 let noise = if seed == 0 { 0 } else { 10 };
                 let course = run(fixed, mb, noise, 200, seed);
@@ -230,7 +231,8 @@ mod tests {
         let mut state = TunerState { size: 320, average_ppm: None, below: 0 };
         let mut sizes = vec![];
         for _ in 0..12 {
-            let cheap = GroupMetrics { coordination_us: 1, busy_us: 1000, tick_us: 1, commit_us: 1 };
+            let cheap =
+                GroupMetrics { coordination_us: 1, busy_us: 1000, tick_us: 1, commit_us: 1 };
             state = tune(state, &cheap, &TunerOptions::default()).0;
             sizes.push(state.size);
         }

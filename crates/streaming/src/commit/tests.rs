@@ -14,10 +14,8 @@ const SOURCE: SlotId = SlotId::new(0, 0);
 const COUNT: SlotId = SlotId::new(1, 0);
 
 fn job() -> Job {
-    let stages = vec![
-        Stage { slots: 1, inputs: vec![] },
-        Stage { slots: 1, inputs: vec![StageNo(0)] },
-    ];
+    let stages =
+        vec![Stage { slots: 1, inputs: vec![] }, Stage { slots: 1, inputs: vec![StageNo(0)] }];
     Job::new(stages, TunerOptions::default()).expect("valid")
 }
 
@@ -46,7 +44,9 @@ fn part(slot: SlotId, epoch: u64, term: u64) -> Part {
 fn trap_14_a_part_of_a_term_that_lost_its_slot_does_not_count() {
     let mut slots = BTreeMap::from([(SOURCE, claimed(None, 1, 0)), (COUNT, claimed(None, 2, 0))]);
     let parts = [part(SOURCE, 1, 1), part(COUNT, 1, 1), part(COUNT, 2, 1)];
-    let Ok(Ready::Commit(commit)) = ready(&job(), Epoch(0), &slots, &parts) else { panic!("ready") };
+    let Ok(Ready::Commit(commit)) = ready(&job(), Epoch(0), &slots, &parts) else {
+        panic!("ready")
+    };
     assert_eq!(commit.parts, BTreeMap::from([(SOURCE, Term(1)), (COUNT, Term(1))]));
     assert_eq!(commit.files, ["1/0.0.1", "1/1.0.1"]);
     slots.insert(COUNT, claimed(slots.get(&COUNT), 3, 0));
@@ -132,8 +132,7 @@ impl Leftovers {
 fn trap_22_no_order_of_commits_crashes_and_sweeps_removes_what_a_manifest_names() {
     for seed in 0..1500 {
         let mut chance = Chance::new(seed);
-        let mut job =
-            Leftovers { commits: Vec::new(), files: BTreeSet::new(), term: Term(1) };
+        let mut job = Leftovers { commits: Vec::new(), files: BTreeSet::new(), term: Term(1) };
         for epoch in 1..20 {
             // A sweep lists files, then a group is committed, then it reads the commits.
             let listed: Vec<StoredFile> = job.files.iter().cloned().collect();
@@ -170,8 +169,11 @@ fn trap_22_nothing_is_removed_while_a_manifest_cannot_be_read() {
 #[test]
 fn files_of_a_group_that_is_not_committed_stay_unless_their_owner_lost_it() {
     let commits = [Retained { epoch: Epoch(1), files: Some(BTreeSet::new()), saved: false }];
-    let file = |term| {
-        StoredFile { epoch: Epoch(2), slot: COUNT, term: Term(term), name: term.to_string() }
+    let file = |term| StoredFile {
+        epoch: Epoch(2),
+        slot: COUNT,
+        term: Term(term),
+        name: term.to_string(),
     };
     let void = |file: &StoredFile| file.term == Term(1);
     let removals = collect(&commits, 2, &[file(1), file(2)], void);

@@ -39,7 +39,10 @@ impl Gather {
     /// The homes that have to be asked, again and again until they answer. A slot that nobody owns is not
     /// among them, and is waited for.
     pub fn ask(&self) -> impl Iterator<Item = (SlotId, Term)> {
-        self.homes.iter().filter(|(_, home)| !home.1).filter_map(|(slot, home)| Some((*slot, home.0?)))
+        self.homes
+            .iter()
+            .filter(|(_, home)| !home.1)
+            .filter_map(|(slot, home)| Some((*slot, home.0?)))
     }
 
     /// The answer of a home. Of a term that is not asked any more it counts for the cuts only. `Bug` if two
@@ -56,7 +59,9 @@ impl Gather {
             }
             let known = self.found.entry(mb).or_insert_with(|| cut.clone());
             if *known != cut {
-                return Err(Error::bug(format!("micro-batch {mb} has two cuts: {known:?} and {cut:?}")));
+                return Err(Error::bug(format!(
+                    "micro-batch {mb} has two cuts: {known:?} and {cut:?}"
+                )));
             }
         }
         if let Some(home) = self.homes.get_mut(&slot).filter(|home| home.0 == Some(term)) {
@@ -71,7 +76,8 @@ impl Gather {
         if self.homes.values().any(|home| !home.1) {
             return Ok(None);
         }
-        let cuts: Vec<Cut> = (self.first.0..).map_while(|mb| self.found.get(&Mb(mb)).cloned()).collect();
+        let cuts: Vec<Cut> =
+            (self.first.0..).map_while(|mb| self.found.get(&Mb(mb)).cloned()).collect();
         if cuts.len() < self.found.len() {
             return Err(Error::bug("homes have merged micro-batches with a gap between them"));
         }

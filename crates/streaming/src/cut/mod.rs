@@ -77,9 +77,7 @@ impl Pins {
 
 /// For each source slot a hash of its cuts in a group's mbs, whoever ran them: what all parts of a commit
 /// must agree on. A source slot knows its own ones only.
-pub fn fingerprints<'a>(
-    mbs: impl IntoIterator<Item = (Mb, &'a Cuts)>,
-) -> BTreeMap<SlotId, u64> {
+pub fn fingerprints<'a>(mbs: impl IntoIterator<Item = (Mb, &'a Cuts)>) -> BTreeMap<SlotId, u64> {
     let mut hashes: BTreeMap<SlotId, Xxh3Default> = BTreeMap::new();
     for (mb, cuts) in mbs {
         for (slot, SourceCut { cut, .. }) in cuts {

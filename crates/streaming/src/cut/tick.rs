@@ -78,14 +78,8 @@ pub fn join_in(next: Mb, seen: Mb, allowed: Mb) -> RangeInclusive<u64> {
 mod tests {
     use super::*;
 
-    const IDLE: SourceLoad = SourceLoad {
-        since_us: 0,
-        left: true,
-        rows: 0,
-        poked: false,
-        credit: true,
-        allowed: true,
-    };
+    const IDLE: SourceLoad =
+        SourceLoad { since_us: 0, left: true, rows: 0, poked: false, credit: true, allowed: true };
 
     #[test]
     fn trap_05_a_row_waits_no_longer_than_the_least_tick() {

@@ -29,6 +29,10 @@ impl Calendar {
 
     /// The first mb after a commit: 1 if nothing was committed.
     pub fn after(&self, committed: Epoch) -> Option<Mb> {
-        if committed == Epoch(0) { Some(Mb(1)) } else { self.of(committed).map(|(_, last)| last.next()) }
+        if committed == Epoch(0) {
+            Some(Mb(1))
+        } else {
+            self.of(committed).map(|(_, last)| last.next())
+        }
     }
 }

@@ -48,7 +48,9 @@ impl Job {
                 return Err(Error::invalid(format!("stage {number} cannot have {slots} slots")));
             }
             if stage.inputs.iter().any(|input| usize::from(input.0) >= number) {
-                return Err(Error::invalid(format!("stage {number} reads a stage that is not before it")));
+                return Err(Error::invalid(format!(
+                    "stage {number} reads a stage that is not before it"
+                )));
             }
         }
         let all: usize = stages.iter().map(|stage| usize::from(stage.slots)).sum();
@@ -88,9 +90,8 @@ impl Job {
 
     /// All channels, in order.
     pub fn channels(&self) -> Vec<Channel> {
-        let from_each = |from: SlotId| {
-            self.downstream(from).into_iter().map(move |to| Channel { from, to })
-        };
+        let from_each =
+            |from: SlotId| self.downstream(from).into_iter().map(move |to| Channel { from, to });
         self.slots().flat_map(from_each).collect()
     }
 

@@ -38,8 +38,10 @@ pub fn place(
     }
     if room(&able) < slots.len() as u64 {
         let (needed, there) = (slots.len(), room(&able));
-        return Err(Error::exhausted(format!("the job has {needed} slots, executors have room for {there}"))
-            .with_hint("add executors or memory, or lower the job's parallelism"));
+        return Err(Error::exhausted(format!(
+            "the job has {needed} slots, executors have room for {there}"
+        ))
+        .with_hint("add executors or memory, or lower the job's parallelism"));
     }
     able.sort_by_key(|member| member.executor);
     let held = |executor| slots.iter().filter(|slot| before.get(slot) == Some(&executor)).count();
@@ -101,10 +103,7 @@ fn fill(
 
 /// Who is the first to claim a slot that is free, when no group record names somebody alive: the same for
 /// all who ask. Others come after a while.
-pub fn first_choice(
-    slot: SlotId,
-    alive: impl IntoIterator<Item = ProcessId>,
-) -> Option<ProcessId> {
+pub fn first_choice(slot: SlotId, alive: impl IntoIterator<Item = ProcessId>) -> Option<ProcessId> {
     alive.into_iter().max_by_key(|executor| (turn(slot, *executor), *executor))
 }
 

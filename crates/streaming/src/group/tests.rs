@@ -71,8 +71,7 @@ fn a_join_or_a_leave_moves_as_few_slots_as_balance_needs() {
             }
             let after = place(&slots, &before, &members).expect("room");
             assert_eq!(after.len(), slots.len());
-            let loads: Vec<usize> =
-                members.iter().map(|m| load(&after, m.executor)).collect();
+            let loads: Vec<usize> = members.iter().map(|m| load(&after, m.executor)).collect();
             let (most, least) = (loads.iter().max(), loads.iter().min());
             assert!(most.zip(least).is_some_and(|(m, l)| m - l <= 1), "seed {seed} {loads:?}");
             // What must move: the slots of whoever left, or what a newcomer's share is.
@@ -128,7 +127,10 @@ fn shards_are_all_owned_once_and_channels_follow_from_the_shape() {
         assert_eq!(seen, VSHARDS);
         assert_eq!(job.channels().len(), 2 * usize::from(slots));
     }
-    assert!(Job::new(vec![Stage { slots: 1, inputs: vec![StageNo(0)] }], TunerOptions::default()).is_err());
+    assert!(
+        Job::new(vec![Stage { slots: 1, inputs: vec![StageNo(0)] }], TunerOptions::default())
+            .is_err()
+    );
 }
 
 #[test]
@@ -162,8 +164,14 @@ fn a_calendar_knows_only_what_was_recorded() {
     let mut calendar = Calendar::default();
     calendar.note(&one);
     calendar.note(&two);
-    assert_eq!((calendar.of(Epoch(1)), calendar.of(Epoch(2))), (Some((Mb(1), Mb(2))), Some((Mb(3), Mb(6)))));
-    assert_eq!((calendar.epoch_of(Mb(2)), calendar.epoch_of(Mb(3))), (Some(Epoch(1)), Some(Epoch(2))));
+    assert_eq!(
+        (calendar.of(Epoch(1)), calendar.of(Epoch(2))),
+        (Some((Mb(1), Mb(2))), Some((Mb(3), Mb(6))))
+    );
+    assert_eq!(
+        (calendar.epoch_of(Mb(2)), calendar.epoch_of(Mb(3))),
+        (Some(Epoch(1)), Some(Epoch(2)))
+    );
     assert_eq!((calendar.epoch_of(Mb(7)), calendar.after(Epoch(1))), (None, Some(Mb(3))));
     assert_eq!((calendar.after(Epoch(0)), calendar.after(Epoch(3))), (Some(Mb(1)), None));
 }

@@ -55,7 +55,9 @@ impl<B> Candidate<B> {
 
 impl<B> Arrivals<B> {
     pub(super) fn frame(&mut self, frame: Frame<B>) -> Receipt {
-        let Some(candidate) = self.candidate(frame.from, frame.term) else { return Receipt::OldTerm };
+        let Some(candidate) = self.candidate(frame.from, frame.term) else {
+            return Receipt::OldTerm;
+        };
         if candidate.frames.contains_key(&frame.sequence) {
             return Receipt::Double;
         }
@@ -64,7 +66,9 @@ impl<B> Arrivals<B> {
     }
 
     pub(super) fn marker(&mut self, marker: Marker) -> Receipt {
-        let Some(candidate) = self.candidate(marker.from, marker.term) else { return Receipt::OldTerm };
+        let Some(candidate) = self.candidate(marker.from, marker.term) else {
+            return Receipt::OldTerm;
+        };
         if candidate.marker.is_some() {
             return Receipt::Double;
         }

@@ -103,10 +103,12 @@ impl<B: Clone> Home<B> {
         Ok(Some(Sealed { mb, inputs: arrivals.into_inputs(&self.upstream), cuts }))
     }
 
-    /// What is missing of the next mbs, up to `until` and at most `most` of them: to be asked for, from
-    /// whoever owns these slots, after 200 ms of nothing new. Nothing for mbs that are complete here.
-    pub fn ask(&self, until: Mb, most: u64) -> Vec<Ask> {
-        let last = until.0.min((self.next.0 + most).saturating_sub(1));
+    /// What is missing of the next mb, and of those up to the last that anything is here of, `most` of
+    /// them: to be asked for, from whoever owns these slots, after a while of nothing new. Nothing for
+    /// mbs that are complete here.
+    pub fn ask(&self, most: u64) -> Vec<Ask> {
+        let seen = self.arrived.keys().next_back().copied().unwrap_or(self.next);
+        let last = seen.0.min((self.next.0 + most).saturating_sub(1));
         let mut asks = Vec::new();
         for mb in (self.next.0..=last).map(Mb) {
             let arrivals = self.arrived.get(&mb);

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use dunlin_base::ProcessId;
 
-use super::record::{Holding, Kind, SlotRecord};
 use super::OPEN_GROUPS_MAX;
+use super::record::{Holding, Kind, SlotRecord};
 use crate::group::Calendar;
 use crate::id::{Epoch, Mb, Term};
 
@@ -28,9 +28,11 @@ pub enum Step {
     Run(Mb),
     /// The group's last mb has run: take its part now, before the next mb. Writing it may overlap.
     Part(Epoch),
-    /// All parts are written: hand the slot on.
+    /// All parts are written: hand the slot on. Once that was tried ([`Life::handing_over`]) it is the
+    /// only step until the record shows an outcome, since a transaction without an answer may still
+    /// take effect.
     HandOver {
-        /// To whom.
+        /// To whom: to its own owner, under a new term, if who should have it is gone meanwhile.
         to: ProcessId,
         /// From which group on.
         from: Epoch,
@@ -73,6 +75,8 @@ pub struct Life {
     phase: Phase,
     committed: Epoch,
     next: Mb,
+    /// A hand-over that was sent to the store.
+    handing: bool,
     /// Parts that were taken; true once they are written.
     parts: BTreeMap<Epoch, bool>,
 }
@@ -81,7 +85,8 @@ impl Life {
     /// A holding that has just been found in its record. `committed` is the last commit, `next` the first
     /// mb of the holding's first group.
     pub fn new(holding: Holding, kind: Kind, committed: Epoch, next: Mb) -> Self {
-        Self { holding, kind, phase: Phase::Restoring, committed, next, parts: BTreeMap::new() }
+        let parts = BTreeMap::new();
+        Self { holding, kind, phase: Phase::Restoring, committed, next, handing: false, parts }
     }
 
     /// The fencing number, for everything that is sent or written.
@@ -124,6 +129,12 @@ impl Life {
     /// The part of a group is in the store.
     pub fn part_written(&mut self, epoch: Epoch) {
         self.parts.insert(epoch, true);
+    }
+
+    /// A hand-over is on its way to the store. From now on nothing runs: what would be cut now were in
+    /// nobody's pins.
+    pub fn handing_over(&mut self) {
+        self.handing = true;
     }
 
     /// Another begins with this group.
@@ -174,16 +185,16 @@ impl Life {
         let ended = self.next.0.checked_sub(1).and_then(|mb| calendar.epoch_of(Mb(mb)));
         let begins = calendar.epoch_of(self.next);
         let at_border = ended.filter(|ended| *ended >= self.holding.from && begins != Some(*ended));
-        if let Some(ended) = at_border.filter(|ended| *ended > self.committed) {
-            if !self.parts.contains_key(&ended) {
-                return Step::Part(ended);
-            }
+        let open = at_border.filter(|ended| *ended > self.committed);
+        if let Some(ended) = open.filter(|ended| !self.parts.contains_key(ended)) {
+            return Step::Part(ended);
         }
         let Some(begins) = begins else {
             return Step::Wait(WaitsFor::Group(ended.map_or(self.holding.from, Epoch::next)));
         };
-        let elsewhere = placed(begins).filter(|to| *to != self.holding.owner);
-        if let (Some(to), Some(ended)) = (elsewhere, at_border) {
+        let to = placed(begins).unwrap_or(self.holding.owner);
+        let goes = self.handing || to != self.holding.owner;
+        if let Some(ended) = at_border.filter(|_| goes) {
             return match self.parts.iter().find(|(_, written)| !**written) {
                 Some((epoch, _)) => Step::Wait(WaitsFor::Part(*epoch)),
                 None => Step::HandOver { to, from: ended.next() },

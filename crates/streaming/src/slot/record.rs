@@ -49,8 +49,8 @@ impl SlotRecord {
     ) -> Self {
         let term = old.map_or(Term(0), |record| record.latest().term).next();
         // Nobody has cut anything before the first owner.
-        let pins = (kind == Kind::Source && old.is_none())
-            .then(|| Pins { first, cuts: Vec::new() });
+        let pins =
+            (kind == Kind::Source && old.is_none()).then(|| Pins { first, cuts: Vec::new() });
         Self { holdings: vec![Holding { term, owner, from: committed.next() }], pins }
     }
 
@@ -128,7 +128,10 @@ impl SlotRecord {
             old.needed(committed).all(|holding| new.holdings.contains(&holding))
         });
         let raises = new.latest().term > highest;
-        if !new.holdings.is_empty() && grows && ((raises && (claim || extends)) || (same && extends)) {
+        if !new.holdings.is_empty()
+            && grows
+            && ((raises && (claim || extends)) || (same && extends))
+        {
             return Ok(());
         }
         Err(Error::bug(format!("T1: after commit {committed} a slot goes from {old:?} to {new:?}")))

@@ -69,7 +69,10 @@ fn t1_taking_a_group_from_a_live_holding_or_using_a_term_again_is_refused() {
     let claimed = SlotRecord::claimed(Some(&handed), Kind::Source, who(3), Epoch(1), Mb(3));
     assert_eq!((claimed.latest().term, claimed.pins()), (Term(3), None));
     SlotRecord::check(Some(&handed), &claimed, Epoch(1)).expect("a claim");
-    assert!(SlotRecord::check(Some(&handed), &claimed, Epoch(2)).is_err(), "from before the commit");
+    assert!(
+        SlotRecord::check(Some(&handed), &claimed, Epoch(2)).is_err(),
+        "from before the commit"
+    );
     assert!(SlotRecord::check(Some(&claimed), &handed, Epoch(1)).is_err(), "terms fall");
     assert!(SlotRecord::check(Some(&handed), &first, Epoch(0)).is_err(), "a holding vanishes");
     assert!(first.handed_over(who(2), Epoch(1), None).is_err());
@@ -141,6 +144,28 @@ fn a_slot_goes_to_another_after_its_parts_and_its_ring_is_served_until_the_commi
     assert_eq!(heir.step(&calendar, moves), Step::Run(Mb(3)));
     life.committed(Epoch(1));
     assert_eq!(life.step(&calendar, moves), Step::Done);
+}
+
+#[test]
+fn after_a_hand_over_was_sent_nothing_runs_though_its_receiver_is_gone() {
+    let first = SlotRecord::claimed(None, Kind::Source, who(1), Epoch(0), Mb(1));
+    let calendar = calendar(3);
+    let mut life = Life::new(first.latest(), Kind::Source, Epoch(0), Mb(1));
+    life.restored(false);
+    life.ran(Mb(1));
+    life.ran(Mb(2));
+    life.part_taken(Epoch(1));
+    life.part_written(Epoch(1));
+    let to_other = Step::HandOver { to: who(2), from: Epoch(2) };
+    assert_eq!(life.step(&calendar, |_| Some(who(2))), to_other);
+    // Not sent yet: it may stay.
+    assert_eq!(life.step(&calendar, |_| None), Step::Run(Mb(3)));
+    life.handing_over();
+    let to_itself = Step::HandOver { to: who(1), from: Epoch(2) };
+    assert_eq!(life.step(&calendar, |_| None), to_itself);
+    let record = first.handed_over(who(1), Epoch(2), None).expect("later");
+    life.record(&record);
+    assert_eq!(life.step(&calendar, |_| None), Step::Serve(Epoch(1)));
 }
 
 #[test]

@@ -98,7 +98,9 @@ mod tests {
         let mut sessions: Vec<(i64, i64, u32)> = Vec::new();
         for time in sorted {
             match sessions.last_mut() {
-                Some(session) if time < session.1 => *session = (session.0, time + gap, session.2 + 1),
+                Some(session) if time < session.1 => {
+                    *session = (session.0, time + gap, session.2 + 1)
+                }
                 _ => sessions.push((time, time + gap, 1)),
             }
         }
@@ -137,7 +139,10 @@ mod tests {
         sessions.add(8, "b".to_owned(), join).expect("in range");
         assert_eq!(sessions.close(Watermark(24)), []);
         let closed = sessions.close(Watermark(25));
-        assert_eq!(closed, [Session { window: Window { start: 0, end: 25 }, value: "abc".to_owned() }]);
+        assert_eq!(
+            closed,
+            [Session { window: Window { start: 0, end: 25 }, value: "abc".to_owned() }]
+        );
         assert!(sessions.is_late(8, Watermark(25)));
     }
 }
