@@ -163,7 +163,8 @@ fn trap_14_what_a_former_owner_cut_waits_for_the_pins_and_then_stands_or_is_drop
         let pins = Pins { first: Mb(1), cuts: vec![cut(if conforms { 9 } else { 8 })] };
         home.heard(S, Term(2), Some(&pins)).expect("nothing was merged");
         assert_eq!(take(&mut home).is_some(), conforms);
-        assert_eq!(home.ask(9).is_empty(), conforms);
+        let missing = Ask { mb: Mb(if conforms { 2 } else { 1 }), from: S };
+        assert_eq!(home.ask(9), [missing]);
     }
 }
 

@@ -62,11 +62,13 @@ fn share(part: u64) {
     let from: u64 = from.parse().expect("a seed");
     if let Some(to) = to {
         let count = (to.parse::<u64>().expect("a seed") - from) / 4;
-        let failed: Vec<String> = (from + part * count..from + (part + 1) * count)
-            .filter_map(|seed| {
-                Some(format!("{seed}: {}", simulate(seed, None, false).complaints.first()?))
-            })
-            .collect();
+        let (mut failed, mut all) = (Vec::new(), Tally::default());
+        for seed in from + part * count..from + (part + 1) * count {
+            let world = simulate(seed, None, false);
+            failed.extend(world.complaints.first().map(|what| format!("{seed}: {what}")));
+            add(&mut all, &world.tally);
+        }
+        println!("{all:?}");
         assert!(failed.is_empty(), "{}", failed.join("\n"));
     } else if part == 0 {
         let world = simulate(from, None, true);

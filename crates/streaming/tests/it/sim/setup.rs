@@ -21,8 +21,6 @@ pub(super) enum Mutation {
     NoPromise,
     /// Homes believe that every cut is of the latest owner.
     TermsOfCutsIgnored,
-    /// A home that has merged what is void goes on.
-    PastGoesOn,
     /// A commit does not compare that no slot has changed hands.
     CommitUnfenced,
     /// Parts of any term count.

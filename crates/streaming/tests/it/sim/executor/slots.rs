@@ -34,9 +34,11 @@ impl Executor {
     /// False once nothing of the holding is needed.
     fn run_slot(&mut self, owned: &mut Owned, world: &mut World) -> bool {
         loop {
+            // Now and then somebody is taken for dead, for a moment.
+            let doubted = world.chance.once_in(20);
             let placed = |epoch: Epoch| -> Option<ProcessId> {
                 let to = *self.view.groups.get(&epoch)?.placement.get(&owned.slot)?;
-                self.alive(to).then_some(to)
+                (self.alive(to) && !doubted).then_some(to)
             };
             let step = owned.life.step(&self.calendar, placed);
             let moved = match step {
