@@ -21,6 +21,8 @@ pub(super) enum Mutation {
     NoPromise,
     /// Homes believe that every cut is of the latest owner.
     TermsOfCutsIgnored,
+    /// A home takes cuts of owners that it does not know for cuts of those that it knows.
+    OwnersTrusted,
     /// A commit does not compare that no slot has changed hands.
     CommitUnfenced,
     /// Parts of any term count.
@@ -52,6 +54,8 @@ pub(super) enum Strike {
     Pause(u64),
     Add,
     Drain,
+    /// It reaches its peers and not the store.
+    CutOff(u64),
     /// A live owner is taken for dead.
     Usurp,
 }
@@ -149,11 +153,12 @@ fn draw_job(chance: &mut Chance) -> (Job, usize) {
 fn draw_strikes(chance: &mut Chance) -> Vec<(u64, Strike)> {
     let mut strikes: Vec<(u64, Strike)> = (0..chance.below(7))
         .map(|_| {
-            let strike = match chance.below(9) {
+            let strike = match chance.below(12) {
                 0..=2 => Strike::Kill,
                 3..=5 => Strike::Pause(5_000 + chance.below(150_000) as u64),
                 6 => Strike::Add,
                 7 => Strike::Drain,
+                8..=10 => Strike::CutOff(5_000 + chance.below(150_000) as u64),
                 _ => Strike::Usurp,
             };
             (5_000 + chance.below(220_000) as u64, strike)
@@ -162,7 +167,9 @@ fn draw_strikes(chance: &mut Chance) -> Vec<(u64, Strike)> {
     if chance.once_in(2) {
         // Two at once are what a single fault does not show.
         let at = 10_000 + chance.below(150_000) as u64;
-        strikes.push((at, Strike::Pause(70_000 + chance.below(80_000) as u64)));
+        let long = 50_000 + chance.below(100_000) as u64;
+        let first = if chance.once_in(2) { Strike::Pause(long) } else { Strike::CutOff(long) };
+        strikes.push((at, first));
         strikes.push((at + chance.below(3_000) as u64, Strike::Kill));
     }
     strikes

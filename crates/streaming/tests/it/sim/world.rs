@@ -61,6 +61,8 @@ pub(super) struct World {
     sequence: u64,
     executors: BTreeMap<ProcessId, Executor>,
     paused: BTreeMap<ProcessId, u64>,
+    /// Until when a process does not reach the store.
+    cut_off: BTreeMap<ProcessId, u64>,
     next_id: u128,
 }
 
@@ -81,6 +83,7 @@ impl World {
             sequence: 0,
             executors: BTreeMap::new(),
             paused: BTreeMap::new(),
+            cut_off: BTreeMap::new(),
             next_id: 1,
             setup,
         };
@@ -142,6 +145,9 @@ impl World {
     }
 
     pub(super) fn request(&mut self, from: ProcessId, request: Request) {
+        if self.cut_off.get(&from).is_some_and(|until| *until > self.now_us) {
+            return;
+        }
         let delay = self.delay();
         self.at(self.now_us + delay, Event::Request(from, request));
     }
@@ -221,6 +227,13 @@ impl World {
                 let until = self.now_us + duration;
                 self.paused.insert(who, until);
                 self.at(until, Event::Resume(who));
+                if duration > LEASE_US {
+                    self.tally.zombies += 1;
+                    self.at(self.now_us + LEASE_US, Event::LeaseEnds(who));
+                }
+            }
+            Strike::CutOff(duration) => {
+                self.cut_off.insert(who, self.now_us + duration);
                 if duration > LEASE_US {
                     self.tally.zombies += 1;
                     self.at(self.now_us + LEASE_US, Event::LeaseEnds(who));
