@@ -38,11 +38,6 @@ fn notices_that_cuts_of_former_owners_are_merged() {
 }
 
 #[test]
-fn notices_that_a_home_of_the_past_goes_on() {
-    notices(Mutation::OwnersTrusted, 300);
-}
-
-#[test]
 fn notices_that_a_commit_does_not_compare_the_slots() {
     notices(Mutation::CommitUnfenced, 10);
 }

@@ -21,8 +21,6 @@ pub(super) enum Mutation {
     NoPromise,
     /// Homes believe that every cut is of the latest owner.
     TermsOfCutsIgnored,
-    /// A home takes cuts of owners that it does not know for cuts of those that it knows.
-    OwnersTrusted,
     /// A commit does not compare that no slot has changed hands.
     CommitUnfenced,
     /// Parts of any term count.

@@ -240,12 +240,14 @@ impl World {
                 }
             }
             Strike::Add => self.add(),
-            Strike::Drain => self.store.change(|records| {
-                let others = records.cards.values().filter(|card| !card.draining).count() > 1;
-                if let Some(card) = records.cards.get_mut(&who).filter(|_| others) {
-                    card.draining = true;
-                }
-            }),
+            Strike::Drain => {
+                self.store.change(|records| {
+                    if let Some(card) = records.cards.get_mut(&who) {
+                        card.draining = true;
+                    }
+                });
+                self.staff();
+            }
             Strike::Usurp => {
                 let slots: Vec<_> = self.setup.job.slots().collect();
                 let slot = slots[self.chance.below(slots.len())];
@@ -273,7 +275,14 @@ impl World {
         self.paused.remove(&who);
         let lease = self.chance.below(LEASE_US as usize) as u64;
         self.at(self.now_us + lease, Event::LeaseEnds(who));
-        if self.executors.len() < 2 {
+        self.staff();
+    }
+
+    /// A job needs somebody who stays.
+    fn staff(&mut self) {
+        let cards = &self.store.records.cards;
+        let stays = |id: &&ProcessId| cards.get(id).is_some_and(|card| !card.draining);
+        if self.executors.keys().filter(stays).count() < 2 {
             self.add();
         }
     }
@@ -287,5 +296,6 @@ impl World {
                 records.slots.retain(|_, (_, record)| record.latest().owner != who);
             }
         });
+        self.staff();
     }
 }

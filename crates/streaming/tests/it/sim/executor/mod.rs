@@ -56,8 +56,6 @@ struct Owned {
     parts: BTreeMap<Epoch, Part>,
     counts: Counts,
     answers: Vec<Answer>,
-    /// With a broken rule: the terms that cuts had when they came.
-    true_terms: BTreeMap<(Mb, SlotId), Term>,
     cut_at_us: u64,
     poked: Mb,
     moved_us: u64,

@@ -51,7 +51,6 @@ impl Executor {
                     parts: BTreeMap::new(),
                     counts: Default::default(),
                     answers: Vec::new(),
-                    true_terms: BTreeMap::new(),
                     cut_at_us: world.now_us,
                     poked: Mb(0),
                     moved_us: world.now_us,
@@ -104,10 +103,6 @@ impl Executor {
             }
         }
         for (key, latest, error) in past {
-            // (What was relabelled is of the latest owner, and not of the past.)
-            if world.setup.breaks(Mutation::OwnersTrusted) {
-                continue;
-            }
             self.owned.remove(&key);
             world.tally.past += 1;
             if latest.term == key.1 || error.kind() != ErrorKind::Fenced {

@@ -214,10 +214,6 @@ impl Executor {
         if world.setup.breaks(Mutation::ArrivalOrder) && world.chance.once_in(2) {
             sealed.inputs.reverse();
         }
-        for (source, of) in &mut sealed.cuts {
-            of.term =
-                owned.true_terms.get(&(mb, *source)).map_or(of.term, |term| of.term.max(*term));
-        }
         if world.setup.breaks(Mutation::LateAfterwards) {
             state.see_watermarks(&sealed.inputs);
         }

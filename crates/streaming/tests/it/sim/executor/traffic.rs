@@ -89,10 +89,6 @@ impl Executor {
                 if world.setup.breaks(Mutation::TermsOfCutsIgnored) {
                     of.term = latest.max(of.term);
                 }
-                if world.setup.breaks(Mutation::OwnersTrusted) && of.term > latest {
-                    owned.true_terms.insert((marker.mb, *source), of.term);
-                    of.term = latest;
-                }
             }
             home.marker(marker);
         }
