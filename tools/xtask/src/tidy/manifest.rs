@@ -17,6 +17,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("shuffle", &["base", "proto"]),
     ("shuffle-service", &["base", "proto", "metadata"]),
     ("celeborn", &["base"]),
+    ("streaming", &["base"]),
     ("celeborn-service", &["base", "celeborn", "proto", "metadata", "shuffle-service"]),
     ("executor", &["base", "proto", "metadata", "queue", "planner", "shuffle"]),
     ("gateway", &["base", "proto", "metadata", "queue", "planner", "shuffle"]),
@@ -96,6 +97,11 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         "shuffle-service moves bytes that it never opens",
     ),
     ("celeborn", &["datafusion", "arrow"], "the door for Spark moves bytes that it never opens"),
+    (
+        "streaming",
+        &["tokio", "datafusion", "arrow"],
+        "what stands of streaming is values in, values out",
+    ),
     ("planner", &["etcd-client", "fjall"], "planner does no network or store I/O"),
 ];
 

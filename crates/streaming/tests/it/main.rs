@@ -1,0 +1,3 @@
+//! Tests of the protocol as a whole: many processes in one thread, from a seed.
+
+mod sim;
