@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::disk::{Disk, FjallDisk, Stored};
 use super::group::{Changes, prefix_range};
-use super::lease::lasting;
+use super::lease::{Leases, lasting};
 use super::shared::Shared;
 use super::writer::{Core, Job, QUEUE_JOBS, Writer};
 use crate::limits;
@@ -94,6 +94,20 @@ impl EmbeddedStore {
     }
 }
 
+impl EmbeddedStore {
+    fn grant(
+        &self,
+        ttl: Duration,
+        kind: impl FnOnce(&mut Leases, &Env, Duration) -> Result<LeaseId>,
+    ) -> Result<Lease> {
+        limits::check_ttl(ttl)?;
+        self.shared.check()?;
+        let id = kind(&mut self.shared.leases.lock(), &self.shared.env, ttl)?;
+        self.shared.lease_granted.notify_one();
+        Ok(Lease { id, ttl })
+    }
+}
+
 #[async_trait]
 impl Store for EmbeddedStore {
     async fn get(&self, key: &str) -> Result<Option<Entry>> {
@@ -128,19 +142,11 @@ impl Store for EmbeddedStore {
     }
 
     async fn lease_grant(&self, ttl: Duration) -> Result<Lease> {
-        limits::check_ttl(ttl)?;
-        self.shared.check()?;
-        let id = self.shared.leases.lock().grant(&self.shared.env, ttl)?;
-        self.shared.lease_granted.notify_one();
-        Ok(Lease { id, ttl })
+        self.grant(ttl, Leases::grant)
     }
 
     async fn lease_grant_lasting(&self, ttl: Duration) -> Result<Lease> {
-        limits::check_ttl(ttl)?;
-        self.shared.check()?;
-        let id = self.shared.leases.lock().grant_lasting(&self.shared.env, ttl)?;
-        self.shared.lease_granted.notify_one();
-        Ok(Lease { id, ttl })
+        self.grant(ttl, Leases::grant_lasting)
     }
 
     async fn lease_keep(&self, lease: LeaseId) -> Result<()> {
