@@ -1,36 +1,25 @@
 //! A master and a worker for clients of Celeborn as processes: their REST, and one shuffle as a client
 //! that speaks the protocol has it.
 
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
 
 use bytes::Bytes;
 use dunlin_base::Env;
 use dunlin_celeborn::batch::BatchHeader;
-use dunlin_celeborn::frame::{self, Frame, Mode, PushData, RequestId, Slice, StreamId};
+use dunlin_celeborn::frame::{Frame, Mode, PushData, RequestId, Slice, StreamId};
 use dunlin_celeborn::message::Message;
 use dunlin_celeborn::pb;
 use dunlin_celeborn::rpc::{Content, Envelope, Form, TransportMessage, endpoint};
 use dunlin_celeborn::status::StatusCode;
 use serde_json::{Value, json};
 
-use super::lab::{Processes, Serve, http, page};
+use super::frames::answered;
+use super::lab::{Processes, Serve, http, page, until};
 use crate::cluster::{LIMIT, tpch};
 
 const APP: &str = "app-1";
 const KEY: &str = "app-1-0";
-
-/// Looks until it is so.
-fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let clock = Env::real(None);
-    let start = clock.now();
-    while !is() {
-        assert!(clock.now() < start + LIMIT, "never: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
 
 /// A page that is there.
 fn get(admin: &str, path: &str) -> Value {
@@ -57,18 +46,6 @@ fn asked(address: &str, frame: &Frame) -> Frame {
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(LIMIT)).expect("set");
     answered(&mut stream, frame)
-}
-
-fn answered(stream: &mut TcpStream, frame: &Frame) -> Frame {
-    stream.write_all(&frame.encode().expect("short").to_bytes()).expect("sent");
-    let mut decoder = frame::Decoder::new(frame::Limits::CLIENT);
-    loop {
-        let mut piece = vec![0; decoder.wants()];
-        stream.read_exact(&mut piece).expect("answered");
-        if let Some(frame) = decoder.feed(piece.into()).expect("a frame") {
-            return frame;
-        }
-    }
 }
 
 /// One message for another, at a control port.

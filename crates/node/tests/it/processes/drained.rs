@@ -1,29 +1,17 @@
 //! Shuffle workers that an administrator looks at, and has leave.
 
-use std::time::Duration;
-
 use dunlin_base::Env;
 use dunlin_corpus::{compare, tpch as corpus};
 
-use super::lab::{Processes, Signal, page};
+use super::lab::{Processes, Signal, page, until};
 use super::lost::REOPENED;
 use crate::cli::lab::Lab;
-use crate::cluster::{LIMIT, Oracle};
+use crate::cluster::Oracle;
 
 /// The value of a field of one line of JSON.
 fn field<'a>(line: &'a str, name: &str) -> &'a str {
     let rest = line.split_once(&format!("\"{name}\":")).expect("the field").1;
     rest.split([',', '}']).next().expect("a value").trim_matches('"')
-}
-
-/// Looks until it is so.
-fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let clock = Env::real(None);
-    let start = clock.now();
-    while !is() {
-        assert!(clock.now() < start + LIMIT, "never: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 #[test]

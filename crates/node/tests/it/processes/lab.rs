@@ -20,6 +20,16 @@ use crate::cluster::LIMIT;
 /// How long the processes may take to start.
 const START_MAX: Duration = Duration::from_secs(90);
 
+/// Looks until it is so.
+pub(super) fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let clock = Env::real(None);
+    let start = clock.now();
+    while !is() {
+        assert!(clock.now() < start + LIMIT, "never: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// A running cluster. Dropping it ends it.
 pub(super) struct Processes {
     child: Child,

@@ -4,6 +4,7 @@ mod adopted;
 mod celeborn;
 mod certificates;
 mod drained;
+mod frames;
 mod hostile;
 mod killed;
 mod lab;

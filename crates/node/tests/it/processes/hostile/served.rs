@@ -11,7 +11,7 @@ use std::time::Duration;
 use arrow::util::display::array_value_to_string;
 use bytes::Bytes;
 use dunlin_base::{ByteCount, Env, ProcessId};
-use dunlin_celeborn::frame::{self, Frame, RequestId};
+use dunlin_celeborn::frame::{Frame, RequestId};
 use dunlin_celeborn::rpc::{self, Content, Envelope, endpoint};
 use dunlin_node::Listener;
 use dunlin_proto::wire::{Decoder, Hello, Limits, Message, VERSION};
@@ -20,6 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::cli::lab::{Lab, finish};
 use crate::door::lab::{Plain, rows, ticket};
+use crate::processes::frames::answered;
 use crate::processes::lab::page;
 
 /// How long anything may take that works.
@@ -211,18 +212,9 @@ fn refuses(address: SocketAddr, request: &'static [u8]) {
 }
 
 fn celeborn(address: SocketAddr, request: Bytes) -> Frame {
-    let asked = Frame::RpcRequest(RequestId(7), request).encode().expect("short");
     let mut stream = TcpStream::connect_timeout(&address, SOON).expect("it listens");
     stream.set_read_timeout(Some(SOON)).expect("set");
-    stream.write_all(&asked.to_bytes()).expect("sent");
-    let mut decoder = frame::Decoder::new(frame::Limits::CLIENT);
-    loop {
-        let mut piece = vec![0; decoder.wants()];
-        stream.read_exact(&mut piece).expect("answered");
-        if let Some(frame) = decoder.feed(piece.into()).expect("a frame") {
-            return frame;
-        }
-    }
+    answered(&mut stream, &Frame::RpcRequest(RequestId(7), request))
 }
 
 /// The shuffle door reads a greeting and answers it: with a welcome, or that it is another worker.
