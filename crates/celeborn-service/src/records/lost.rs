@@ -6,7 +6,8 @@ use dunlin_base::{Error, Kind, LeaseId, Result};
 use dunlin_celeborn::sasl::Key;
 use dunlin_metadata::{Compare, Op};
 
-use super::{Records, SHUFFLES, Shuffle, TRIES, decoded, escaped, id_key, query, shuffle_key};
+use super::shuffles::{Shuffle, query};
+use super::{Records, SHUFFLES, TRIES, decoded, escaped, id_key, shuffle_key};
 
 impl Records {
     /// Shuffles that have slots by their records, and that were not given up by their driver. Those that
